@@ -1,0 +1,66 @@
+"""`python -m benchmarks [--quick] [--only NAME ...] [--peer NAME ...] [--json FILE]`."""
+
+import argparse
+import gc
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from textwrap import fill
+
+from benchmarks.measure import measure, measure_imports, warm_up
+from benchmarks.peers import PEERS, load
+from benchmarks.report import METHOD, Row, as_json, environment, import_rows, rows, table
+from benchmarks.workloads import workloads
+
+WIDTH = 110
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    names = [workload.name for workload in workloads("tiny")]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="flows beside its peers.")
+    option = parser.add_argument
+    option("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
+    option("--only", nargs="+", metavar="NAME", choices=[*names, "import"], help="these workloads only")
+    option("--peer", nargs="+", metavar="NAME", choices=list(PEERS), help="these peers only")
+    option("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parsed: argparse.Namespace = parser.parse_args(argv)
+    return parsed
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print; the exit code says only that it ran, targets are judged by whoever reads them."""
+    options = _arguments(argv)
+    wanted = options.only or [*(workload.name for workload in workloads("tiny")), "import"]
+    chosen = [one for one in workloads("quick" if options.quick else "full") if one.name in wanted]
+    peers, missing = load(options.peer or PEERS)
+    print("; ".join(f"{what} {which}" for what, which in environment().items()))
+    print(fill(METHOD, WIDTH))
+    for workload in chosen:
+        print(f"  {workload.name}: {workload.about}")
+    for peer in peers:
+        print(fill(f"{peer.name}: {peer.timed}", WIDTH, initial_indent="  ", subsequent_indent="    "))
+    lines: list[Row] = []
+    with ExitStack() as ends:
+        for peer in peers:
+            ends.callback(peer.close)
+        warm_up(peers)
+        gc.collect()
+        gc.freeze()
+        for workload in chosen:
+            lines += rows(workload, measure(workload, peers))
+    if "import" in wanted:
+        series, not_there = measure_imports(("flows", "pydantic"))
+        lines += import_rows(series)
+        missing |= {f"import {module}": reason for module, reason in not_there.items()}
+    for name, reason in missing.items():
+        print(f"  not measured: {name} ({reason})")
+    print()
+    print(table(lines))
+    if options.json:
+        timed = {peer.name: peer.timed for peer in peers}
+        options.json.write_text(json.dumps(as_json(lines, timed, missing), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

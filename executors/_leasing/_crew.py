@@ -1,0 +1,321 @@
+"""Crew: the thread driver of one `WorkerCore`. Moves its events and effects between the store and whoever runs handlers.
+
+State and flow. Granted sync jobs stand in the deque ``line``; any *hand* (the caller's thread, threads of `hands`) pops one, runs
+it and appends the outcome to the deque ``done``. Whoever is free makes a *turn*: takes the lock, feeds all outcomes to the core at
+once and carries out what it asks for, so that a batch of jobs costs one exchange. Async jobs go to the event loop, which makes
+turns of its own.
+
+Nobody looks at a clock between jobs. A handler that blocks is noticed by the monitor: no progress since its last tick and jobs in
+line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that have been seen to take long get hands at
+once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from executors._leasing._gate import Gate
+from executors._leasing._loop import LoopLine
+from executors._leasing._monitor import TICK_SECONDS, monitor
+from flows._handlers import Handler, judge_error, perform
+from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
+from flows._worker import Due, Ended, Event, Exchange, Log, Recall, Replied, Start, WorkerCore, Woken
+from flows.errors import JobTimeoutError
+
+LONG_SECONDS: Final = 0.0002
+"""From here on a handler is worth a thread of its own: handing it over costs about half of this."""
+
+log = logging.getLogger("flows")
+
+class ExchangeStore(Protocol):
+    """What a crew needs of its store."""
+
+    clock: Callable[[], float]
+
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply: ...
+    def close_loop(self, loop: str) -> None: ...
+
+
+class CrewRun(RunBrief, Protocol):
+    """The one run that a crew works off.
+
+    Attributes:
+        interrupters: Called when the run is cancelled.
+        has_async, has_timeout: Whether any job is async, or is sync and has a timeout.
+    """
+
+    interrupters: list[Callable[[], None]]
+    has_async: bool
+    has_timeout: bool
+
+    @property
+    def ended(self) -> bool: ...
+
+
+class Crew:
+    """Works one run off in this process.
+
+    Args:
+        store: Where the run lives; its verbs must be quick, they are called between jobs.
+        run: The run.
+        slots: How many handlers may run at once.
+        name: The worker's name, shown beside attempts.
+        cancel: How to cancel the run when a handler raised what is meant for the process (KeyboardInterrupt, SystemExit).
+    """
+
+    def __init__(self, store: ExchangeStore, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]) -> None:
+        self.store = store
+        self.clock = store.clock
+        self.run = run
+        self.name = name
+        self.core = WorkerCore(slots=slots, run=run)
+        self.done: deque[Settle] = deque()
+        self.fallen: BaseException | None = None
+        self._line: deque[Grant] = deque()
+        self._cancel = cancel
+        self._turn_lock = threading.Lock()
+        self._turns = 0
+        self._interrupted = False
+        self._closed = False
+        self._long: set[Handler] = set()
+        self._deadlines: dict[Grant, float] = {}
+        self._watch_mark = (0, 0, 0)
+        self._watch_step = 1
+        self.gate = Gate(slots, self._help)
+        self._on_loop = LoopLine(self, slots) if run.has_async else None
+        run.interrupters.append(self._interrupt)
+
+    def start(self) -> None:
+        """Begin in background threads; returns at once."""
+        monitor.watch(self)
+        self.turn(Woken())
+        self.hand_over()
+
+    def lend(self, deadline: float | None) -> bool:
+        """Work in the calling thread until the run has ended.
+
+        Args:
+            deadline: When to stop all the same, by the store's clock; the crew goes on in the background.
+
+        Returns:
+            Whether the run has ended.
+
+        Raises:
+            BaseException: What a handler raised that was meant for the process; the run is cancelled.
+        """
+        monitor.watch(self)
+        self.gate.enter()
+        line, state = self._line, self.run.state
+        try:
+            self.turn(Woken())
+            while state.open:
+                try:
+                    grant = line.popleft()
+                except IndexError:
+                    if self.done:
+                        self.turn()
+                    elif not self.gate.park(self._idle, deadline, self.clock):
+                        break
+                else:
+                    self._work(grant)
+                if deadline is not None and self.clock() >= deadline:
+                    break
+        except BaseException as error:
+            self.fall(error)
+        finally:
+            self.gate.leave()
+            self.hand_over()
+        return self._outcome()
+
+    def await_end(self, deadline: float | None) -> bool:
+        """As `lend`, but the calling thread only waits: where handlers must not run in it."""
+        try:
+            self.start()
+            while self.run.state.open and self.gate.wait(self._ended, deadline, self.clock):
+                pass
+        except BaseException as error:
+            self.fall(error)
+        return self._outcome()
+
+    def turn(self, event: Event | None = None) -> None:
+        """Feed what has ended to the core and carry out what it wants; one thread at a time, the others' outcomes included."""
+        done = self.done
+        while (done or event is not None) and self._turn_lock.acquire(blocking=False):
+            try:
+                self._turns += 1
+                if event is not None:
+                    self.core.feed(event, self.clock())
+                    event = None
+                    self._carry_out()
+                while done:
+                    self.core.feed(Ended([done.popleft() for _ in range(len(done))]), self.clock())
+                    self._carry_out()
+            finally:
+                self._turn_lock.release()
+            # An outcome that came between the last look and the release is still ours to feed: look again.
+        if not self.run.state.open and not self._closed:
+            self._close()
+
+    def hand_over(self) -> None:
+        """See to it that jobs in line have a hand; for those who make turns but run no jobs."""
+        if self._line:
+            self.gate.call(1, self._line)
+
+    def tick(self, now: float) -> float | None:
+        """The monitor's look: is anything stuck, due or out of time?"""
+        if self._deadlines:
+            self._expire(now)
+        wake_at = self.core.wake_at
+        if wake_at is not None and now >= wake_at:
+            self.turn(Due())
+            self.hand_over()
+            wake_at = self.core.wake_at
+        if self._line or self.done:
+            mark = (self._turns, len(self._line), len(self.done))
+            if mark == self._watch_mark:
+                self.turn()
+                self.gate.call(self.gate.hands + self._watch_step, self._line)
+                self._watch_step *= 2
+            else:
+                self._watch_step = 1
+            self._watch_mark = mark
+            return now + TICK_SECONDS
+        times = [*self._deadlines.copy().values(), *(() if wake_at is None else (wake_at,))]
+        return min(times) if times else None
+
+    def fall(self, error: BaseException) -> None:
+        """Something was raised that is meant for the process: cancel the run and have the caller raise it."""
+        self.fallen = self.fallen or error
+        self._cancel(f"{type(error).__name__} was raised")
+        self.gate.open()
+
+    def _carry_out(self) -> None:
+        core = self.core
+        effects = core.effects()
+        while effects:
+            for effect in effects:
+                kind = type(effect)
+                if kind is Exchange:
+                    assert isinstance(effect, Exchange)
+                    reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
+                    core.feed(Replied(effect.seq, reply), reply.now)
+                elif kind is Start:
+                    assert isinstance(effect, Start)
+                    self._place(effect.grants)
+                elif kind is Recall:
+                    self._recall()
+                elif isinstance(effect, Log):
+                    log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
+            effects = core.effects()
+
+    def _place(self, grants: list[Grant]) -> None:
+        """Put granted jobs in line, async ones on the loop; ask for hands where it is known that they will be needed."""
+        handlers = self.run.handlers
+        if self._on_loop is not None:
+            on_loop = [grant for grant in grants if handlers[grant.job].is_async]
+            if on_loop:
+                self._on_loop.put(on_loop)
+                grants = [grant for grant in grants if not handlers[grant.job].is_async]
+        if grants:
+            self._line.extend(grants)
+            if self._long:
+                self.gate.call(sum(handlers[grant.job] in self._long for grant in grants), self._line)
+            if monitor.napping:
+                monitor.ring()
+
+    def _help(self) -> None:
+        """A hand's work: run jobs while there are any."""
+        line = self._line
+        while True:
+            try:
+                grant = line.popleft()
+            except IndexError:
+                self.turn()
+                if not line and self.gate.leave_unless(line):
+                    return
+            else:
+                if not self._work(grant):
+                    return
+
+    def _work(self, grant: Grant) -> bool:
+        """Run one job; False when it was given up meanwhile, so that this thread's place has been taken."""
+        if self._interrupted:
+            now = self.clock()
+            self.done.append(Settle(grant, End.CANCELLED, None, now, now))
+            return True
+        timeout = grant.run.plan.settings[grant.job].timeout if self.run.has_timeout else None
+        if timeout is not None:
+            self._deadlines[grant] = deadline = self.clock() + timeout
+            monitor.ring_before(deadline)
+        try:
+            settle = perform(grant, self.clock)
+        except BaseException as error:
+            now = self.clock()
+            settle = Settle(grant, End.RELEASED, None, now, now)
+            self.fall(error)
+        if timeout is not None and self._deadlines.pop(grant, None) is None:
+            log.info("%s: the late result of %r was dropped", self.name, grant)
+            return False
+        self.done.append(settle)
+        if settle.ended_at - settle.started_at > LONG_SECONDS:
+            self._long.add(self.run.handlers[grant.job])
+            self.turn()
+        elif self._long:
+            self._long.discard(self.run.handlers[grant.job])
+        return True
+
+    def _expire(self, now: float) -> None:
+        """Fail the attempts whose time is over. A thread cannot be stopped: it is left, and its late result dropped."""
+        for grant, deadline in self._deadlines.copy().items():
+            if deadline > now or self._deadlines.pop(grant, None) is None:
+                continue
+            grant.over = True
+            job = grant.run.plan.ids[grant.job]
+            timeout = grant.run.plan.settings[grant.job].timeout or 0.0
+            log.warning("job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout)
+            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
+            self.done.append(judge_error(grant, error, deadline - timeout, now))
+            self.gate.leave()
+        self.turn()
+        self.hand_over()
+
+    def _recall(self) -> None:
+        now = self.clock()
+        recalled = self._on_loop.recall() if self._on_loop is not None else []
+        while self._line:
+            try:
+                recalled.append(self._line.popleft())
+            except IndexError:
+                break
+        self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in recalled)
+
+    def _interrupt(self) -> None:
+        """The run was cancelled: handlers on the loop are cancelled, those in threads can ask their context."""
+        self._interrupted = True
+        if self._on_loop is not None:
+            self._on_loop.interrupt()
+        self.turn(Woken())
+        self.hand_over()
+
+    def _idle(self) -> bool:
+        return not self._line and not self.done and self.run.state.open > 0 and self.fallen is None
+
+    def _ended(self) -> bool:
+        return self.run.state.open > 0 and self.fallen is None
+
+    def _outcome(self) -> bool:
+        if self.fallen is not None:
+            raise self.fallen
+        return not self.run.state.open
+
+    def _close(self) -> None:
+        self._closed = True
+        monitor.unwatch(self)
+        self.store.close_loop(self.name)
+        if self._interrupt in self.run.interrupters:
+            self.run.interrupters.remove(self._interrupt)
+        self.gate.open()

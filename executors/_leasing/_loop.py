@@ -1,0 +1,171 @@
+"""The event loop that async handlers run on: one thread a process, real tasks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from flows._handlers import judge_error, perform_async
+from flows._verbs import End, Grant, Settle
+from flows.errors import JobTimeoutError
+
+if TYPE_CHECKING:
+    from executors._leasing._crew import Crew
+
+GRACE_SECONDS: Final = 5.0
+"""How long a handler that was cancelled may take to end before it is given up."""
+
+log = logging.getLogger("flows")
+
+
+class LoopThread:
+    """An event loop in a daemon thread of its own, started when first needed."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = threading.Lock()
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Have *callback* called on the loop soon. Thread-safe."""
+        if self._loop is None:
+            with self._starting:
+                if self._loop is None:
+                    loop = asyncio.new_event_loop()
+                    threading.Thread(target=self._run, args=(loop,), name="flows-loop", daemon=True).start()
+                    self._loop = loop
+        self._loop.call_soon_threadsafe(callback)
+
+    @staticmethod
+    def _run(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_forever()
+
+
+loop_thread = LoopThread()
+
+
+class LoopLine:
+    """The async jobs of one crew: in line, and live on the loop. All but `put` and `interrupt` run on the loop."""
+
+    def __init__(self, crew: Crew, slots: int) -> None:
+        self._crew = crew
+        self._slots = slots
+        self._line: deque[Grant] = deque()
+        self._live: dict[Grant, asyncio.Task[None]] = {}
+        self._called = False
+        self._turning = False
+
+    @property
+    def live(self) -> int:
+        """How many handlers are running."""
+        return len(self._live)
+
+    def put(self, grants: list[Grant]) -> None:
+        """Run these as soon as there are slots. Thread-safe."""
+        self._line.extend(grants)
+        if not self._called:
+            self._called = True
+            loop_thread.call(self._pump)
+
+    def recall(self) -> list[Grant]:
+        """Take out those that have not started. Thread-safe."""
+        recalled = []
+        while self._line:
+            try:
+                recalled.append(self._line.popleft())
+            except IndexError:
+                break
+        return recalled
+
+    def interrupt(self) -> None:
+        """Cancel all live handlers. Thread-safe."""
+        if self._live or self._line or self._called:
+            loop_thread.call(self._cancel_live)
+
+    def _cancel_live(self) -> None:
+        for grant, task in list(self._live.items()):
+            grant.interrupted = grant.interrupted or "the run was cancelled"
+            task.cancel()
+
+    def _pump(self) -> None:
+        self._called = False
+        loop = asyncio.get_running_loop()
+        while self._line and len(self._live) < self._slots:
+            try:
+                grant = self._line.popleft()
+            except IndexError:
+                break
+            timeout = grant.run.plan.settings[grant.job].timeout
+            attempt = self._attend(grant) if timeout is None else self._attend_timed(grant, timeout)
+            self._live[grant] = loop.create_task(attempt)
+
+    async def _attend(self, grant: Grant) -> None:
+        self._finish(grant, await self._attempt(grant))
+
+    async def _attempt(self, grant: Grant) -> Settle:
+        clock = self._crew.clock
+        started_at = clock()
+        try:
+            return await perform_async(grant, clock)
+        except asyncio.CancelledError as error:
+            if grant.interrupted is not None:
+                return Settle(grant, End.CANCELLED, None, started_at, clock(), error)
+            cancelled = RuntimeError("the handler was cancelled from inside")
+            cancelled.__cause__ = error
+            return judge_error(grant, cancelled, started_at, clock())
+        except BaseException as error:
+            self._crew.fall(error)
+            return Settle(grant, End.RELEASED, None, started_at, clock())
+
+    async def _attend_timed(self, grant: Grant, timeout: float) -> None:
+        """As `_attend`, with an inner task that can be given up if it will not be cancelled."""
+        clock = self._crew.clock
+        started_at = clock()
+        inner = asyncio.get_running_loop().create_task(self._attempt(grant))
+        try:
+            await asyncio.wait((inner,), timeout=timeout)
+        except asyncio.CancelledError:
+            inner.cancel()
+            await asyncio.wait((inner,), timeout=GRACE_SECONDS)
+        if inner.done():
+            self._finish(grant, inner.result())
+            return
+        name = grant.run.plan.ids[grant.job]
+        if grant.interrupted is None:
+            grant.interrupted = "the attempt timed out"
+            inner.cancel()
+            await asyncio.wait((inner,), timeout=GRACE_SECONDS)
+        if not inner.done():
+            log.warning("job %r does not end though it was cancelled; it is given up and its result will be dropped", name)
+            grant.over = True
+        error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=name)
+        self._finish(grant, judge_error(grant, error, started_at, clock()))
+
+    def _finish(self, grant: Grant, settle: Settle) -> None:
+        del self._live[grant]
+        self._crew.done.append(settle)
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Once for all handlers that ended in this round of the loop."""
+        self._turning = False
+        self._crew.turn()
+        self._crew.hand_over()
+        self._pump()
+
+
+def _after_fork() -> None:
+    loop_thread.__init__()  # type: ignore[misc]  # its thread does not survive a fork
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+

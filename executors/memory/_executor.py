@@ -1,0 +1,185 @@
+"""MemoryExecutor: runs worked off in this process, with no server and no file."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from executors._leasing import Crew
+from executors.memory._run import MemoryRun
+from executors.memory._store import MemoryStore
+from flows import _registry
+from flows._binding import Arguments, Binding
+from flows._handlers import Handler
+from flows._plan import Plan
+from flows.errors import DefinitionError, IdempotencyConflictError, UnknownExecutorError, UnsupportedError
+from flows.executor import RunOptions
+
+SLOTS: Final = 32
+"""Handlers at once, where the URL does not say: blocking ones overlap well, and computing ones do not fight for the interpreter."""
+
+MAX_SLOTS: Final = 10_000
+
+
+class MemoryExecutor:
+    """Runs in the memory of this process; they die with it.
+
+    ``memory://`` is one store per process; ``memory://?private=1`` a store of its own. ``concurrency=N`` says how many handlers of a
+    run may run at once. Runs without a key leave the store with their `Run` object.
+    """
+
+    embedded = True
+
+    def __init__(self, url: str = "memory://") -> None:
+        options = _options(url)
+        self.slots = options.get("concurrency", SLOTS)
+        self.store = MemoryStore()
+        self._runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
+        self._keyed: dict[str, MemoryRun] = {}
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        """Accept a run: all of it or, if this raises, nothing."""
+        handlers = _handlers(plan)
+        bindings = _bindings(plan, handlers)
+        run = MemoryRun(
+            options.run_id, options.key, options.trace_id, plan, handlers, bindings, self.store.clock, self.store.epoch
+        )
+        if options.key is not None:
+            former = self._file(options.key, run)
+            if former is not run:
+                if background:
+                    self.join(former)
+                return former
+        self._runs[run.id] = run
+        self.store.put_run(run)
+        if background:
+            self.join(run)
+        return run
+
+    def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
+        """The run of that id or key, if there is one."""
+        return self._keyed.get(key) if key is not None else self._runs.get(run_id or "")
+
+    def work(self, record: MemoryRun, timeout: float | None) -> bool:
+        """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
+        deadline = None if timeout is None else self.store.clock() + timeout
+        if record.ended:
+            return True
+        crew, mine = self._crew(record)
+        if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
+            return crew.lend(deadline)
+        return crew.await_end(deadline)
+
+    def join(self, record: MemoryRun) -> None:
+        """Work the run off in background threads, if nobody does yet."""
+        if not record.ended:
+            crew, mine = self._crew(record)
+            if mine:
+                crew.start()
+
+    def cancel(self, record: MemoryRun, reason: str) -> None:
+        """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
+        self.store.cancel(record, reason)
+
+    def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
+        """The crew that works on *run*, and whether it was made just now."""
+        with self._lock:
+            if run.crew is not None:
+                return run.crew, False
+            name = f"{os.getpid()}-{next(self._numbers)}"
+            run.crew = crew = Crew(
+                self.store, run, slots=self.slots, name=name, cancel=lambda reason: self.store.cancel(run, reason)
+            )
+            return crew, True
+
+    def _file(self, key: str, run: MemoryRun) -> MemoryRun:
+        with self._lock:
+            former = self._keyed.setdefault(key, run)
+        if former is not run and former.plan.fingerprint != run.plan.fingerprint:
+            raise IdempotencyConflictError(
+                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {former.plan.fingerprint[:12]}, not "
+                f"{run.plan.fingerprint[:12]}); use another key for other work"
+            )
+        return former
+
+
+def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
+    """The handler of each job.
+
+    Raises:
+        UnknownTaskError: A job's task is not registered here; all such jobs in one error.
+    """
+    made: dict[Any, Handler] = {}
+    handlers: list[Handler] = []
+    problems: list[DefinitionError] = []
+    for job, task in enumerate(plan.tasks):
+        if task is None:
+            task = _registry.find(plan.names[job], plan.queues_of[job])
+            if task is None:
+                problems.append(_registry.unknown(plan.names[job], plan.queues_of[job], plan.ids[job]))
+                continue
+        handler = made.get(task)
+        if handler is None:
+            handler = made[task] = Handler(task)
+        handlers.append(handler)
+    if problems:
+        raise DefinitionError.of(problems)
+    for settings in {id(one): one for one in plan.settings}.values():
+        if settings.run_in == "process":
+            raise UnsupportedError("run_in='process' is not available on this executor yet; leave it out to run in a thread")
+    return handlers
+
+
+def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]:
+    """The plan's bindings, with the data of literal jobs validated by the handlers' type hints.
+
+    Raises:
+        DataError: Data does not fit; all problems in one error.
+    """
+    if None not in plan.tasks:
+        return plan.bindings
+    bindings = list(plan.bindings)
+    problems: list[DefinitionError] = []
+    for job, task in enumerate(plan.tasks):
+        if task is None:
+            binding = bindings[job]
+            data = binding.kwargs if isinstance(binding, Arguments) else {}
+            try:
+                taken = handlers[job].parameters.validated(data, f"job {plan.ids[job]!r}")
+            except DefinitionError as error:
+                problems.append(error)
+            else:
+                bindings[job] = Arguments((), taken, by_name=True)
+    if problems:
+        raise DefinitionError.of(problems)
+    return bindings
+
+
+def _loop_runs_here() -> bool:
+    """Whether an event loop runs in this thread: sync handlers may not run beside it, they could not start one of their own."""
+    import sys
+
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+def _options(url: str) -> dict[str, int]:
+    parts = urlsplit(url)
+    if parts.netloc or parts.path not in ("", "/"):
+        raise UnknownExecutorError(f"{url!r}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
+    options: dict[str, int] = {}
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
+        if high is None:
+            raise UnknownExecutorError(f"{url!r}: memory:// has no option {name!r}; there are private and concurrency")
+        if not value.isdecimal() or not (name == "private" or int(value) >= 1) or int(value) > high:
+            raise UnknownExecutorError(f"{url!r}: {name}={value!r} must be a whole number up to {high}")
+        options[name] = int(value)
+    return options

@@ -1,0 +1,108 @@
+"""Who is next: a ring of lanes per queue and priority.
+
+A *lane* holds the waiting jobs of one run in one queue at one priority. Within a run jobs come first in first out; runs of equal
+priority take turns, so that a run of 200,000 jobs does not starve one of 4; and activating a run costs one entry in the ring.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from executors.memory._run import MemoryRun
+
+TURN: Final = 32
+"""Jobs that a run gets before the next run of its priority has its turn."""
+
+
+class Lane:
+    """The waiting jobs of one run in one queue at one priority."""
+
+    __slots__ = ("jobs", "listed", "priority", "queue", "run")
+
+    def __init__(self, run: MemoryRun, queue: str, priority: int) -> None:
+        self.run = run
+        self.queue = queue
+        self.priority = priority
+        self.jobs: deque[int] = deque()
+        self.listed = False
+
+    def __lt__(self, other: Lane) -> bool:
+        return self.priority < other.priority
+
+
+class Queues:
+    """All queues of a store: for each, rings of lanes by priority, 0 first, and the line of suspects."""
+
+    def __init__(self) -> None:
+        self._rings: dict[str, dict[int, deque[Lane]]] = {}
+        self._order: dict[str, list[int]] = {}
+        self._suspects: dict[str, deque[tuple[MemoryRun, int]]] = {}
+
+    def enlist(self, lane: Lane) -> None:
+        """Put a lane that has jobs into its ring."""
+        rings = self._rings.setdefault(lane.queue, {})
+        ring = rings.get(lane.priority)
+        if ring is None:
+            ring = rings[lane.priority] = deque()
+            insort(self._order.setdefault(lane.queue, []), lane.priority)
+        ring.append(lane)
+        lane.listed = True
+
+    def delist(self, lane: Lane) -> None:
+        """Take a lane out: its run has ended."""
+        if lane.listed:
+            self._rings[lane.queue][lane.priority].remove(lane)
+            lane.listed = False
+
+    def suspect(self, run: MemoryRun, job: int) -> None:
+        """Put a job that has lost a worker into the line of its queue."""
+        self._suspects.setdefault(run.plan.queues_of[job], deque()).append((run, job))
+
+    def take_suspect(self, queues: frozenset[str] | None, run: MemoryRun | None) -> tuple[MemoryRun, int] | None:
+        """The first suspect of these queues, or of this run."""
+        for queue, line in self._suspects.items():
+            if queues is None or queue in queues:
+                for entry in line:
+                    if run is None or entry[0] is run:
+                        line.remove(entry)
+                        return entry
+        return None
+
+    def take(self, queues: frozenset[str] | None, limit: int) -> list[tuple[MemoryRun, int]]:
+        """Up to *limit* jobs, queue by queue; each queue's turn comes first once."""
+        taken: list[tuple[MemoryRun, int]] = []
+        for queue in [queue for queue in self._order if queues is None or queue in queues]:
+            before = len(taken)
+            for priority in self._order[queue]:
+                self._take_turns(self._rings[queue][priority], taken, limit)
+            if len(taken) > before:
+                self._order[queue] = self._order.pop(queue)  # to the end: the next call begins with another queue
+            if len(taken) >= limit:
+                break
+        return taken
+
+    def waiting(self, queues: frozenset[str] | None) -> bool:
+        """Whether `take` would find anything."""
+        return any(
+            lane.jobs
+            for queue, rings in self._rings.items()
+            if queues is None or queue in queues
+            for ring in rings.values()
+            for lane in ring
+        )
+
+    @staticmethod
+    def _take_turns(ring: deque[Lane], taken: list[tuple[MemoryRun, int]], limit: int) -> None:
+        while ring and len(taken) < limit:
+            lane = ring[0]
+            jobs = lane.jobs
+            for _ in range(min(TURN, len(jobs), limit - len(taken))):
+                taken.append((lane.run, jobs.popleft()))
+            if jobs:
+                ring.rotate(-1)
+            else:
+                ring.popleft()
+                lane.listed = False

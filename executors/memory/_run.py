@@ -1,0 +1,202 @@
+"""MemoryRun: all that is kept of one run, as columns; at once the worker's brief and the user's record."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from executors.memory._journal import Entry, expand
+from executors.memory._queues import Lane
+from flows._binding import Binding
+from flows._events import Event
+from flows._handlers import Handler
+from flows._machine import (
+    ACTIVE,
+    CANCELLED,
+    COMPLETED,
+    FAILED,
+    SKIPPED,
+    STATE_NAMES,
+    RunState,
+)
+from flows._plan import Plan
+from flows._verbs import Grant
+from flows._views import Attempt, Outcome
+from flows.errors import Failed
+
+if TYPE_CHECKING:
+    from executors._leasing import Crew
+
+_OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
+
+
+class MemoryRun:
+    """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+
+    def __init__(
+        self,
+        run_id: str,
+        key: str | None,
+        trace_id: str,
+        plan: Plan[Any],
+        handlers: Sequence[Handler],
+        bindings: Sequence[Binding],
+        clock: Callable[[], float],
+        epoch: float,
+    ) -> None:
+        size = len(plan)
+        self.clock = clock
+        self.epoch = epoch
+        self.id = run_id
+        self.key = key
+        self.trace_id = trace_id
+        self.plan = plan
+        self.handlers = handlers
+        self.bindings = bindings
+        settings = plan.settings
+        distinct = {id(one): one for one in settings}.values()
+        uniform = len(distinct) == 1
+        used = set(handlers)
+        self.has_async = any(handler.is_async for handler in used)
+        self.has_timeout = any(one.timeout is not None for one in distinct) and not all(handler.is_async for handler in used)
+        self.state = RunState(
+            size=size,
+            state=bytearray(size),
+            pending=plan.pending.copy(),
+            ordinal=[0] * size,
+            edges=plan.dependents,
+            effects=plan.effects,
+            delays={} if uniform and not settings[0].delay else {j: s.delay for j, s in enumerate(settings) if s.delay},
+            limits=[settings[0].attempts] * size if uniform else [s.attempts for s in settings],
+        )
+        self.values: list[Any] = [None] * size
+        self.fences = [0] * size
+        self.started: list[float] = [0.0] * size
+        self.finished: list[float] = [0.0] * size
+        self.workers: list[str | None] = [None] * size
+        self.numbers: dict[int, int] = {}
+        """The number of a job's last attempt, where it was not the first."""
+        self.since: dict[int, float] = {}
+        """When the first attempt of a job began, for jobs on another attempt."""
+        self.errors: dict[int, Failed] = {}
+        self.exceptions: dict[int, BaseException] = {}
+        self.earlier: dict[int, list[Attempt]] = {}
+        self.progress: dict[int, object] = {}
+        self.logs: dict[int, list[str]] = {}
+        self.journal: list[Entry] = []
+        self.delayed: list[tuple[float, int, int]] = []
+        self.leases: dict[int, Grant] = {}
+        self.reason = ""
+        self.watchers: list[Callable[[], None]] = []
+        self.interrupters: list[Callable[[], None]] = []
+        """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
+        self.crew: Crew | None = None
+        self.lanes: list[Lane] = []
+        self._lane_of: dict[tuple[str, int], Lane] = {}
+        same_queue = plan.queues_of.count(plan.queues_of[0]) == size
+        self.only_lane = (
+            self.lane(plan.queues_of[0], settings[0].priority)
+            if uniform and same_queue and not settings[0].lifo
+            else None
+        )
+        """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
+
+    def lane(self, queue: str, priority: int) -> Lane:
+        """Where the run's jobs of that queue and priority wait."""
+        lane = self._lane_of.get((queue, priority))
+        if lane is None:
+            lane = self._lane_of[queue, priority] = Lane(self, queue, priority)
+            insort(self.lanes, lane)
+        return lane
+
+    @property
+    def ended(self) -> bool:
+        return not self.state.open
+
+    def state_of(self, job: int) -> str:
+        return STATE_NAMES[self.state.state[job]]
+
+    def value_of(self, job: int) -> Any:
+        return self.values[job]
+
+    def exception_of(self, job: int) -> BaseException | None:
+        return self.exceptions.get(job)
+
+    def failed(self, job: int) -> Failed:
+        """Why a job did not complete: what its handler raised, or what became of its dependencies."""
+        own = self.errors.get(job)
+        if own is not None:
+            return own
+        name = self.plan.ids[job]
+        state = self.state.state[job]
+        cause = self.state.cause.get(job)
+        if state == FAILED and cause is not None:
+            first = self.first_cause(job)
+            return Failed("DependencyFailedError", f"{self.failed(first)}", "", name, "failed")
+        if state == SKIPPED and cause is not None:
+            first = self.first_cause(job)
+            return Failed("Skip", f"because of {self.plan.ids[first]}, which was {self.state_of(first)}", "", name, "skipped")
+        if state == CANCELLED:
+            return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
+        return Failed(
+            "PendingError", "had not ended when a dependency with policy 'continue' released the job", "", name, "cancelled"
+        )
+
+    def attempts_of(self, job: int) -> Sequence[Attempt]:
+        attempts = list(self.earlier.get(job, ()))
+        state = self.state.state[job]
+        if state == ACTIVE:
+            attempts.append(self.attempt(job, None, None))
+        elif self.finished[job]:
+            attempts.append(self.attempt(job, _OUTCOMES[state], self.errors.get(job)))
+        return attempts
+
+    def attempt(self, job: int, outcome: Outcome | None, error: Failed | None) -> Attempt:
+        """The last attempt of a job as the columns tell it."""
+        end = None if outcome is None else self.instant(self.finished[job])
+        return Attempt(
+            self.numbers.get(job, 1), self.instant(self.started[job]), end, outcome, error, self.workers[job]
+        )
+
+    def progress_of(self, job: int) -> object:
+        return self.progress.get(job)
+
+    def logs_of(self, job: int) -> Sequence[str]:
+        return tuple(self.logs.get(job, ()))
+
+    def events(self, position: int) -> tuple[Sequence[Event], int]:
+        end = len(self.journal)
+        return expand(self, self.journal[position:end]), end
+
+    def report(self, job: int, progress: object) -> None:
+        """A handler says how far it is."""
+        self.progress[job] = progress
+        self.journal.append((self.clock(), "progress", ((job, self.numbers.get(job, 1), progress),)))
+        self.notify()
+
+    def record(self, job: int, line: str) -> None:
+        """A handler adds a line to its job's log."""
+        self.logs.setdefault(job, []).append(line)
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call *changed* after each change, from any thread."""
+        self.watchers.append(changed)
+        return lambda: self.watchers.remove(changed)
+
+    def notify(self) -> None:
+        """Tell the watchers that something has changed."""
+        for changed in tuple(self.watchers):
+            changed()
+
+    def first_cause(self, job: int) -> int:
+        """Down the chain of causes to the job that went wrong by itself."""
+        seen = job
+        while seen not in self.errors and seen in self.state.cause:
+            seen = self.state.cause[seen]
+        return seen
+
+    def instant(self, seconds: float) -> datetime:
+        """An instant of the store's clock as an aware datetime."""
+        return datetime.fromtimestamp(self.epoch + seconds, UTC)

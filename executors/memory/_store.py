@@ -1,0 +1,371 @@
+"""MemoryStore: the machine itself behind the store's verbs. One lock, no I/O; values are kept by reference."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from executors.memory._queues import Queues
+from executors.memory._run import MemoryRun
+from flows import _machine as machine
+from flows._machine import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
+from flows._verbs import End, Grant, Reply, Settle, Want
+from flows._views import Outcome
+from flows.errors import Failed, LeaseLostError
+
+_ENDS = {End.FAILED: machine.FAILED, End.SKIPPED: machine.SKIPPED, End.CANCELLED: machine.CANCELLED}
+_COMPLETED = End.COMPLETED
+
+
+class StaleCallError(RuntimeError):
+    """An exchange came with a sequence number older than the last one answered: a call that was lost has turned up late."""
+
+
+class MemoryStore:
+    """The verbs of a store over runs in this process. Safe to call from any thread; each verb is one atomic step.
+
+    Args:
+        clock: Seconds, never going back.
+        epoch: What to add to the clock to have seconds since 1970.
+        lease_seconds: How long a grant lasts without being extended; None: grants last for ever, as their worker cannot die apart
+            from the store.
+        chunk: Edges applied by a call at most.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        epoch: float | None = None,
+        lease_seconds: float | None = None,
+        chunk: int = SWEEP_LIMIT,
+    ) -> None:
+        self.clock = clock
+        self.epoch = time.time() - clock() if epoch is None else epoch
+        self.lease_seconds = lease_seconds
+        self.chunk = chunk
+        self._lock = threading.Lock()
+        self._queues = Queues()
+        self._fence = 0
+        self._loops: dict[str, tuple[int, Reply]] = {}
+        self._unswept: dict[MemoryRun, None] = {}
+        self._timed: dict[MemoryRun, None] = {}
+        self._leased: dict[MemoryRun, None] = {}
+
+    def put_run(self, run: MemoryRun) -> None:
+        """Accept a run and release the jobs that wait for nothing."""
+        with self._lock:
+            now = self.clock()
+            run.journal.append((now, "submitted", ((None, None, None),)))
+            out = Commands()
+            machine.begin(run.state, out)
+            self._carry_out(run, out, now)
+
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        """Settle attempts that have ended and claim jobs, in one step.
+
+        The same *seq* of a *loop* again is a call whose reply was lost: it gets the same reply and changes nothing.
+
+        Raises:
+            StaleCallError: *seq* is older than that; nothing was changed.
+        """
+        touched: dict[MemoryRun, Commands] = {}
+        with self._lock:
+            last = self._loops.get(loop)
+            if last is not None and seq <= last[0]:
+                if seq == last[0]:
+                    return last[1]
+                raise StaleCallError(f"call {seq} of {loop} came after call {last[0]}")
+            now = self.clock()
+            if self._unswept:
+                for run in tuple(self._unswept):
+                    self._sweep(run, Commands(), now)
+            refused = self._settle(settles, now, touched) if settles else ()
+            if self._timed:
+                self._wake_due(now, want.run)
+            grants = self._claim(want, now, worker) if want.limit > 0 else []
+            suspects = self._claim_suspect(want, now, worker, grants) if self._leased else 0
+            reply = Reply(now, grants, refused, self._more(want), self._due_at(want), suspects)
+            self._loops[loop] = (seq, reply)
+        for run in touched:
+            if run.watchers:
+                run.notify()
+        return reply
+
+    def close_loop(self, loop: str) -> None:
+        """Forget an exchange loop that will not call again."""
+        self._loops.pop(loop, None)
+
+    def extend(self, grants: Sequence[Grant]) -> list[Grant]:
+        """Extend leases by their full length from now.
+
+        Returns:
+            The grants that are no longer the newest of their job, or whose attempt has ended.
+        """
+        with self._lock:
+            until = self.clock() + (self.lease_seconds or 0.0)
+            refused = []
+            for grant in grants:
+                run: MemoryRun = grant.run  # type: ignore[assignment]
+                if run.leases.get(grant.job) is grant:
+                    grant.lease_until = until
+                else:
+                    refused.append(grant)
+            return refused
+
+    def rescue(self) -> int:
+        """Take back the jobs of expired leases: to the line of suspects, or failed when they have lost too many workers.
+
+        Returns:
+            How many were taken back.
+        """
+        with self._lock:
+            now = self.clock()
+            rescued = 0
+            for run in tuple(self._leased):
+                out = Commands()
+                expired = [g for g in run.leases.values() if g.lease_until is not None and g.lease_until <= now]
+                for grant in expired:
+                    self._lose(run, grant, now, out)
+                if expired:
+                    rescued += len(expired)
+                    self._sweep(run, out, now)
+            return rescued
+
+    def cancel(self, run: MemoryRun, reason: str) -> None:
+        """Cancel a run; the handlers that run learn of it through the run's watchers."""
+        with self._lock:
+            if run.ended or run.state.cancelling:
+                return
+            run.reason = reason
+            out = Commands()
+            machine.cancel(run.state, out)
+            self._sweep(run, out, self.clock())
+        for interrupt in tuple(run.interrupters):
+            interrupt()
+        run.notify()
+
+    def _settle(
+        self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]
+    ) -> Sequence[Settle]:
+        refused: list[Settle] = []
+        run: Any = None
+        state = out = values = fences = states = started = finished = None  # type: Any
+        for settle in settles:
+            grant = settle.grant
+            if grant.run is not run:
+                run = grant.run
+                out = touched.setdefault(run, Commands())
+                state, values, fences, started, finished = run.state, run.values, run.fences, run.started, run.finished
+                states = state.state
+            job = grant.job
+            if fences[job] != grant.fence:
+                refused.append(settle)
+            elif states[job] != ACTIVE:
+                continue  # settled before by this very grant: the answer is the same
+            elif settle.end is _COMPLETED:
+                values[job] = settle.value
+                started[job] = settle.started_at
+                finished[job] = settle.ended_at
+                machine.settle(state, job, COMPLETED, out)
+                if run.leases:
+                    run.leases.pop(job, None)
+            else:
+                self._settle_otherwise(run, settle, now, out)
+        for run, out in touched.items():
+            self._sweep(run, out, now)
+        return refused
+
+    def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
+        grant, job = settle.grant, settle.grant.job
+        run.leases.pop(job, None)
+        if settle.end is End.RELEASED:
+            machine.release(run.state, job, out, settle.after)
+            run.journal.append((now, "released", ((job, grant.attempt, None),)))
+            return
+        run.started[job], run.finished[job] = settle.started_at, settle.ended_at
+        failed = Failed.of(settle.error, run.plan.ids[job]) if settle.error is not None else None
+        if settle.end is not End.RETRY:
+            self._keep_error(run, job, settle.error, failed, settle.end)
+            machine.settle(run.state, job, _ENDS[settle.end], out)
+        elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
+            run.since.setdefault(job, settle.started_at)
+            self._keep_attempt(run, job, "failed", failed)
+            run.journal.append((now, "retrying", ((job, grant.attempt, failed),)))
+        else:
+            self._keep_error(run, job, settle.error, failed, End.FAILED)
+
+    def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
+        job = grant.job
+        run.leases.pop(job, None)
+        run.finished[job] = now
+        lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
+        self._keep_attempt(run, job, "lost", lost)
+        run.journal.append((now, "lost", ((job, grant.attempt, None),)))
+        before = len(out.ready)
+        if not machine.lose(run.state, job, out):
+            run.errors[job] = Failed.of(
+                LeaseLostError(f"lost its worker {machine.LOST_LIMIT} times; the handler may be killing its process"),
+                run.plan.ids[job],
+            )
+        elif len(out.ready) > before:
+            out.ready.pop()
+            self._queues.suspect(run, job)
+
+    @staticmethod
+    def _keep_error(run: MemoryRun, job: int, error: BaseException | None, failed: Failed | None, end: End) -> None:
+        if error is None or failed is None:
+            return
+        state = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}.get(end, "failed")
+        run.errors[job] = failed if state == "failed" else Failed.of(error, run.plan.ids[job], state)  # type: ignore[arg-type]
+        run.exceptions[job] = error
+
+    @staticmethod
+    def _keep_attempt(run: MemoryRun, job: int, outcome: Outcome, failed: Failed | None) -> None:
+        run.earlier.setdefault(job, []).append(run.attempt(job, outcome, failed))
+        run.finished[job] = 0.0
+
+    def _sweep(self, run: MemoryRun, out: Commands, now: float) -> None:
+        if machine.sweep(run.state, self.chunk, out):
+            self._unswept[run] = None
+        elif self._unswept:
+            self._unswept.pop(run, None)
+        self._carry_out(run, out, now)
+
+    def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
+        if out.ready:
+            self._enqueue(run, out.ready)
+        if out.delayed:
+            for job, after in out.delayed:
+                heappush(run.delayed, (now + after, len(run.journal), job))
+            self._timed[run] = None
+        if out.ended:
+            self._journal_ends(run, out.ended, now)
+            if not run.state.open:
+                self._end(run, now)
+
+    def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
+        lane = run.only_lane
+        if lane is not None:
+            lane.jobs.extend(ready)
+            if not lane.listed:
+                self._queues.enlist(lane)
+            return
+        plan = run.plan
+        for job in ready:
+            settings = plan.settings[job]
+            lane = run.lane(plan.queues_of[job], settings.priority)
+            if settings.lifo:
+                lane.jobs.appendleft(job)
+            else:
+                lane.jobs.append(job)
+            if not lane.listed:
+                self._queues.enlist(lane)
+
+    @staticmethod
+    def _journal_ends(run: MemoryRun, ended: list[int], now: float) -> None:
+        states = run.state.state
+        if not run.errors and not run.state.cause and not run.state.cancelling:
+            run.journal.append((now, "completed", ended))
+            return
+        for job in ended:
+            end = states[job]
+            number = run.numbers.get(job, 1) if run.fences[job] else None
+            detail = None if end == COMPLETED else run.failed(job)
+            run.journal.append((now, machine.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
+
+    def _end(self, run: MemoryRun, now: float) -> None:
+        for lane in run.lanes:
+            self._queues.delist(lane)
+        self._timed.pop(run, None)
+        self._leased.pop(run, None)
+        run.delayed.clear()
+        run.journal.append((now, "ended", ((None, None, None),)))
+
+    def _wake_due(self, now: float, only: object) -> None:
+        for run in tuple(self._timed):
+            if only is not None and run is not only:
+                continue
+            out = Commands()
+            while run.delayed and run.delayed[0][0] <= now:
+                machine.wake(run.state, heappop(run.delayed)[2], out)
+            if out.ready:
+                self._enqueue(run, out.ready)
+            if not run.delayed:
+                del self._timed[run]
+
+    def _claim(self, want: Want, now: float, worker: str | None) -> list[Grant]:
+        run: Any = want.run
+        grants: list[Grant] = []
+        if run is None:
+            for claimed, job in self._queues.take(want.queues, want.limit):
+                self._grant(claimed, (job,), now, worker, grants)
+            return grants
+        for lane in run.lanes:
+            jobs = lane.jobs
+            if jobs:
+                room = want.limit - len(grants)
+                if len(jobs) <= room:
+                    self._grant(run, jobs, now, worker, grants)
+                    jobs.clear()
+                else:
+                    self._grant(run, [jobs.popleft() for _ in range(room)], now, worker, grants)
+                    break
+        return grants
+
+    def _claim_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
+        """At most one job that has lost a worker, so that a deadly one takes no others with it."""
+        if not want.suspects or want.limit <= len(grants):
+            return 0
+        entry = self._queues.take_suspect(want.queues, want.run)  # type: ignore[arg-type]
+        if entry is None:
+            return 0
+        before = len(grants)
+        self._grant(entry[0], (entry[1],), now, worker, grants, suspect=True)
+        return len(grants) - before
+
+    def _grant(
+        self, run: MemoryRun, jobs: Sequence[int], now: float, worker: str | None, grants: list[Grant], suspect: bool = False
+    ) -> None:
+        state, fences, started, workers = run.state, run.fences, run.started, run.workers
+        made = state.made
+        until = None if self.lease_seconds is None else now + self.lease_seconds
+        fence = self._fence
+        first = len(grants)
+        for job in machine.grant(state, jobs):
+            fence += 1
+            fences[job] = fence
+            started[job] = now
+            workers[job] = worker
+            number = 1
+            if made and job in made:
+                number = run.numbers[job] = made[job] + 1
+            grants.append(Grant(run, job, number, fence, until, suspect))
+        self._fence = fence
+        if until is not None:
+            self._leased[run] = None
+            run.leases.update((grant.job, grant) for grant in grants[first:])
+        if made:
+            run.journal.append((now, "started", [(grant.job, grant.attempt, None) for grant in grants[first:]]))
+        else:
+            run.journal.append((now, "started", [grant.job for grant in grants[first:]]))
+
+    def _more(self, want: Want) -> bool:
+        run: Any = want.run
+        if run is None:
+            return bool(self._unswept) or self._queues.waiting(want.queues)
+        for lane in run.lanes:
+            if lane.jobs:
+                return True
+        return run in self._unswept
+
+    def _due_at(self, want: Want) -> float | None:
+        if not self._timed:
+            return None
+        run: Any = want.run
+        if run is not None:
+            return run.delayed[0][0] if run.delayed else None
+        return min(run.delayed[0][0] for run in self._timed)

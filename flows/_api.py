@@ -1,0 +1,113 @@
+"""What users call: plan a flow, run it, find it again."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flows._executors import executor_of
+from flows._flow import Flow
+from flows._job import Job
+from flows._names import check_name
+from flows._option_checks import KEY_LIMIT
+from flows._planner import plan
+from flows._run import Run
+from flows._telemetry import current_trace_id
+from flows.errors import DefinitionError, UnknownRunError
+from flows.executor import RunOptions
+
+if TYPE_CHECKING:
+    from flows._plan import Plan
+    from flows.executor import Executor
+
+R = TypeVar("R")
+
+
+def execute(
+    flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
+    *,
+    executor: str | Executor | None = None,
+    key: str | None = None,
+    check: bool = True,
+) -> Run[R]:
+    """Run a flow to its end and return the run. Blocks; works inside a running event loop (Jupyter), too.
+
+    Args:
+        flow: A flow, a job, a `@flow` function that needs no arguments, or a plan.
+        executor: A URL or an executor; without it ``FLOWS_EXECUTOR``, then ``memory://``.
+        key: Names the run: the same key and flow again is the same run, whatever its state.
+        check: Whether to raise when the run failed or was cancelled.
+
+    Raises:
+        DefinitionError: The flow, or something else given, is wrong; nothing has run.
+        FlowFailedError: The flow failed; ``.run`` is the run, ``__cause__`` the handler's exception.
+        RunCancelledError: The run was cancelled.
+        IdempotencyConflictError: The key belongs to another flow.
+        UnavailableError: The executor cannot be reached.
+    """
+    chosen, record = _submit(flow, executor, key, background=False)
+    run: Run[R] = Run(chosen, record)
+    run.wait()
+    return run.check() if check else run
+
+
+def submit(
+    flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
+    *,
+    executor: str | Executor | None = None,
+    key: str | None = None,
+) -> Run[R]:
+    """Hand a flow over and return at once; in memory, background threads run it. Arguments and errors as for `execute`."""
+    return Run(*_submit(flow, executor, key, background=True))
+
+
+async def aexecute(
+    flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
+    *,
+    executor: str | Executor | None = None,
+    key: str | None = None,
+    check: bool = True,
+) -> Run[R]:
+    """`execute` for async code: the loop goes on meanwhile. Cancelling the call cancels the run."""
+    run = await asubmit(flow, executor=executor, key=key)
+    try:
+        await run
+    except BaseException as error:
+        run.cancel(f"its caller stopped: {type(error).__name__}")
+        raise
+    return run.check() if check else run
+
+
+async def asubmit(
+    flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
+    *,
+    executor: str | Executor | None = None,
+    key: str | None = None,
+) -> Run[R]:
+    """`submit` for async code."""
+    return submit(flow, executor=executor, key=key)
+
+
+def get(run_id: str | None = None, *, key: str | None = None, executor: str | Executor | None = None) -> Run[Any]:
+    """The run of that id, or of that key.
+
+    Raises:
+        UnknownRunError: The executor knows no such run; in memory, runs without a key leave with their `Run` object.
+    """
+    if (run_id is None) == (key is None):
+        raise DefinitionError("flows.get() takes a run's id or its key=, one of them")
+    chosen = executor_of(executor)
+    record = chosen.find(run_id=run_id, key=key)
+    if record is None:
+        what = f"id {run_id!r}" if key is None else f"key {key!r}"
+        raise UnknownRunError(f"there is no run of {what} here; is it another executor's, or past its retention?")
+    return Run(chosen, record)
+
+
+def _submit(flow: Any, executor: str | Executor | None, key: str | None, *, background: bool) -> tuple[Executor, Any]:
+    chosen = executor_of(executor)
+    planned = plan(flow)
+    run_id = uuid.uuid4().hex
+    options = RunOptions(run_id, None if key is None else check_name(key, "key", KEY_LIMIT), current_trace_id() or run_id)
+    return chosen, chosen.submit(planned, options, background=background)

@@ -1,0 +1,150 @@
+"""From results to arguments: what a plan keeps of a job's call, and how an attempt turns it into real arguments.
+
+A plan holds, per job, either a plain tuple of child indexes (every argument is one child's whole result: the common case, bound
+by a list comprehension) or an `Arguments` template in which `Pick` marks the places that results go to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from flows._job import Job
+from flows._names import shown
+from flows._reference import OptionalReference, Path, Reference, follow
+from flows.errors import DataError
+
+DEPTH_LIMIT = 64
+"""How deep data may nest; deeper trees are almost always a mistake, and other stores cannot hold them."""
+
+
+class Pick(NamedTuple):
+    """A place in a template that one child's result goes to."""
+
+    child: int
+    path: Path
+    optional: bool
+
+
+class Arguments:
+    """The arguments of one call, with a `Pick` wherever a result belongs."""
+
+    __slots__ = ("args", "by_name", "kwargs")
+
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool) -> None:
+        self.args = args
+        self.kwargs = kwargs
+        self.by_name = by_name
+        """Whether `kwargs` are all arguments by parameter name, so that one may fall away and its default stand in."""
+
+
+Binding = tuple[int, ...] | Arguments
+
+CONTAINERS = (dict, list, tuple, set, frozenset)
+"""Where references are looked for; anywhere else one would reach the handler as it is."""
+
+
+class _Absent:
+    """What a removed dependency leaves in the place of an argument or element."""
+
+
+_ABSENT = _Absent()
+
+
+def scan(value: object, found: Callable[[object], None], spot: str) -> None:
+    """Call *found* for each reference or job inside the containers of *value*, in order.
+
+    Raises:
+        DataError: A container holds itself, nests too deep, or is one that references cannot sit in.
+    """
+    stack: list[tuple[object, int]] = [(value, 0)]
+    while stack:
+        item, depth = stack.pop()
+        if isinstance(item, dict):
+            inner: Sequence[object] = list(item.values())
+        elif isinstance(item, list | tuple):
+            inner = item
+        elif isinstance(item, set | frozenset):
+            if any(is_reference(element) for element in item):
+                raise DataError(f"{spot}: a set cannot hold references, its order is not stable; use a list")
+            continue
+        else:
+            if is_reference(item):
+                found(item)
+            continue
+        if depth >= DEPTH_LIMIT:
+            raise DataError(f"{spot}: data nests deeper than {DEPTH_LIMIT} levels, or is circular")
+        depth += 1
+        for element in reversed(inner):
+            if isinstance(element, CONTAINERS) or is_reference(element):
+                stack.append((element, depth))
+
+
+def is_reference(value: object) -> bool:
+    """Whether *value* stands for a job's result (a bare job means its ``.out``)."""
+    kind = type(value)
+    return kind is Reference or kind is OptionalReference or kind is Job
+
+
+def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool = False) -> Any:
+    """*value* with each reference replaced by its `Pick`; containers without references stay as they are unless *copy*.
+
+    Depth was checked by `scan`, so the recursion is bounded.
+    """
+    kind = type(value)
+    if kind is Reference:
+        return Pick(index[value._job], value._path, False)
+    if kind is OptionalReference:
+        return Pick(index[value.reference._job], value.reference._path, True)
+    if kind is Job:
+        return Pick(index[value], (), False)
+    if isinstance(value, dict):
+        compiled: Any = {key: compile_value(item, index, spot, copy=copy) for key, item in value.items()}
+        changed = any(compiled[key] is not item for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        parts = [compile_value(item, index, spot, copy=copy) for item in value]
+        changed = any(part is not item for part, item in zip(parts, value, strict=True))
+        compiled = parts if isinstance(value, list) else tuple(parts)
+    else:
+        return value
+    if changed and kind not in (dict, list, tuple):
+        raise DataError(f"{spot}: a reference sits inside {shown(value)}; only plain lists, tuples and dicts can hold one")
+    return compiled if changed or copy and kind in (dict, list) else value
+
+
+def resolve(template: Any, lookup: Callable[[Pick], Any]) -> Any:
+    """A compiled value with *lookup*'s answer in the place of each `Pick`; elements that are absent are left out."""
+    kind = type(template)
+    if kind is Pick:
+        return lookup(template)
+    if kind is list or kind is tuple:
+        parts = [part for part in [resolve(item, lookup) for item in template] if part is not _ABSENT]
+        return parts if kind is list else tuple(parts)
+    if kind is dict:
+        resolved = {key: resolve(item, lookup) for key, item in template.items()}
+        return {key: part for key, part in resolved.items() if part is not _ABSENT}
+    return template
+
+
+def bind(arguments: Arguments, lookup: Callable[[Pick], Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """The positional and keyword arguments of one attempt."""
+    args = [resolve(value, lookup) for value in arguments.args]
+    kwargs = {name: resolve(value, lookup) for name, value in arguments.kwargs.items()}
+    if arguments.by_name:
+        kwargs = {name: value for name, value in kwargs.items() if value is not _ABSENT}
+    return args, kwargs
+
+
+def lookup_in(values: Any, settled: Callable[[int], Any]) -> Callable[[Pick], Any]:
+    """A lookup over *values* (child index -> result).
+
+    *settled* says how a child ended: None for a result, else the `Failed` that an optional place receives; others fall away.
+    """
+
+    def lookup(pick: Pick) -> Any:
+        replaced = settled(pick.child)
+        if replaced is None:
+            return follow(values[pick.child], pick.path) if pick.path else values[pick.child]
+        return replaced if pick.optional else _ABSENT
+
+    return lookup

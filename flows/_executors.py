@@ -1,0 +1,78 @@
+"""From a URL to an executor: ours by a table of schemes, strangers' by the entry-point group ``flows.executors``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from flows._names import shown
+from flows.errors import MissingDependencyError, UnknownExecutorError
+
+if TYPE_CHECKING:
+    from flows.executor import Executor
+
+SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor"}
+
+_shared: dict[str, Executor] = {}
+_lock = threading.Lock()
+
+
+def executor_of(given: str | Executor | None) -> Executor:
+    """The executor that *given* stands for; without it ``FLOWS_EXECUTOR``, then ``memory://``.
+
+    Executors are shared by URL, but for those marked ``private=1``.
+
+    Raises:
+        UnknownExecutorError: The URL or its scheme means nothing here.
+        MissingDependencyError: The executor needs a package that is not installed.
+    """
+    if given is None:
+        given = os.environ.get("FLOWS_EXECUTOR") or "memory://"
+    if not isinstance(given, str):
+        if hasattr(given, "submit") and hasattr(given, "work"):
+            return given
+        raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
+    if "private=1" in given:
+        return _made(given)
+    with _lock:
+        found = _shared.get(given)
+        if found is None:
+            found = _shared[given] = _made(given)
+        return found
+
+
+def _made(url: str) -> Executor:
+    scheme, colon, _ = url.partition(":")
+    if not colon or not scheme:
+        raise UnknownExecutorError(f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does")
+    factory = _factory(scheme)
+    return cast("Executor", factory(url))
+
+
+def _factory(scheme: str) -> Any:
+    place = SCHEMES.get(scheme)
+    if place is not None:
+        module, _, name = place.partition(":")
+        try:
+            return getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(
+                f"executor {scheme}:// needs the package {error.name!r}: pip install flowproducer[{scheme}]"
+            ) from error
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="flows.executors", name=scheme)
+    for entry in found:
+        return entry.load()
+    known = sorted({*SCHEMES, *(entry.name for entry in entry_points(group="flows.executors"))})
+    raise UnknownExecutorError(f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}")
+
+
+def masked(url: str) -> str:
+    """A URL without its password, fit for messages and logs."""
+    head, at, tail = url.rpartition("@")
+    scheme, slashes, credentials = head.partition("://")
+    user, colon, _ = credentials.partition(":")
+    return f"{scheme}{slashes}{user}{':***' if colon else ''}@{tail}" if at else url

@@ -1,0 +1,169 @@
+"""Running one attempt: from a grant to a settle. Inputs are bound, the handler called, and what came out of it judged."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context as Scope
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
+from typing import TYPE_CHECKING, Any, cast
+
+from flows._binding import Arguments, bind, lookup_in
+from flows._children import Children
+from flows._context import Context, current_grant
+from flows._idempotency import job_key
+from flows._machine import COMPLETED, inputs_of
+from flows._signature import CHILDREN, Parameters
+from flows._verbs import End, Grant, Settle
+from flows.errors import DataError, Failed
+
+if TYPE_CHECKING:
+    from flows._opts import Settings
+    from flows._task import Task
+
+Clock = Callable[[], float]
+
+_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
+_NO_KWARGS: dict[str, Any] = {}
+
+
+class Handler:
+    """A task made ready to run jobs: its function and what its parameters ask for."""
+
+    __slots__ = ("fn", "is_async", "parameters", "plain", "task")
+
+    def __init__(self, task: Task[..., Any]) -> None:
+        self.task = task
+        self.fn = task.fn
+        self.is_async = task.is_async
+        self.parameters = Parameters(task)
+        self.plain = not self.parameters.injected
+        """Whether every argument comes from the job: then positional results can be passed straight on."""
+
+
+class BadResultError(DataError):
+    """A handler returned what cannot be a result. The effect has happened, so there is no other attempt."""
+
+
+def perform(grant: Grant, clock: Clock) -> Settle:
+    """Run a sync handler to its end in this thread.
+
+    Each attempt runs in a context of its own, so that no context variable leaks from job to job or into the caller.
+
+    Raises:
+        BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the worker.
+    """
+    handler = grant.run.handlers[grant.job]
+    started_at = clock()
+    try:
+        args, kwargs = _inputs(grant, handler)
+        scope = Scope()
+        scope.run(current_grant.set, grant)
+        value = scope.run(handler.fn, *args, **kwargs)
+        if value.__class__ in _UNFINISHED:
+            raise _unfinished(value)
+    except Exception as error:
+        return judge_error(grant, error, started_at, clock())
+    return Settle(grant, End.COMPLETED, value, started_at, clock())
+
+
+async def perform_async(grant: Grant, clock: Clock) -> Settle:
+    """Run an async handler to its end as the current asyncio task, which has a context of its own."""
+    handler = grant.run.handlers[grant.job]
+    started_at = clock()
+    try:
+        args, kwargs = _inputs(grant, handler)
+        current_grant.set(grant)
+        value = await cast("Coroutine[Any, Any, Any]", handler.fn(*args, **kwargs))
+        if value.__class__ in _UNFINISHED:
+            raise _unfinished(value)
+    except Exception as error:
+        return judge_error(grant, error, started_at, clock())
+    return Settle(grant, End.COMPLETED, value, started_at, clock())
+
+
+def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+    """What an exception of the attempt means: another try after a while, a skip, or the end of the job."""
+    from flows._retry import judge
+
+    if grant.run.state.cancelling:
+        return Settle(grant, End.CANCELLED, None, started_at, ended_at, error)
+    if isinstance(error, DataError):
+        return Settle(grant, End.FAILED, None, started_at, ended_at, error)
+    begun = grant.run.since.get(grant.job, started_at)
+    verdict = judge(
+        _settings(grant), error, attempt=grant.attempt, elapsed=ended_at - begun, key=job_key(grant.run, grant.job)
+    )
+    end = {"retry": End.RETRY, "fail": End.FAILED, "skip": End.SKIPPED}[verdict.kind]
+    if verdict.note:
+        grant.run.record(grant.job, verdict.note)
+    return Settle(grant, end, None, started_at, ended_at, error, verdict.after, verdict.counted)
+
+
+def children_of(grant: Grant) -> Children:
+    """Results and failures of the direct dependencies that count for this attempt."""
+    run, job = grant.run, grant.job
+    plan = run.plan
+    optional = plan.optional.get(job, ())
+    values: dict[str, Any] = {}
+    failures: dict[str, Failed] = {}
+    for child in inputs_of(run.state, job, plan.inputs[job]):
+        if run.state.state[child] == COMPLETED:
+            values[plan.ids[child]] = run.values[child]
+        elif plan.settings[child].on_failure != "remove" or child in optional:
+            failures[plan.ids[child]] = run.failed(child)
+    return Children(values, failures)
+
+
+def _settings(grant: Grant) -> Settings:
+    return grant.run.plan.settings[grant.job]
+
+
+def _inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, Any]]:
+    run = grant.run
+    binding = run.bindings[grant.job]
+    if type(binding) is tuple:  # whole results only, and the planner saw to it that none can be missing
+        values = run.values
+        args: Sequence[Any] = [values[child] for child in binding]
+        if handler.plain:
+            return args, _NO_KWARGS
+        kwargs: dict[str, Any] = {}
+    else:
+        args, kwargs = _bound(grant, handler, cast("Arguments", binding))
+    for name, wanted in handler.parameters.injected.items():
+        kwargs[name] = children_of(grant) if wanted == CHILDREN else Context(grant)
+    return args, kwargs
+
+
+def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
+    run = grant.run
+    spot = f"job {run.plan.ids[grant.job]!r}"
+    try:
+        args, kwargs = bind(arguments, lookup_in(run.values, _how_ended(grant)))
+    except LookupError as error:
+        raise DataError(f"{spot}: {error}") from error
+    return handler.parameters.spread(kwargs, spot) if arguments.by_name else (args, kwargs)
+
+
+def _how_ended(grant: Grant) -> Callable[[int], Failed | None]:
+    run, job = grant.run, grant.job
+    state = run.state
+
+    def how_ended(child: int) -> Failed | None:
+        if state.state[child] == COMPLETED and (job not in state.cut or 0 < state.ordinal[child] <= state.cut[job]):
+            return None
+        return run.failed(child)
+
+    return how_ended
+
+
+def _unfinished(value: Any) -> BadResultError:
+    kind = "coroutine" if inspect.iscoroutine(value) else "generator"
+    if kind == "coroutine":
+        value.close()
+        hint = "did you forget await, or async def?"
+    else:
+        hint = "return a list instead"
+    return BadResultError(f"the handler returned a {kind}; {hint} What it did stands, so it is not tried again.")
+
+

@@ -1,0 +1,71 @@
+"""Names that stay the same: the key of a job's effect, and the fingerprint of a flow."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from flows._binding import Arguments, Pick
+from flows._codec import canonical
+from flows._task import call_arguments
+
+if TYPE_CHECKING:
+    from flows._plan import Plan
+
+
+class Named(Protocol):
+    """A run by its names."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def plan(self) -> Plan[Any]: ...
+
+
+def job_key(run: Named, job: int) -> str:
+    """The key of a job's effect: the one it was given, else ``"{key or run id}/{job id}"``."""
+    given = run.plan.settings[job].idempotency_key
+    return given if given is not None else f"{run.key or run.id}/{run.plan.ids[job]}"
+
+
+def fingerprint(plan: Plan[Any]) -> str:
+    """BLAKE2b-256, as hex, over the canonical JSON of one row a job, and of the roots.
+
+    A row: id, task name, policy, data (arguments by parameter name, results as references), and the in-edges as (child id, effect).
+
+    Raises:
+        DataError: Data that JSON has no form for.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+    edges: list[list[tuple[str, int]]] = [[] for _ in plan.ids]
+    for child, dependent, effect in plan.edges():
+        edges[dependent].append((plan.ids[child], effect))
+    for job, job_id in enumerate(plan.ids):
+        row = [job_id, plan.names[job], plan.settings[job].on_failure, data_of(plan, job), sorted(edges[job])]
+        digest.update(canonical(row, f"job {job_id!r}: data"))
+        digest.update(b"\n")
+    digest.update(canonical([plan.ids[root] for root in plan.roots], "roots"))
+    return digest.hexdigest()
+
+
+def data_of(plan: Plan[Any], job: int) -> dict[str, Any]:
+    """A job's arguments by parameter name, with ``{"$out": ...}`` in the places that results go to."""
+    binding = plan.bindings[job]
+    if type(binding) is tuple:
+        binding = Arguments(tuple(Pick(child, (), False) for child in binding), {}, by_name=False)
+    assert isinstance(binding, Arguments)
+    task = plan.tasks[job]
+    named = binding.kwargs if binding.by_name or task is None else call_arguments(task, binding.args, binding.kwargs)
+    return {name: _spelled(plan, value) for name, value in named.items()}
+
+
+def _spelled(plan: Plan[Any], value: Any) -> Any:
+    if type(value) is Pick:
+        return {"$out": plan.ids[value.child], "path": list(value.path), "optional": value.optional}
+    if isinstance(value, dict):
+        return {key: _spelled(plan, item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(plan, item) for item in value]
+    return value

@@ -1,0 +1,357 @@
+"""The meaning of a run: which job may run when, and what each ending does to the jobs that depend on it.
+
+Pure functions over a `RunState`: no clock, no I/O, no randomness, no values, no handlers. Every executor means what this module
+says: the in-memory store is it, other stores re-state it and are tested to be equal.
+
+State and flow. A job waits for its children (``WAITING_CHILDREN``), is released to its queue (``WAITING``, or ``DELAYED`` first),
+is granted to a worker (``ACTIVE``) and ends in one of four terminal states. A *settle* makes one job terminal; it is O(1) and puts
+the job on the list ``later``. The *sweep* applies the edges of settled jobs, first in first out over settles, each with its whole
+cascade (list ``cascade``) before the next settle, in chunks that anyone may continue. An edge counts in its dependent's ``pending``
+until it is swept, so nothing that a failure will fail can start in between.
+
+Failure policies are counters, a pure function of the children's states: each swept edge adds to its dependent's ``pending`` (-1),
+``dooms``, ``skips``, ``cancels`` or ``conts``, and `_decide` looks at nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from typing import Final, NamedTuple, Protocol
+
+WAITING_CHILDREN, WAITING, DELAYED, ACTIVE, COMPLETED, FAILED, SKIPPED, CANCELLED = range(8)
+
+STATE_NAMES: Final = ("waiting_children", "waiting", "delayed", "active", "completed", "failed", "skipped", "cancelled")
+
+FAIL, IGNORE, REMOVE, CONTINUE, SKIP = range(5)
+"""Edge effects: what the end of the child does to this dependent when it is not a completion."""
+
+ORDER_ONLY = 8
+"""Added to an effect: the dependent takes no result through this edge."""
+
+EFFECTS: Final = {"fail": FAIL, "ignore": IGNORE, "remove": REMOVE, "continue": CONTINUE, "skip": SKIP}
+
+SWEEP_LIMIT: Final = 500
+"""Edges a call applies at most, so that no call is long however many dependents a job has."""
+
+LOST_LIMIT: Final = 3
+"""How often a job may lose its worker before it fails: a handler that kills its process must not go round for ever."""
+
+
+class Column(Protocol):
+    """One number a job: a list in memory, rows read when needed elsewhere."""
+
+    def __getitem__(self, job: int, /) -> int: ...
+    def __setitem__(self, job: int, value: int, /) -> None: ...
+
+
+class Edges(Protocol):
+    """The dependents of each job, one entry an edge."""
+
+    def __getitem__(self, job: int, /) -> Sequence[int]: ...
+
+
+class Effects(Protocol):
+    """The effect codes of a job's edges, beside its dependents; None when all are plain ``fail`` edges."""
+
+    def get(self, job: int, /) -> Sequence[int] | None: ...
+
+
+class RunState:
+    """The columns of one run. Any object with ``[]`` will do for a column; counters that are mostly zero are sparse.
+
+    Attributes:
+        state: Job states.
+        pending: In-edges whose child is not terminal or not yet swept.
+        dooms, skips, cancels, conts: Swept edges that fail, skip, cancel or release the job; absent means 0.
+        cause: The child whose end doomed, skipped or cancelled the job.
+        ordinal: The turn at which a job's edges were taken up; 0 before.
+        cut: The turn at which a job was released before all its children had ended: only children with an ordinal up to it are its
+            inputs, however often it is tried.
+        made: Counted attempts that ended without settling the job.
+        lost: How often the job lost its worker.
+        delays: Seconds between release and readiness, for jobs that have any.
+        limits: Attempts allowed.
+        open: Jobs that are not terminal.
+        cancelling: Whether the run was cancelled: nothing is released any more.
+    """
+
+    __slots__ = (
+        "cancelling", "cancels", "cascade", "cause", "conts", "cut", "delays", "dooms", "edges", "effects", "later", "limits", "lost",
+        "made", "open", "ordinal", "pending", "position", "size", "skips", "state", "sweeping", "turn",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        state: Column,
+        pending: Column,
+        ordinal: Column,
+        edges: Edges,
+        effects: Effects,
+        delays: MutableMapping[int, float],
+        limits: Column,
+    ) -> None:
+        self.size = self.open = size
+        self.state = state
+        self.pending = pending
+        self.ordinal = ordinal
+        self.edges = edges
+        self.effects = effects
+        self.delays = delays
+        self.limits = limits
+        self.dooms: dict[int, int] = {}
+        self.skips: dict[int, int] = {}
+        self.cancels: dict[int, int] = {}
+        self.conts: dict[int, int] = {}
+        self.cause: dict[int, int] = {}
+        self.cut: dict[int, int] = {}
+        self.made: dict[int, int] = {}
+        self.lost: dict[int, int] = {}
+        self.cascade: deque[int] = deque()
+        self.later: deque[int] = deque()
+        self.sweeping = -1
+        self.position = 0
+        self.turn = 0
+        self.cancelling = False
+
+
+class Commands:
+    """What the machine asks its store to do, in the order it was decided within each list.
+
+    Attributes:
+        ready: Jobs to put in their queues.
+        delayed: Jobs to put in their queues after the seconds beside them.
+        ended: Jobs that became terminal.
+        interrupt: Active jobs whose handlers should be told to stop.
+    """
+
+    __slots__ = ("delayed", "ended", "interrupt", "ready")
+
+    def __init__(self) -> None:
+        self.ready: list[int] = []
+        self.delayed: list[tuple[int, float]] = []
+        self.ended: list[int] = []
+        self.interrupt: list[int] = []
+
+
+class Retry(NamedTuple):
+    """An attempt that ended and may be followed by another."""
+
+    after: float
+    counted: bool = True
+
+
+def begin(run: RunState, out: Commands) -> None:
+    """Release the jobs that wait for nothing."""
+    state, pending = run.state, run.pending
+    for job in range(run.size):
+        if not pending[job] and state[job] == WAITING_CHILDREN:
+            _release(run, job, out)
+
+
+def grant(run: RunState, jobs: Iterable[int]) -> list[int]:
+    """Give waiting jobs to a worker.
+
+    Returns:
+        Those that were still waiting; the others were cancelled meanwhile.
+    """
+    state = run.state
+    granted = [job for job in jobs if state[job] == WAITING]
+    for job in granted:
+        state[job] = ACTIVE
+    return granted
+
+
+def wake(run: RunState, job: int, out: Commands) -> None:
+    """A delay has passed: the job joins its queue, unless it was cancelled meanwhile."""
+    if run.state[job] == DELAYED:
+        run.state[job] = WAITING
+        out.ready.append(job)
+
+
+def settle(run: RunState, job: int, end: int, out: Commands) -> None:
+    """Make an active job terminal: `end` is one of the four terminal states. Its edges are applied by `sweep`."""
+    run.state[job] = end
+    run.open -= 1
+    run.later.append(job)
+    out.ended.append(job)
+
+
+def retry(run: RunState, job: int, again: Retry, out: Commands) -> bool:
+    """An active job's attempt failed: back to its queue after a while, or failed for good when no attempt is left.
+
+    Returns:
+        Whether the job will be tried again.
+    """
+    if again.counted:
+        made = run.made[job] = run.made.get(job, 0) + 1
+        if made >= run.limits[job]:
+            settle(run, job, FAILED, out)
+            return False
+    return _requeue(run, job, again.after, out)
+
+
+def release(run: RunState, job: int, out: Commands, after: float = 0.0) -> None:
+    """An active job goes back to its queue unrun: a worker drains or has no handler. Costs no attempt."""
+    _requeue(run, job, after, out)
+
+
+def lose(run: RunState, job: int, out: Commands) -> bool:
+    """An active job lost its worker. Has a budget of its own: no attempt is spent, but the job fails at the limit.
+
+    Returns:
+        Whether the job will be tried again.
+    """
+    lost = run.lost[job] = run.lost.get(job, 0) + 1
+    if lost >= LOST_LIMIT:
+        settle(run, job, FAILED, out)
+        return False
+    return _requeue(run, job, 0.0, out)
+
+
+def cancel(run: RunState, out: Commands) -> None:
+    """Cancel the run: what has not started is cancelled, active jobs are told to stop. A second call changes nothing.
+
+    Active jobs end by their own settle: a handler that completes all the same has completed.
+    """
+    if run.cancelling:
+        return
+    run.cancelling = True
+    for job in range(run.size):
+        state = run.state[job]
+        if state < ACTIVE:
+            _end(run, job, CANCELLED, out)
+        elif state == ACTIVE:
+            out.interrupt.append(job)
+
+
+def sweep(run: RunState, limit: int, out: Commands) -> bool:
+    """Apply up to *limit* edges of settled jobs; may be called by anyone, any number of times.
+
+    Returns:
+        Whether edges are left.
+    """
+    state, pending, edges, effects = run.state, run.pending, run.edges, run.effects
+    while True:
+        job = run.sweeping
+        if job < 0:
+            if run.cascade:
+                job = run.cascade.popleft()
+            elif run.later:
+                job = run.later.popleft()
+            else:
+                return False
+            run.turn += 1
+            run.ordinal[job] = run.turn
+            run.position = 0
+        dependents = edges[job]
+        begun = run.position
+        if begun or len(dependents) > limit:
+            dependents = dependents[begun : begun + limit]
+        if state[job] == COMPLETED and not run.dooms and not run.skips and not run.cancels and not run.conts:
+            # The common case, kept tight: nothing has gone wrong in this run, so only `pending` can matter.
+            for dependent in dependents:
+                left = pending[dependent] - 1
+                pending[dependent] = left
+                if not left and state[dependent] == WAITING_CHILDREN:
+                    _release(run, dependent, out)
+        else:
+            _apply(run, job, dependents, effects.get(job), begun, out)
+        limit -= len(dependents)
+        run.position = begun + len(dependents)
+        if run.position >= len(edges[job]):
+            run.sweeping = -1
+        else:
+            run.sweeping = job
+        if limit <= 0 and (run.sweeping >= 0 or run.cascade or run.later):
+            return True
+
+
+def influence(end: int, effect: int) -> str | None:
+    """Which counter of the dependent an edge adds to when its child ended in *end*; None: only ``pending`` falls.
+
+    This is the table of failure policies; everything else follows from it.
+    """
+    kind = effect & ~ORDER_ONLY
+    if end == COMPLETED or kind in (IGNORE, REMOVE):
+        return None
+    if kind == CONTINUE:
+        return "conts"
+    if end == FAILED:
+        return "dooms" if kind == FAIL else "skips"
+    if end == CANCELLED:
+        return "cancels"
+    return None if effect & ORDER_ONLY else "skips"
+
+
+def inputs_of(run: RunState, job: int, children: Sequence[int]) -> Iterator[int]:
+    """Those of *children* that count for *job*: all of them, or those that had ended when it was released early."""
+    cut = run.cut.get(job)
+    for child in children:
+        if cut is None or 0 < run.ordinal[child] <= cut:
+            yield child
+
+
+def _apply(
+    run: RunState, job: int, dependents: Sequence[int], codes: Sequence[int] | None, begun: int, out: Commands
+) -> None:
+    end = run.state[job]
+    for position, dependent in enumerate(dependents, begun):
+        run.pending[dependent] -= 1
+        counter = influence(end, codes[position] if codes else FAIL)
+        if counter is not None:
+            counts: dict[int, int] = getattr(run, counter)
+            counts[dependent] = counts.get(dependent, 0) + 1
+            run.cause.setdefault(dependent, job)
+            if counter == "dooms" and run.dooms[dependent] == 1:
+                run.cause[dependent] = job
+        if run.state[dependent] == WAITING_CHILDREN:
+            _decide(run, dependent, out)
+
+
+def _decide(run: RunState, job: int, out: Commands) -> None:
+    """Where a job that waits for its children goes now; most often nowhere."""
+    if job in run.dooms:
+        _end(run, job, FAILED, out)
+    elif job in run.cancels:
+        _end(run, job, CANCELLED, out)
+    elif run.pending[job]:
+        if job in run.conts:
+            run.cut[job] = run.turn
+            _release(run, job, out)
+    elif job in run.skips:
+        _end(run, job, SKIPPED, out)
+    else:
+        _release(run, job, out)
+
+
+def _end(run: RunState, job: int, end: int, out: Commands) -> None:
+    run.state[job] = end
+    run.open -= 1
+    run.cascade.append(job)
+    out.ended.append(job)
+
+
+def _release(run: RunState, job: int, out: Commands) -> None:
+    delay = run.delays.get(job) if run.delays else None
+    if delay:
+        run.state[job] = DELAYED
+        out.delayed.append((job, delay))
+    else:
+        run.state[job] = WAITING
+        out.ready.append(job)
+
+
+def _requeue(run: RunState, job: int, after: float, out: Commands) -> bool:
+    if run.cancelling:
+        settle(run, job, CANCELLED, out)
+        return False
+    if after > 0:
+        run.state[job] = DELAYED
+        out.delayed.append((job, after))
+    else:
+        run.state[job] = WAITING
+        out.ready.append(job)
+    return True

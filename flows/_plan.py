@@ -1,0 +1,203 @@
+"""Plan: a flow as ordered columns, data only. Index order is run order: children stand before their parents."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from flows._machine import ORDER_ONLY
+
+if TYPE_CHECKING:
+    import networkx
+
+    from flows._binding import Binding
+    from flows._job import Job
+    from flows._opts import Settings
+    from flows._task import Task
+
+R_co = TypeVar("R_co", covariant=True)
+
+_EXPLAINED_JOBS = 40
+"""How many jobs `Plan.explain` lists before it only counts: a screenful."""
+
+
+class Plan(Generic[R_co]):
+    """A snapshot of a flow: jobs in run order as parallel columns, indexed by position.
+
+    Later changes to the jobs it was made from do not reach it. Made by `flows.plan`.
+
+    Attributes:
+        name: The flow's name.
+        ids: Job ids.
+        names: Task names.
+        queues_of: Queue names.
+        tasks: The task of a typed job; None for a literal, whose handler is found by name.
+        settings: Resolved options; jobs with the same options share one record.
+        bindings: How results and data become arguments.
+        inputs: Direct dependencies whose results the job takes, in declared order.
+        pending: How many edges lead into the job.
+        dependents: The jobs that wait for it, one entry an edge.
+        effects: For a job with an edge that is not a plain ``fail`` edge: the code of each edge, beside `dependents`.
+        optional: For a job with optional edges: the children at their other ends.
+        roots: The jobs the flow is about; `several` says that the value is a tuple.
+    """
+
+    __slots__ = (
+        "__weakref__", "_fingerprint", "_positions", "bindings", "dependents", "effects", "ids", "inputs", "name", "names", "optional", "pending",
+        "queues_of", "roots", "settings", "several", "tasks",
+    )  # fmt: skip
+
+    def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
+        self.name = name
+        self.roots = roots
+        self.several = several
+        self.ids: list[str] = []
+        self.names: list[str] = []
+        self.queues_of: list[str] = []
+        self.tasks: list[Task[..., Any] | None] = []
+        self.settings: list[Settings] = []
+        self.bindings: list[Binding] = []
+        self.inputs: list[tuple[int, ...]] = []
+        self.pending: list[int] = []
+        self.dependents: list[list[int] | tuple[int, ...]] = []
+        self.effects: dict[int, list[int]] = {}
+        self.optional: dict[int, set[int]] = {}
+        self._positions: Mapping[Job[Any], int] = {}
+        self._fingerprint: str | None = None
+
+    def position_of(self, job: Job[Any]) -> int | None:
+        """Where *job*, a job object of the flow that was planned, stands in the columns."""
+        return self._positions.get(job)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def order(self) -> Sequence[str]:
+        """Job ids, children before parents; the same for the same declaration."""
+        return tuple(self.ids)
+
+    @property
+    def levels(self) -> list[list[str]]:
+        """Job ids by distance from the leaves: a job stands one level above its highest dependency."""
+        levels: list[list[str]] = []
+        for job, level in enumerate(self._heights()):
+            if level == len(levels):
+                levels.append([])
+            levels[level].append(self.ids[job])
+        return levels
+
+    @property
+    def queues(self) -> dict[str, int]:
+        """How many jobs each queue gets, in the order of first use."""
+        return dict(Counter(self.queues_of))
+
+    @property
+    def graph(self) -> networkx.DiGraph[str]:
+        """The DAG as a `networkx.DiGraph` of job ids, edges child -> parent, for analysis; a new one each time."""
+        from flows._graph import digraph
+
+        return digraph(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells whether two flows do the same work: a hash over task names, ids, edges, policies and data.
+
+        BLAKE2b-256 over canonical JSON; queues, attempts, backoff, timeouts, priorities and run options do not count.
+        Computed when first asked for.
+
+        Raises:
+            DataError: Data that JSON has no form for, with the path to it.
+        """
+        if self._fingerprint is None:
+            from flows._idempotency import fingerprint
+
+            self._fingerprint = fingerprint(self)
+        return self._fingerprint
+
+    def critical_path(self, durations: Mapping[str, float] | None = None) -> list[str]:
+        """The chain of jobs that takes longest, leaf first; without *durations* each job counts as one.
+
+        Args:
+            durations: Seconds by job id, or by task name for jobs whose id is not there; jobs in neither count as 0.
+        """
+        cost = [1.0] * len(self) if durations is None else [
+            durations.get(job_id, durations.get(name, 0.0)) for job_id, name in zip(self.ids, self.names, strict=True)
+        ]  # fmt: skip
+        finish = list(cost)
+        through = [-1] * len(self)
+        for job, dependents in enumerate(self.dependents):
+            for dependent in dependents:
+                if finish[job] + cost[dependent] > finish[dependent] or through[dependent] < 0:
+                    finish[dependent] = finish[job] + cost[dependent]
+                    through[dependent] = job
+        last = max(range(len(self)), key=finish.__getitem__)
+        path = [last]
+        while through[path[-1]] >= 0:
+            path.append(through[path[-1]])
+        return [self.ids[job] for job in reversed(path)]
+
+    def explain(self) -> str:
+        """What would run, in words: counts, queues, the critical path, and each job with what it waits for."""
+        levels, path = self.levels, self.critical_path()
+        lines = [
+            f"flow {self.name}: {_count(len(self), 'job')} in {_count(len(levels), 'level')} on "
+            f"{_count(len(self.queues), 'queue')}",
+            "queues: " + ", ".join(f"{queue} ({jobs})" for queue, jobs in self.queues.items()),
+            f"critical path: {' -> '.join(path) if len(path) <= 8 else f'{len(path)} jobs, {path[0]} ... {path[-1]}'}",
+        ]
+        waits = self._waits()
+        for job in range(min(len(self), _EXPLAINED_JOBS)):
+            needs = ", ".join(waits[job][:8]) + (f" and {len(waits[job]) - 8} more" if len(waits[job]) > 8 else "")
+            options = _describe(self.settings[job])
+            lines.append(f"  {self.ids[job]} [{self.queues_of[job]}]{options}" + (f" after {needs}" if needs else ""))
+        if len(self) > _EXPLAINED_JOBS:
+            lines.append(f"  ... and {len(self) - _EXPLAINED_JOBS} more jobs")
+        return "\n".join(lines)
+
+    def edges(self) -> list[tuple[int, int, int]]:
+        """All edges as (child, dependent, effect code), children in run order."""
+        return [
+            (child, dependent, codes[position] if codes else 0)
+            for child, dependents in enumerate(self.dependents)
+            for codes in (self.effects.get(child),)
+            for position, dependent in enumerate(dependents)
+        ]
+
+    def _heights(self) -> list[int]:
+        heights = [0] * len(self)
+        for job, dependents in enumerate(self.dependents):
+            above = heights[job] + 1
+            for dependent in dependents:
+                if heights[dependent] < above:
+                    heights[dependent] = above
+        return heights
+
+    def _waits(self) -> list[list[str]]:
+        waits: list[list[str]] = [[] for _ in self.ids]
+        for child, dependent, code in self.edges():
+            waits[dependent].append(self.ids[child] + (" (order only)" if code & ORDER_ONLY else ""))
+        return waits
+
+    def __repr__(self) -> str:
+        return f"<plan of {self.name!r}: {_count(len(self), 'job')}, {_count(len(self.queues), 'queue')}>"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _describe(settings: Settings) -> str:
+    shown = []
+    if settings.attempts > 1:
+        shown.append(f"{settings.attempts} attempts")
+    if settings.timeout is not None:
+        shown.append(f"timeout {settings.timeout:g} s")
+    if settings.delay:
+        shown.append(f"delay {settings.delay:g} s")
+    if settings.priority:
+        shown.append(f"priority {settings.priority}")
+    if settings.on_failure != "fail":
+        shown.append(f"on failure {settings.on_failure}")
+    return f" ({', '.join(shown)})" if shown else ""

@@ -1,0 +1,209 @@
+"""Run: a handle on one run, wherever it lives. Reading it is always live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from flows._duration import Duration, seconds
+from flows._events import Event
+from flows._views import JobViews
+from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCancelledError, WaitTimeoutError
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from flows.executor import Executor, RunRecord
+
+R_co = TypeVar("R_co", covariant=True)
+T = TypeVar("T")
+
+
+class Run(Generic[R_co]):
+    """One run of a flow: its state, its jobs, its value.
+
+    Attributes:
+        jobs: Job id, or `Job` object, -> `JobView`.
+    """
+
+    def __init__(self, executor: Executor, record: RunRecord) -> None:
+        self._executor = executor
+        self._record = record
+        self.jobs = JobViews(record)
+
+    @property
+    def id(self) -> str:
+        """Unique in the world."""
+        return self._record.id
+
+    @property
+    def key(self) -> str | None:
+        """What the run was named by its submitter, if anything."""
+        return self._record.key
+
+    @property
+    def name(self) -> str:
+        """The flow's name."""
+        return self._record.plan.name
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits: the trace that the run belongs to, on whatever executor it runs."""
+        return self._record.trace_id
+
+    @property
+    def state(self) -> str:
+        """``running`` until every job has ended; then its root's: ``completed`` (a skipped root, too), ``failed`` or ``cancelled``.
+
+        Of several roots, a failed one counts most, then a cancelled one.
+        """
+        if not self._record.ended:
+            return "running"
+        ends = {self._record.state_of(root) for root in self._record.plan.roots}
+        return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"
+
+    @property
+    def value(self) -> R_co:
+        """The root's result, or a tuple where the flow has several; there as soon as they have ended.
+
+        Raises:
+            NoValueError: There is none yet, or the root was skipped.
+            FlowFailedError: The root failed.
+            RunCancelledError: The root was cancelled.
+        """
+        record = self._record
+        for root in record.plan.roots:
+            if record.state_of(root) != "completed":
+                raise self._no_value(root)
+        values = tuple(record.value_of(root) for root in record.plan.roots)
+        return values if record.plan.several else values[0]  # type: ignore[return-value]
+
+    def wait(self, timeout: Duration | None = None) -> Run[R_co]:
+        """Return when the run has ended; embedded executors work it off in this process meanwhile.
+
+        Args:
+            timeout: Limits only the waiting; the run goes on.
+
+        Raises:
+            WaitTimeoutError: It has not ended by then.
+        """
+        limit = None if timeout is None else seconds(timeout, "timeout")
+        if not self._executor.work(self._record, limit):
+            raise WaitTimeoutError(f"run {self.id} has not ended within {limit:g} s; it goes on")
+        return self
+
+    def __await__(self) -> Generator[Any, None, Run[R_co]]:
+        return self._awaited().__await__()
+
+    def events(self) -> Iterator[Event]:
+        """What has happened and happens, in order, until the run has ended; blocks between events."""
+        import threading
+
+        self._executor.join(self._record)
+        changed = threading.Event()
+        unwatch = self._record.watch(changed.set)
+        try:
+            position = 0
+            ended = False
+            while not ended:
+                changed.clear()
+                ended = self._record.ended
+                events, position = self._record.events(position)
+                yield from events
+                if not ended and not events:
+                    changed.wait()
+        finally:
+            unwatch()
+
+    async def aevents(self) -> AsyncIterator[Event]:
+        """As `events`, for async code."""
+        import asyncio
+
+        self._executor.join(self._record)
+        changed = asyncio.Event()
+        unwatch = self._record.watch(_from_thread(asyncio.get_running_loop(), changed.set))
+        try:
+            position = 0
+            ended = False
+            while not ended:
+                changed.clear()
+                ended = self._record.ended
+                events, position = self._record.events(position)
+                for event in events:
+                    yield event
+                if not ended and not events:
+                    await changed.wait()
+        finally:
+            unwatch()
+
+    def cancel(self, reason: str = "") -> None:
+        """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat.
+
+        Async handlers are cancelled; a handler in a thread can ask `Context.cancelled`. The run has ended when they have.
+        """
+        self._executor.cancel(self._record, reason)
+
+    def check(self) -> Run[R_co]:
+        """Raise if the run has failed or was cancelled; returns the run otherwise.
+
+        Raises:
+            FlowFailedError: With the handler's exception as its cause where it is known in this process.
+            RunCancelledError: It was cancelled.
+        """
+        if self.state in ("failed", "cancelled"):
+            for root in self._record.plan.roots:
+                if self._record.state_of(root) == self.state:
+                    raise self._no_value(root)
+        return self
+
+    async def _awaited(self) -> Run[R_co]:
+        import asyncio
+
+        self._executor.join(self._record)
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        unwatch = self._record.watch(_from_thread(loop, changed.set))
+        try:
+            while not self._record.ended:
+                changed.clear()
+                if self._record.ended:
+                    break
+                await changed.wait()
+        finally:
+            unwatch()
+        return self
+
+    def _no_value(self, root: int) -> Exception:
+        record = self._record
+        name, state = record.plan.ids[root], record.state_of(root)
+        if state == "failed":
+            failed = record.failed(root)
+            error = FlowFailedError(f"flow {self.name!r} failed: {failed}", run=self, failed=failed)
+            error.__cause__ = self._cause(root)
+            return error
+        if state == "cancelled":
+            return RunCancelledError(f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}", run=self)
+        if state == "skipped":
+            return NoValueError(f"run {self.id} has no value: {record.failed(root)}", job=name)
+        return NoValueError(f"run {self.id} has no value yet: job {name!r} is {state}; run.wait() returns when it has ended", job=name)
+
+    def _cause(self, job: int) -> BaseException | None:
+        """The live exception at the bottom of a failure, else a stand-in with what is known of it."""
+        failed = self._record.failed(job)
+        first = self._record.first_cause(job)
+        live = self._record.exception_of(first)
+        if live is not None:
+            return live
+        return JobFailedError(str(failed), job=failed.job)
+
+    def __repr__(self) -> str:
+        key = "" if self.key is None else f" key {self.key!r}"
+        return f"<run {self.id} of {self.name!r}{key}: {self.state}>"
+
+
+def _from_thread(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Callable[[], None]:
+    def call() -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(callback)
+
+    return call

@@ -1,0 +1,168 @@
+"""The words that workers and stores exchange: what is granted, how it ended, what is wanted next.
+
+Plain slotted records, made once a job or once a call; anything heavier would cost more than the job itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from flows._binding import Binding
+    from flows._handlers import Handler
+    from flows._machine import RunState
+    from flows._opts import Settings
+    from flows._plan import Plan
+    from flows.errors import Failed
+
+
+class End(IntEnum):
+    """How an attempt ended, as its worker reports it."""
+
+    COMPLETED = 0
+    FAILED = 1
+    """For good: no attempt is left, or the error is not worth another."""
+    RETRY = 2
+    SKIPPED = 3
+    CANCELLED = 4
+    RELEASED = 5
+    """Given back unrun, or interrupted by a drain; costs no attempt."""
+
+
+class RunBrief(Protocol):
+    """What a worker must know of a run to work off its jobs; in memory the run itself."""
+
+    id: str
+    key: str | None
+    plan: Plan[Any]
+    state: RunState
+    handlers: Sequence[Handler]
+    bindings: Sequence[Binding]
+    values: Sequence[Any]
+    since: Mapping[int, float]
+    """When the first attempt of a job began, for jobs on another attempt."""
+
+    def failed(self, job: int) -> Failed: ...
+    def report(self, job: int, progress: object) -> None: ...
+    def record(self, job: int, line: str) -> None: ...
+
+
+class Grant:
+    """One lease on one job: the right to run it once and to say how it ended.
+
+    Attributes:
+        attempt: 1 for the first try.
+        fence: Grows with every grant of a store; a settle with an older one is refused.
+        lease_until: When the lease ends by the store's clock, in seconds; None where leases are off.
+        suspect: Whether the job has lost a worker before: one that may take its process down with it.
+        over: Set by the worker when the attempt has been given up; a result that comes later is dropped.
+        interrupted: Why the handler should stop, once it should.
+    """
+
+    __slots__ = ("attempt", "fence", "interrupted", "job", "lease_until", "over", "run", "suspect")
+
+    def __init__(
+        self, run: RunBrief, job: int, attempt: int, fence: int, lease_until: float | None = None, suspect: bool = False
+    ) -> None:
+        self.run = run
+        self.job = job
+        self.attempt = attempt
+        self.fence = fence
+        self.lease_until = lease_until
+        self.suspect = suspect
+        self.over = False
+        self.interrupted: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<grant {self.run.plan.ids[self.job]!r} attempt {self.attempt} fence {self.fence}>"
+
+
+class Settle:
+    """How one attempt ended.
+
+    Attributes:
+        value: The result of a completed attempt.
+        error: The live exception of one that failed, was skipped or will be retried.
+        after: Seconds until the next try.
+        counted: Whether a retry costs an attempt.
+        started_at, ended_at: By the clock of the worker's process, which in memory is the store's.
+    """
+
+    __slots__ = ("after", "counted", "end", "ended_at", "error", "grant", "started_at", "value")
+
+    def __init__(
+        self,
+        grant: Grant,
+        end: End,
+        value: Any,
+        started_at: float,
+        ended_at: float,
+        error: BaseException | None = None,
+        after: float = 0.0,
+        counted: bool = True,
+    ) -> None:
+        self.grant = grant
+        self.end = end
+        self.value = value
+        self.started_at = started_at
+        self.ended_at = ended_at
+        self.error = error
+        self.after = after
+        self.counted = counted
+
+    def __repr__(self) -> str:
+        return f"<settle {self.grant!r} {self.end.name}>"
+
+
+class Want:
+    """What a worker asks for in an exchange.
+
+    Attributes:
+        limit: Jobs at most.
+        run: Only jobs of this run; None for any.
+        queues: Only jobs of these queues; None for any.
+        suspects: Whether a job that has lost a worker before may be among them.
+    """
+
+    __slots__ = ("limit", "queues", "run", "suspects")
+
+    def __init__(
+        self, limit: int, run: RunBrief | None = None, queues: frozenset[str] | None = None, suspects: bool = True
+    ) -> None:
+        self.limit = limit
+        self.run = run
+        self.queues = queues
+        self.suspects = suspects
+
+
+class Reply:
+    """A store's answer to an exchange.
+
+    Attributes:
+        now: The store's clock at that moment, in seconds.
+        grants: Jobs for the worker to run.
+        refused: Settles whose fence was not the newest: the results were dropped.
+        more: Whether jobs were left that the worker could have had.
+        due_at: When the next delayed job becomes ready; None when there is none.
+        suspects: How many of the grants are suspects.
+    """
+
+    __slots__ = ("due_at", "grants", "more", "now", "refused", "suspects")
+
+    def __init__(
+        self,
+        now: float,
+        grants: list[Grant],
+        refused: Sequence[Settle] = (),
+        more: bool = False,
+        due_at: float | None = None,
+        suspects: int = 0,
+    ) -> None:
+        self.now = now
+        self.grants = grants
+        self.refused = refused
+        self.more = more
+        self.due_at = due_at
+        self.suspects = suspects

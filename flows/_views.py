@@ -1,0 +1,150 @@
+"""Views of a stored run's jobs, as users read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from flows._idempotency import job_key
+from flows._job import Job
+from flows._names import shown
+from flows.errors import Failed, NoValueError
+
+if TYPE_CHECKING:
+    from flows.executor import RunRecord
+
+Outcome = Literal["completed", "failed", "skipped", "cancelled", "released", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try of a job.
+
+    Attributes:
+        number: 1 for the first.
+        start, end: When the handler began and ended; `end` is None while it runs.
+        outcome: None while it runs. ``released`` and ``lost`` cost no attempt.
+        error: Why it did not complete.
+        worker: Who ran it.
+    """
+
+    number: int
+    start: datetime
+    end: datetime | None
+    outcome: Outcome | None
+    error: Failed | None
+    worker: str | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the handler ran; None while it runs."""
+        return None if self.end is None else (self.end - self.start).total_seconds()
+
+
+class JobView:
+    """One job of a run, read live."""
+
+    __slots__ = ("_job", "_record")
+
+    def __init__(self, record: RunRecord, job: int) -> None:
+        self._record = record
+        self._job = job
+
+    @property
+    def id(self) -> str:
+        """The job's id in its flow."""
+        return self._record.plan.ids[self._job]
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return self._record.plan.names[self._job]
+
+    @property
+    def queue(self) -> str:
+        """The queue that the job waits in."""
+        return self._record.plan.queues_of[self._job]
+
+    @property
+    def state(self) -> str:
+        """``waiting_children``, ``waiting``, ``delayed``, ``active``, ``completed``, ``failed``, ``skipped`` or ``cancelled``."""
+        return self._record.state_of(self._job)
+
+    @property
+    def value(self) -> Any:
+        """The job's result.
+
+        Raises:
+            NoValueError: It has none (yet); the message says why.
+        """
+        if self.state == "completed":
+            return self._record.value_of(self._job)
+        raise NoValueError(f"job {self.id!r} has no value: {self.error or f'it is {self.state}'}", job=self.id)
+
+    @property
+    def error(self) -> Failed | None:
+        """Why the job failed, was skipped or cancelled; None otherwise."""
+        return self._record.failed(self._job) if self.state in ("failed", "skipped", "cancelled") else None
+
+    @property
+    def attempts(self) -> Sequence[Attempt]:
+        """The tries so far, in order, the running one last."""
+        return self._record.attempts_of(self._job)
+
+    @property
+    def progress(self) -> object:
+        """What the handler last said of how far it is; None before."""
+        return self._record.progress_of(self._job)
+
+    @property
+    def logs(self) -> Sequence[str]:
+        """What the handler logged through its context."""
+        return self._record.logs_of(self._job)
+
+    @property
+    def idempotency_key(self) -> str:
+        """Names the job's effect; the same over attempts, crashes and executors."""
+        return job_key(self._record, self._job)
+
+    @property
+    def worker(self) -> str | None:
+        """Who ran, or runs, the last attempt."""
+        attempts = self.attempts
+        return attempts[-1].worker if attempts else None
+
+    def __repr__(self) -> str:
+        return f"<job {self.id!r}: {self.state}>"
+
+
+class JobViews(Mapping[str, JobView]):
+    """The jobs of a run by id, in run order; a `Job` object of the flow will do as the key, too."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self._record = record
+        self._index: dict[str, int] = {}
+
+    def __getitem__(self, job: str | Job[Any]) -> JobView:
+        index = self._positions()
+        if isinstance(job, Job):
+            position = self._record.plan.position_of(job)
+        else:
+            position = index.get(job)
+        if position is None:
+            raise KeyError(f"the flow has no job {shown(job)}; there are {', '.join(list(index)[:20])}")
+        return JobView(self._record, position)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._record.plan.ids)
+
+    def __len__(self) -> int:
+        return len(self._record.plan)
+
+    def _positions(self) -> dict[str, int]:
+        if not self._index:
+            self._index = {job_id: position for position, job_id in enumerate(self._record.plan.ids)}
+        return self._index
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} jobs: {', '.join(list(self)[:8])}{', ...' if len(self) > 8 else ''}>"

@@ -1,0 +1,274 @@
+"""WorkerCore: the decisions of a worker, without thread, clock, socket or randomness.
+
+A driver feeds it events and carries out the effects it asks for; the thread driver and the simulator differ only in how. One
+exchange is in flight at a time: it settles what has ended and claims the next jobs in one call. Each call has a sequence number, so
+that a store can tell a repeated call from a new one.
+
+::
+
+    Woken, Due ─┐                      ┌─ Exchange(seq, settles, want)
+    Ended       ├─> feed ── effects ──>├─ Start(grants)
+    Replied     │                      ├─ Recall          (give unstarted claims back)
+    Unanswered ─┤                      ├─ Log
+    Drain      ─┘                      └─ Stop
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
+
+CLAIM_LIMIT: Final = 64
+"""Jobs a call claims at most: larger batches are no faster, and all of them wait for their slowest."""
+
+AHEAD_SECONDS: Final = 0.020
+"""A worker claims its free slots plus what it will start within this time at the pace seen."""
+
+UNSTARTED_SECONDS: Final = 1.0
+"""Claims that have not started by then go back, so that another worker may have them."""
+
+RETRY_SECONDS: Final = (0.1, 5.0)
+"""First and longest wait before a call that was not answered is sent again."""
+
+
+class Woken:
+    """There may be something to claim."""
+
+    __slots__ = ()
+
+
+class Due:
+    """The instant `WorkerCore.wake_at` has come."""
+
+    __slots__ = ()
+
+
+class Drain:
+    """Claim nothing more, give unstarted claims back, stop when the last attempt has ended."""
+
+    __slots__ = ()
+
+
+class Ended:
+    """Attempts have ended, or claims are given back."""
+
+    __slots__ = ("settles",)
+
+    def __init__(self, settles: list[Settle]) -> None:
+        self.settles = settles
+
+
+class Replied:
+    """The store has answered exchange *seq*."""
+
+    __slots__ = ("reply", "seq")
+
+    def __init__(self, seq: int, reply: Reply) -> None:
+        self.seq = seq
+        self.reply = reply
+
+
+class Unanswered:
+    """Exchange *seq* had no answer; whether the store carried it out is unknown."""
+
+    __slots__ = ("error", "seq")
+
+    def __init__(self, seq: int, error: BaseException) -> None:
+        self.seq = seq
+        self.error = error
+
+
+class Exchange:
+    """Settle *settles* and claim what *want* says, as call number *seq*."""
+
+    __slots__ = ("seq", "settles", "want")
+
+    def __init__(self, seq: int, settles: list[Settle], want: Want) -> None:
+        self.seq = seq
+        self.settles = settles
+        self.want = want
+
+
+class Start:
+    """Run the jobs of *grants*, as soon as there are hands."""
+
+    __slots__ = ("grants",)
+
+    def __init__(self, grants: list[Grant]) -> None:
+        self.grants = grants
+
+
+class Recall:
+    """Take the claims that have not started out of the line and report them `Ended` as released."""
+
+    __slots__ = ()
+
+
+class Log:
+    """Something a person running the worker should know."""
+
+    __slots__ = ("level", "text")
+
+    def __init__(self, level: str, text: str) -> None:
+        self.level = level
+        self.text = text
+
+
+class Stop:
+    """Nothing is left to do and nothing more will be claimed."""
+
+    __slots__ = ()
+
+
+Event = Woken | Due | Drain | Ended | Replied | Unanswered
+Effect = Exchange | Start | Recall | Log | Stop
+
+
+class WorkerCore:
+    """One exchange loop: what a worker holds, what it wants next, when it must act again.
+
+    Args:
+        slots: How many jobs it may run at once.
+        run: Work for this run only; None for any.
+        queues: Work for these queues only; None for any.
+
+    Attributes:
+        held: Jobs granted and not yet settled.
+        wake_at: When to feed `Due`, by the store's clock in seconds; None when nothing is timed.
+        idle: Whether nothing is held, in flight or to be settled.
+    """
+
+    def __init__(self, *, slots: int, run: RunBrief | None = None, queues: frozenset[str] | None = None) -> None:
+        self.slots = slots
+        self.run = run
+        self.queues = queues
+        self.held = 0
+        self.seq = 0
+        self.wake_at: float | None = None
+        self._flying: Exchange | None = None
+        self._settles: list[Settle] = []
+        self._look = False
+        self._draining = False
+        self._stopped = False
+        self._failures = 0
+        self._retry_at: float | None = None
+        self._due_at: float | None = None
+        self._recall_at: float | None = None
+        self._pace = -1.0  # seconds a job; unknown
+        self._suspects = 0
+        self._effects: list[Effect] = []
+
+    @property
+    def idle(self) -> bool:
+        return not self.held and self._flying is None and not self._settles
+
+    def feed(self, event: Event, now: float) -> None:
+        """Take note of what happened at *now* and decide what to do about it."""
+        kind = type(event)
+        if kind is Ended:
+            self._ended(event, now)  # type: ignore[arg-type]
+        elif kind is Replied:
+            self._replied(event, now)  # type: ignore[arg-type]
+        elif kind is Woken:
+            self._look = True
+        elif kind is Due:
+            self._due(now)
+        elif kind is Unanswered:
+            self._unanswered(event, now)  # type: ignore[arg-type]
+        else:
+            self._draining = True
+            self._effects.append(Recall())
+        self._decide(now)
+
+    def effects(self) -> list[Effect]:
+        """What to carry out now, in order; each effect is given once."""
+        effects = self._effects
+        self._effects = []
+        return effects
+
+    def _ended(self, event: Ended, now: float) -> None:
+        settles = event.settles
+        if self._settles:
+            self._settles.extend(settles)
+        else:
+            self._settles = settles
+        first = settles[0]
+        if first.end is not End.RELEASED:
+            # The pace is that of the whole worker, all its hands together: what decides how much to claim ahead.
+            pace = (settles[-1].ended_at - first.started_at) / len(settles)
+            self._pace = pace if pace > self._pace or self._pace < 0 else 0.8 * self._pace + 0.2 * pace
+
+    def _replied(self, event: Replied, now: float) -> None:
+        flying = self._flying
+        if flying is None or event.seq != flying.seq:
+            return  # the late answer to a call that was sent again
+        self._flying = None
+        self._failures = 0
+        self._retry_at = None
+        reply = event.reply
+        grants = reply.grants
+        self.held += len(grants) - len(flying.settles)
+        if self._suspects:
+            self._suspects -= sum(settle.grant.suspect for settle in flying.settles)
+        self._suspects += reply.suspects
+        self._look = reply.more
+        self._due_at = reply.due_at
+        if reply.refused:
+            for settle in reply.refused:
+                self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))
+        if grants:
+            if self.run is None:  # nobody else works for a worker that serves one run
+                self._recall_at = now + UNSTARTED_SECONDS
+            self._effects.append(Start(grants))
+        elif not self.held:
+            self._recall_at = None
+
+    def _unanswered(self, event: Unanswered, now: float) -> None:
+        if self._flying is None or event.seq != self._flying.seq:
+            return
+        first, longest = RETRY_SECONDS
+        if not self._failures:
+            self._effects.append(Log("warning", f"the store does not answer: {event.error}"))
+        self._retry_at = now + min(longest, first * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+
+    def _due(self, now: float) -> None:
+        if self._retry_at is not None and now >= self._retry_at and self._flying is not None:
+            self._retry_at = None
+            self._effects.append(self._flying)
+        if self._due_at is not None and now >= self._due_at:
+            self._due_at = None
+            self._look = True
+        if self._recall_at is not None and now >= self._recall_at:
+            self._recall_at = None
+            self._effects.append(Recall())
+
+    def _decide(self, now: float) -> None:
+        if self._flying is None:
+            settles = self._settles
+            wanted = 0 if self._draining else self._wanted(len(settles))
+            if settles or self._look and wanted > 0:
+                self.seq += 1
+                self._settles = []
+                self._look = False
+                want = Want(wanted if wanted > 0 else 0, self.run, self.queues, not self._suspects)
+                self._flying = Exchange(self.seq, settles, want)
+                self._effects.append(self._flying)
+            elif self._draining and not self.held and not self._stopped:
+                self._stopped = True
+                self._effects.append(Stop())
+        wake_at = self._due_at
+        if self._retry_at is not None and (wake_at is None or self._retry_at < wake_at):
+            wake_at = self._retry_at
+        if self._recall_at is not None and (wake_at is None or self._recall_at < wake_at):
+            wake_at = self._recall_at
+        self.wake_at = wake_at
+
+    def _wanted(self, settling: int) -> int:
+        """How many jobs to claim: the free slots, and what will be started within `AHEAD_SECONDS`."""
+        wanted = self.slots - self.held + settling
+        pace = self._pace
+        if pace >= 0:
+            wanted += CLAIM_LIMIT if pace * CLAIM_LIMIT <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
+        return wanted if wanted < CLAIM_LIMIT else CLAIM_LIMIT

@@ -1,0 +1,132 @@
+"""The seams: what an executor must offer, and what it may build on. Ours use nothing else.
+
+An executor is found by the scheme of its URL: ours by a table, a stranger's by the entry-point group ``flows.executors``, whose
+entries name a class that is called with the URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from flows._events import Event
+    from flows._plan import Plan
+    from flows._views import Attempt
+    from flows.errors import Failed
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What is asked of one run, apart from the flow itself.
+
+    Attributes:
+        run_id: The id to give the run, unique in the world.
+        key: Names the run in the executor's namespace; a second submit of the key finds the first run.
+        trace_id: 32 hex digits; the trace that the run belongs to.
+    """
+
+    run_id: str
+    key: str | None
+    trace_id: str
+
+
+class RunRecord(Protocol):
+    """One stored run, read live: each answer is what the store knows at that moment."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def plan(self) -> Plan[Any]: ...
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def ended(self) -> bool:
+        """Whether every job is terminal."""
+        ...
+
+    def state_of(self, job: int) -> str:
+        """The state of a job, by its public name."""
+        ...
+
+    def value_of(self, job: int) -> Any:
+        """The result of a completed job."""
+        ...
+
+    def failed(self, job: int) -> Failed:
+        """Why a job that has ended otherwise did so."""
+        ...
+
+    def first_cause(self, job: int) -> int:
+        """The job that went wrong by itself and took *job* with it; *job* where it did so itself."""
+        ...
+
+    def exception_of(self, job: int) -> BaseException | None:
+        """The handler's live exception, where it was raised in this process."""
+        ...
+
+    def attempts_of(self, job: int) -> Sequence[Attempt]:
+        """The attempts of a job that have ended, and the one that runs."""
+        ...
+
+    def progress_of(self, job: int) -> object: ...
+    def logs_of(self, job: int) -> Sequence[str]: ...
+    def events(self, position: int) -> tuple[Sequence[Event], int]:
+        """Events from *position* on, and the position after them."""
+        ...
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call *changed* after each change, from any thread; it must be quick. Returns the function that ends it."""
+        ...
+
+
+class Executor(Protocol):
+    """Where runs live and how their jobs come to be worked off.
+
+    Attributes:
+        embedded: Whether `work` works a run off in the calling process; elsewhere workers of their own do it.
+    """
+
+    embedded: bool
+
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RunRecord:
+        """Accept a run: all of it or, if this raises, nothing.
+
+        Args:
+            background: Start on it at once, where the executor is embedded; False when the caller will `work` it off.
+
+        Raises:
+            DefinitionError: The plan cannot run here; nothing was stored.
+            IdempotencyConflictError: The key belongs to a run of another flow.
+            UnavailableError: The store cannot be reached.
+        """
+        ...
+
+    def find(self, *, run_id: str | None = None, key: str | None = None) -> RunRecord | None:
+        """The run of that id or key, if there is one."""
+        ...
+
+    def work(self, record: RunRecord, timeout: float | None) -> bool:
+        """Return when the run has ended, after working it off where the executor is embedded.
+
+        Args:
+            timeout: Seconds to wait at most; None waits for ever. The run goes on after it.
+
+        Returns:
+            Whether the run has ended.
+        """
+        ...
+
+    def cancel(self, record: RunRecord, reason: str) -> None:
+        """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat."""
+        ...
+
+    def join(self, record: RunRecord) -> None:
+        """Make sure that somebody works on the run without waiting for it: background threads where embedded."""
+        ...
+
+
+__all__ = ["Executor", "RunOptions", "RunRecord"]

@@ -1,0 +1,123 @@
+"""The benchmarks run, every peer computes what a plain loop computes, and a missed target is called one."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks.measure import Series, WrongValueError, measure
+from benchmarks.peers import PEERS, Peer, load
+from benchmarks.report import import_rows, rows, table
+from benchmarks.workloads import ALL_KINDS, Graph, Workload, chain, layered, workloads
+
+ROOT = Path(__file__).parent.parent
+TINY = {workload.name: workload for workload in workloads("tiny")}
+
+
+@pytest.fixture
+def peers() -> Iterator[dict[str, Peer]]:
+    found, missing = load()
+    assert missing == {}
+    yield {peer.name: peer for peer in found}
+    for peer in found:
+        peer.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.parametrize("workload", TINY)
+def test_every_peer_computes_what_a_plain_loop_does(workload: str, peer: str, peers: dict[str, Peer]) -> None:
+    graph = TINY[workload].graph
+    assert peers[peer].prepare(graph)() == graph.value()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", TINY)
+def test_every_peer_of_a_workloads_kind_gets_its_rounds(workload: str, peers: dict[str, Peer]) -> None:
+    its = TINY[workload]
+    series = measure(its, list(peers.values()))
+    assert [one.peer for one in series] == [name for name, peer in peers.items() if its.kind in peer.kinds]
+    assert {len(one.samples) for one in series} == {its.rounds}
+    assert all(sample > 0 for one in series for sample in one.samples)
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_row_for_each_peer_and_writes_json(tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "chain", "import", "--json"]
+    done = subprocess.run(
+        [*command, str(file)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert figures["missing"] == {}
+    measured = [(row["workload"], row["peer"]) for row in figures["rows"]]
+    assert measured == [*(("chain", name) for name in PEERS), ("import", "flows"), ("import", "pydantic")]
+    assert [target["text"] for target in figures["rows"][0]["targets"]] == [">= 8x dask", ">= 1x asyncio"]
+    assert ">= 8x dask: " in done.stdout
+
+
+def test_graphs_are_the_same_each_time_and_differ_by_seed() -> None:
+    assert layered(6, 5) == layered(6, 5)
+    assert layered(6, 5) != layered(6, 5, seed=8)
+    for workload in workloads("full"):
+        for index, node in enumerate(workload.graph.nodes):
+            assert all(parent < index for parent in node.parents)
+
+
+def test_a_layered_node_takes_three_different_nodes_of_the_layer_before() -> None:
+    for index, node in enumerate(layered(8, 6)):
+        expected = set() if index < 6 else {index // 6 - 1}
+        assert {parent // 6 for parent in node.parents} == expected
+        assert len(set(node.parents)) == (0 if index < 6 else 3)
+
+
+class Wrong:
+    name, timed, kinds = "wrong", "nothing", ALL_KINDS
+
+    def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
+        return lambda: (-1,)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_peer_with_a_wrong_value_gets_no_figure() -> None:
+    with pytest.raises(WrongValueError, match="wrong: "):
+        measure(TINY["chain"], [Wrong()])
+
+
+def throughput_targets(ours: float, dask: float, loop: float) -> list[bool]:
+    workload = Workload("chain", "throughput", "", Graph(chain(3)), rounds=3)
+    series = [Series(name, [time] * 3) for name, time in (("flows", ours), ("dask", dask), ("asyncio", loop))]
+    first, *others = rows(workload, series)
+    assert all(row.targets == () for row in others)
+    return [target.met for target in first.targets]
+
+
+def test_throughput_is_judged_against_dask_and_the_loop() -> None:
+    assert throughput_targets(1.0, 8.0, 1.0) == [True, True]
+    assert throughput_targets(1.0, 7.9, 0.9) == [False, False]
+
+
+def test_a_delayed_no_op_and_a_queued_nap_are_missed_targets() -> None:
+    straggler = TINY["straggler_flat"]
+    for last, met in ((0.169, True), (0.171, False)):
+        (row,) = rows(straggler, [Series("flows", [last], calm=[0.1])])
+        assert [target.met for target in row.targets] == [met]
+    blocking = replace(TINY["blocking"], ideal=0.05)
+    for wall, met in ((0.1, True), (0.101, False)):
+        (row,) = rows(blocking, [Series("flows", [wall])])
+        assert [target.met for target in row.targets] == [met]
+        assert ("pass" if met else "MISS") in table([row])
+
+
+def test_import_time_is_judged_against_pydantic() -> None:
+    for ours, met in ((0.25, True), (0.26, False)):
+        first, second = import_rows([Series("flows", [ours]), Series("pydantic", [0.1])])
+        assert [target.met for target in first.targets] == [met]
+        assert second.targets == ()

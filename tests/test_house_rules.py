@@ -1,0 +1,176 @@
+"""Rules of this code base that no linter knows, read off the syntax trees.
+
+The lists of exceptions only shrink: an entry that is not needed, or allows more than is needed, fails too.
+"""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import flows
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARY = ("flows", "executors")
+EVERYTHING = (*LIBRARY, "tests", "examples", "benchmarks")
+
+MODULE_LINES = 400
+FUNCTION_LINES = 50
+# File -> its length today.
+LONG_MODULES: dict[str, int] = {}
+# "file::function" (methods: "file::Class.method") -> its length today, docstring not counted.
+LONG_FUNCTIONS: dict[str, int] = {}
+# A sleep waits for luck: use an event, a virtual clock, a condition. "file::function" -> why it must be.
+SLEEPERS: dict[str, str] = {}
+
+DUMPING_GROUNDS = re.compile(r"_*(utils?|helpers?|common|base|misc)")
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def functions(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, Function]]:
+    """Every outermost function and method by dotted name; what is nested counts with what it is nested in."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, Function):
+            yield f"{inside}{node.name}", node
+        elif isinstance(node, ast.ClassDef):
+            yield from functions(node, f"{inside}{node.name}.")
+        else:
+            yield from functions(node, inside)
+
+
+def length(function: Function) -> int:
+    """Lines from `def` to the end. A docstring is free: a rule on code must not make documentation dear."""
+    lines = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function, clean=False) is not None:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Every dotted name that the module imports, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[int, str, ast.Call]]:
+    """Every call of a plain or dotted name; what an import renamed goes by its own name."""
+    renamed: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+            renamed |= {alias.asname or alias.name: module + alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            head, dot, rest = ast.unparse(node.func).partition(".")
+            yield node.lineno, renamed.get(head, head) + dot + rest, node
+
+
+def sleepers(tree: ast.AST) -> set[str]:
+    """The functions that sleep. `asyncio.sleep(0)` does not: it only yields."""
+    lines = [
+        line
+        for line, name, call in calls(tree)
+        if name == "time.sleep"
+        or (name == "asyncio.sleep" and [ast.unparse(argument) for argument in call.args] != ["0"])
+    ]
+    spans = [(name, range(node.lineno, (node.end_lineno or 0) + 1)) for name, node in functions(tree)]
+    return {next((name for name, span in spans if line in span), "<module>") for line in lines}
+
+
+def test_no_module_is_too_long() -> None:
+    lengths = {place(path): len(path.read_text("utf-8").splitlines()) for path in files(*EVERYTHING)}
+    assert {name: lines for name, lines in lengths.items() if lines > MODULE_LINES} == LONG_MODULES
+
+
+def test_no_function_is_too_long() -> None:
+    lengths = {
+        f"{place(path)}::{name}": length(function)
+        for path in files(*EVERYTHING)
+        for name, function in functions(ast.parse(path.read_bytes()))
+    }
+    assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES} == LONG_FUNCTIONS
+
+
+def test_the_library_does_not_print() -> None:
+    found = [
+        f"{place(path)}:{line}"
+        for path in files(*LIBRARY)
+        for line, name, _ in calls(ast.parse(path.read_bytes()))
+        if name in {"print", "builtins.print"}
+    ]
+    assert not found, f"the library logs: {', '.join(found)}"
+
+
+def test_neither_library_nor_tests_sleep() -> None:
+    found = {
+        f"{place(path)}::{name}"
+        for path in files(*LIBRARY, "tests")
+        for name in sleepers(ast.parse(path.read_bytes()))
+    }
+    assert found == set(SLEEPERS)
+
+
+def test_modules_are_named_after_what_they_do() -> None:
+    found = [
+        place(path)
+        for path in files(*EVERYTHING)
+        if any(DUMPING_GROUNDS.fullmatch(part) for part in path.relative_to(ROOT).with_suffix("").parts)
+    ]
+    assert not found, f"say what is in it: {', '.join(found)}"
+
+
+def test_imports_are_absolute() -> None:
+    found = [
+        f"{place(path)}:{node.lineno}"
+        for path in files(*EVERYTHING)
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and node.level
+    ]
+    assert not found, f"relative imports: {', '.join(found)}"
+
+
+def test_only_the_testing_kit_knows_the_opentelemetry_sdk() -> None:
+    found = [
+        f"{place(path)}:{line}"
+        for path in files(*LIBRARY)
+        if not place(path).startswith("flows/testing/")
+        for line, name in imports(ast.parse(path.read_bytes()))
+        if f"{name}.".startswith("opentelemetry.sdk.")
+    ]
+    assert not found, f"opentelemetry-api is all that users must have: {', '.join(found)}"
+
+
+@pytest.mark.parametrize("name", flows.__all__)
+def test_public_names_and_their_methods_have_docstrings(name: str) -> None:
+    thing = getattr(flows, name)
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)) or not thing.__module__.startswith("flows"):
+        return  # a constant or an alias: it has no docstring of its own
+    # Not inherited, and not the signature that `dataclass` writes where there is none.
+    own = thing.__dict__.get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert own, f"flows.{name} has no docstring"
+    assert not own.startswith(f"{name}("), f"flows.{name} has no docstring"
+    if inspect.isclass(thing):
+        bare = [
+            attribute
+            for attribute, value in vars(thing).items()
+            if not attribute.startswith("_")
+            and (inspect.isroutine(value) or isinstance(value, property | classmethod | staticmethod))
+            and not inspect.getdoc(getattr(thing, attribute))
+        ]
+        assert not bare, f"flows.{name}: no docstring on {', '.join(bare)}"
