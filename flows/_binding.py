@@ -26,6 +26,13 @@ class Pick(NamedTuple):
     optional: bool
 
 
+class Picks(NamedTuple):
+    """A list or tuple that is nothing but whole results: a `Pick` for each would cost more than the jobs."""
+
+    kind: type[list[Any]] | type[tuple[Any, ...]]
+    children: list[int]
+
+
 class Arguments:
     """The arguments of one call, with a `Pick` wherever a result belongs."""
 
@@ -57,6 +64,10 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
     Raises:
         DataError: A container holds itself, nests too deep, or is one that references cannot sit in.
     """
+    if type(value) is list and all(type(item) is Reference for item in value):
+        for item in value:
+            found(item)
+        return
     stack: list[tuple[object, int]] = [(value, 0)]
     while stack:
         item, depth = stack.pop()
@@ -102,6 +113,8 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool
         compiled: Any = {key: compile_value(item, index, spot, copy=copy) for key, item in value.items()}
         changed = any(compiled[key] is not item for key, item in value.items())
     elif isinstance(value, list | tuple):
+        if value and kind in (list, tuple) and all(type(item) is Reference and not item._path for item in value):
+            return Picks(kind, [index[item._job] for item in value])
         parts = [compile_value(item, index, spot, copy=copy) for item in value]
         changed = any(part is not item for part, item in zip(parts, value, strict=True))
         compiled = parts if isinstance(value, list) else tuple(parts)
@@ -112,39 +125,53 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool
     return compiled if changed or copy and kind in (dict, list) else value
 
 
-def resolve(template: Any, lookup: Callable[[Pick], Any]) -> Any:
-    """A compiled value with *lookup*'s answer in the place of each `Pick`; elements that are absent are left out."""
-    kind = type(template)
-    if kind is Pick:
-        return lookup(template)
-    if kind is list or kind is tuple:
-        parts = [part for part in [resolve(item, lookup) for item in template] if part is not _ABSENT]
-        return parts if kind is list else tuple(parts)
-    if kind is dict:
-        resolved = {key: resolve(item, lookup) for key, item in template.items()}
-        return {key: part for key, part in resolved.items() if part is not _ABSENT}
-    return template
+class Lookup:
+    """What the places of a template receive in one attempt.
 
-
-def bind(arguments: Arguments, lookup: Callable[[Pick], Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-    """The positional and keyword arguments of one attempt."""
-    args = [resolve(value, lookup) for value in arguments.args]
-    kwargs = {name: resolve(value, lookup) for name, value in arguments.kwargs.items()}
-    if arguments.by_name:
-        kwargs = {name: value for name, value in kwargs.items() if value is not _ABSENT}
-    return args, kwargs
-
-
-def lookup_in(values: Any, settled: Callable[[int], Any]) -> Callable[[Pick], Any]:
-    """A lookup over *values* (child index -> result).
-
-    *settled* says how a child ended: None for a result, else the `Failed` that an optional place receives; others fall away.
+    Args:
+        values: Child index -> result.
+        completed: Whether a child counts with its result.
+        failed: The `Failed` that an optional place receives for a child that does not.
     """
 
-    def lookup(pick: Pick) -> Any:
-        replaced = settled(pick.child)
-        if replaced is None:
-            return follow(values[pick.child], pick.path) if pick.path else values[pick.child]
-        return replaced if pick.optional else _ABSENT
+    __slots__ = ("completed", "failed", "values")
 
-    return lookup
+    def __init__(self, values: Any, completed: Callable[[int], bool], failed: Callable[[int], Any]) -> None:
+        self.values = values
+        self.completed = completed
+        self.failed = failed
+
+    def pick(self, pick: Pick) -> Any:
+        """The result, or the part of it, that *pick* asks for; a `Failed` or nothing where there is none.
+
+        Raises:
+            LookupError: The path leads nowhere in the result.
+        """
+        child = pick.child
+        if self.completed(child):
+            return follow(self.values[child], pick.path) if pick.path else self.values[child]
+        return self.failed(child) if pick.optional else _ABSENT
+
+    def resolve(self, template: Any) -> Any:
+        """A compiled value with results in their places; elements that are absent are left out."""
+        kind = type(template)
+        if kind is Pick:
+            return self.pick(template)
+        if kind is Picks:
+            values, completed = self.values, self.completed
+            return template.kind([values[child] for child in template.children if completed(child)])
+        if kind is list or kind is tuple:
+            parts = [part for part in map(self.resolve, template) if part is not _ABSENT]
+            return parts if kind is list else tuple(parts)
+        if kind is dict:
+            resolved = {key: self.resolve(item) for key, item in template.items()}
+            return {key: part for key, part in resolved.items() if part is not _ABSENT}
+        return template
+
+    def bind(self, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The positional and keyword arguments of one attempt."""
+        args = [self.resolve(value) for value in arguments.args]
+        kwargs = {name: self.resolve(value) for name, value in arguments.kwargs.items()}
+        if arguments.by_name:
+            kwargs = {name: value for name, value in kwargs.items() if value is not _ABSENT}
+        return args, kwargs

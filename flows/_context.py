@@ -73,7 +73,7 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """Whether the handler should stop: the run was cancelled, or the attempt timed out or lost its lease."""
-        return self._grant.over or self._grant.interrupted is not None or self._grant.run.state.cancelling
+        return self._grant.stop is not None or self._grant.run.state.cancelling
 
     def check(self) -> None:
         """Do nothing, or stop the handler if it should stop; for long loops in threads, which nothing else can stop.
@@ -82,7 +82,7 @@ class Context:
             RunCancelledError: `cancelled` holds.
         """
         if self.cancelled:
-            why = self._grant.interrupted or ("the attempt was given up" if self._grant.over else "the run was cancelled")
+            why = self._grant.stop or "the run was cancelled"
             raise RunCancelledError(f"job {self.job_id!r} should stop: {why}")
 
     def progress(self, value: object) -> None:

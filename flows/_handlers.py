@@ -8,13 +8,13 @@ from contextvars import Context as Scope
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from flows._binding import Arguments, bind, lookup_in
+from flows._binding import Arguments, Lookup
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
-from flows._machine import COMPLETED, inputs_of
+from flows._machine import COMPLETED, RunState, inputs_of
 from flows._signature import CHILDREN, Parameters
-from flows._verbs import End, Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, Failed
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Clock = Callable[[], float]
 
 _UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
+_COMPLETED = End.COMPLETED
 _NO_KWARGS: dict[str, Any] = {}
 
 
@@ -53,10 +54,17 @@ def perform(grant: Grant, clock: Clock) -> Settle:
     Raises:
         BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the worker.
     """
-    handler = grant.run.handlers[grant.job]
+    run, job = grant.run, grant.job
+    handler = run.handlers[job]
+    binding = run.bindings[job]
     started_at = clock()
     try:
-        args, kwargs = _inputs(grant, handler)
+        if handler.plain and type(binding) is tuple:  # the common case of `_inputs`, kept tight
+            values = run.values
+            args: Sequence[Any] = [values[child] for child in binding] if binding else ()
+            kwargs = _NO_KWARGS
+        else:
+            args, kwargs = _inputs(grant, handler)
         scope = Scope()
         scope.run(current_grant.set, grant)
         value = scope.run(handler.fn, *args, **kwargs)
@@ -64,7 +72,7 @@ def perform(grant: Grant, clock: Clock) -> Settle:
             raise _unfinished(value)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())
-    return Settle(grant, End.COMPLETED, value, started_at, clock())
+    return Settle(grant, _COMPLETED, value, started_at, clock())
 
 
 async def perform_async(grant: Grant, clock: Clock) -> Settle:
@@ -87,9 +95,9 @@ def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: flo
     from flows._retry import judge
 
     if grant.run.state.cancelling:
-        return Settle(grant, End.CANCELLED, None, started_at, ended_at, error)
+        return FailedSettle(grant, End.CANCELLED, error, started_at, ended_at)
     if isinstance(error, DataError):
-        return Settle(grant, End.FAILED, None, started_at, ended_at, error)
+        return FailedSettle(grant, End.FAILED, error, started_at, ended_at)
     begun = grant.run.since.get(grant.job, started_at)
     verdict = judge(
         _settings(grant), error, attempt=grant.attempt, elapsed=ended_at - begun, key=job_key(grant.run, grant.job)
@@ -97,7 +105,7 @@ def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: flo
     end = {"retry": End.RETRY, "fail": End.FAILED, "skip": End.SKIPPED}[verdict.kind]
     if verdict.note:
         grant.run.record(grant.job, verdict.note)
-    return Settle(grant, end, None, started_at, ended_at, error, verdict.after, verdict.counted)
+    return FailedSettle(grant, end, error, started_at, ended_at, verdict.after, verdict.counted)
 
 
 def children_of(grant: Grant) -> Children:
@@ -123,10 +131,7 @@ def _inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, An
     run = grant.run
     binding = run.bindings[grant.job]
     if type(binding) is tuple:  # whole results only, and the planner saw to it that none can be missing
-        values = run.values
-        args: Sequence[Any] = [values[child] for child in binding]
-        if handler.plain:
-            return args, _NO_KWARGS
+        args: Sequence[Any] = [run.values[child] for child in binding]
         kwargs: dict[str, Any] = {}
     else:
         args, kwargs = _bound(grant, handler, cast("Arguments", binding))
@@ -136,25 +141,22 @@ def _inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, An
 
 
 def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
-    run = grant.run
-    spot = f"job {run.plan.ids[grant.job]!r}"
+    """The arguments of a call that is more than whole results."""
+    run, job = grant.run, grant.job
+    spot = f"job {run.plan.ids[job]!r}"
     try:
-        args, kwargs = bind(arguments, lookup_in(run.values, _how_ended(grant)))
+        args, kwargs = Lookup(run.values, _counting(run.state, job), run.failed).bind(arguments)
     except LookupError as error:
         raise DataError(f"{spot}: {error}") from error
     return handler.parameters.spread(kwargs, spot) if arguments.by_name else (args, kwargs)
 
 
-def _how_ended(grant: Grant) -> Callable[[int], Failed | None]:
-    run, job = grant.run, grant.job
-    state = run.state
-
-    def how_ended(child: int) -> Failed | None:
-        if state.state[child] == COMPLETED and (job not in state.cut or 0 < state.ordinal[child] <= state.cut[job]):
-            return None
-        return run.failed(child)
-
-    return how_ended
+def _counting(state: RunState, job: int) -> Callable[[int], bool]:
+    """Tells which children count with their results: those that completed, and before an early release."""
+    states, cut = state.state, state.cut.get(job)
+    if cut is None:
+        return lambda child: states[child] == COMPLETED
+    return lambda child: states[child] == COMPLETED and 0 < state.ordinal[child] <= cut
 
 
 def _unfinished(value: Any) -> BadResultError:

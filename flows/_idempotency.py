@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows._binding import Arguments, Pick
+from flows._binding import Arguments, Pick, Picks
 from flows._codec import canonical
 from flows._task import call_arguments
 
@@ -64,6 +64,8 @@ def data_of(plan: Plan[Any], job: int) -> dict[str, Any]:
 def _spelled(plan: Plan[Any], value: Any) -> Any:
     if type(value) is Pick:
         return {"$out": plan.ids[value.child], "path": list(value.path), "optional": value.optional}
+    if type(value) is Picks:
+        return [_spelled(plan, Pick(child, (), False)) for child in value.children]
     if isinstance(value, dict):
         return {key: _spelled(plan, item) for key, item in value.items()}
     if isinstance(value, list | tuple):

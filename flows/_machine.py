@@ -16,7 +16,7 @@ Failure policies are counters, a pure function of the children's states: each sw
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 WAITING_CHILDREN, WAITING, DELAYED, ACTIVE, COMPLETED, FAILED, SKIPPED, CANCELLED = range(8)
@@ -41,8 +41,15 @@ LOST_LIMIT: Final = 3
 class Column(Protocol):
     """One number a job: a list in memory, rows read when needed elsewhere."""
 
+    def __iter__(self) -> Iterator[int]: ...
     def __getitem__(self, job: int, /) -> int: ...
     def __setitem__(self, job: int, value: int, /) -> None: ...
+
+
+class Limits(Protocol):
+    """Attempts allowed, by job."""
+
+    def __getitem__(self, job: int, /) -> int: ...
 
 
 class Edges(Protocol):
@@ -90,8 +97,8 @@ class RunState:
         ordinal: Column,
         edges: Edges,
         effects: Effects,
-        delays: MutableMapping[int, float],
-        limits: Column,
+        delays: Mapping[int, float],
+        limits: Limits,
     ) -> None:
         self.size = self.open = size
         self.state = state
@@ -145,9 +152,8 @@ class Retry(NamedTuple):
 
 def begin(run: RunState, out: Commands) -> None:
     """Release the jobs that wait for nothing."""
-    state, pending = run.state, run.pending
-    for job in range(run.size):
-        if not pending[job] and state[job] == WAITING_CHILDREN:
+    for job, edges in enumerate(run.pending):
+        if not edges:
             _release(run, job, out)
 
 
@@ -158,9 +164,11 @@ def grant(run: RunState, jobs: Iterable[int]) -> list[int]:
         Those that were still waiting; the others were cancelled meanwhile.
     """
     state = run.state
-    granted = [job for job in jobs if state[job] == WAITING]
-    for job in granted:
-        state[job] = ACTIVE
+    granted = []
+    for job in jobs:
+        if state[job] == WAITING:
+            state[job] = ACTIVE
+            granted.append(job)
     return granted
 
 
@@ -177,6 +185,57 @@ def settle(run: RunState, job: int, end: int, out: Commands) -> None:
     run.open -= 1
     run.later.append(job)
     out.ended.append(job)
+
+
+def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> bool:
+    """Settle active *jobs* as completed, in order, and sweep: `settle` for each, then `sweep`, in one pass where nothing is amiss.
+
+    Returns:
+        Whether edges are left to sweep.
+    """
+    if run.cascade or run.later or run.sweeping >= 0 or run.dooms or run.skips or run.cancels or run.conts:
+        for job in jobs:
+            if run.state[job] == ACTIVE:
+                settle(run, job, COMPLETED, out)
+        return sweep(run, limit, out)
+    state, pending, edges, ordinal, turn = run.state, run.pending, run.edges, run.ordinal, run.turn
+    ended, left = out.ended, limit
+    for job in jobs:
+        if state[job] != ACTIVE:
+            continue  # the same settle twice in one call
+        state[job] = COMPLETED
+        run.open -= 1
+        ended.append(job)
+        dependents = edges[job]
+        left -= len(dependents)
+        if left < 0:
+            run.later.append(job)
+            continue
+        turn += 1
+        ordinal[job] = turn
+        for dependent in dependents:
+            pending[dependent] = open_edges = pending[dependent] - 1
+            if not open_edges and state[dependent] == WAITING_CHILDREN:
+                _release(run, dependent, out)
+    run.turn = turn
+    return sweep(run, limit, out) if run.later else False
+
+
+def follower(run: RunState, job: int) -> int:
+    """The one job that the completion of active *job* would release to its queue at once, if that is all it would do; else -1."""
+    dependents = run.edges[job]
+    if (
+        len(dependents) != 1
+        or run.state[job] != ACTIVE
+        or run.pending[dependents[0]] != 1
+        or run.cause
+        or run.later
+        or run.cancelling
+        or dependents[0] in run.delays
+        or run.state[dependents[0]] != WAITING_CHILDREN
+    ):
+        return -1
+    return dependents[0]
 
 
 def retry(run: RunState, job: int, again: Retry, out: Commands) -> bool:
@@ -233,7 +292,7 @@ def sweep(run: RunState, limit: int, out: Commands) -> bool:
     Returns:
         Whether edges are left.
     """
-    state, pending, edges, effects = run.state, run.pending, run.edges, run.effects
+    edges = run.edges
     while True:
         job = run.sweeping
         if job < 0:
@@ -250,15 +309,7 @@ def sweep(run: RunState, limit: int, out: Commands) -> bool:
         begun = run.position
         if begun or len(dependents) > limit:
             dependents = dependents[begun : begun + limit]
-        if state[job] == COMPLETED and not run.dooms and not run.skips and not run.cancels and not run.conts:
-            # The common case, kept tight: nothing has gone wrong in this run, so only `pending` can matter.
-            for dependent in dependents:
-                left = pending[dependent] - 1
-                pending[dependent] = left
-                if not left and state[dependent] == WAITING_CHILDREN:
-                    _release(run, dependent, out)
-        else:
-            _apply(run, job, dependents, effects.get(job), begun, out)
+        _apply(run, job, dependents, run.effects.get(job), begun, out)
         limit -= len(dependents)
         run.position = begun + len(dependents)
         if run.position >= len(edges[job]):
@@ -335,10 +386,9 @@ def _end(run: RunState, job: int, end: int, out: Commands) -> None:
 
 
 def _release(run: RunState, job: int, out: Commands) -> None:
-    delay = run.delays.get(job) if run.delays else None
-    if delay:
+    if run.delays and job in run.delays:
         run.state[job] = DELAYED
-        out.delayed.append((job, delay))
+        out.delayed.append((job, run.delays[job]))
     else:
         run.state[job] = WAITING
         out.ready.append(job)

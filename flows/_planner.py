@@ -6,8 +6,8 @@ visits, by which jobs without an id are numbered, and the order of last visits, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, cast
 
 from flows import _registry
 from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, scan
@@ -20,15 +20,17 @@ from flows._reference import OptionalReference, Reference
 from flows._task import DEFAULT_QUEUE, call_arguments
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
 
-if TYPE_CHECKING:
-    from flows._task import Task
-
 R = TypeVar("R")
 
 AnyJob = Job[Any]
-Dependency = tuple[AnyJob, int]
+
+Needs = tuple[list[AnyJob], list[int] | None, bool]
+"""What a job needs: jobs, the kinds of its edges (None: all by value), and whether its arguments are just their results."""
 
 _VALUE, _OPTIONAL, _ORDER = range(3)
+_REMOVING = ("ignore", "remove", "continue")
+"""Policies by which a dependent runs without the job's result."""
+
 _OPEN = -1
 
 
@@ -47,6 +49,8 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     flow = Flow.of(flow)
     planner = _Planner(flow)
     planner.walk()
+    planner.place_jobs()
+    planner.link_jobs()
     planner.name_jobs()
     planner.check()
     return planner.plan
@@ -60,40 +64,81 @@ class _Planner:
         self.plan: Plan[Any] = Plan(flow.name, (), several=flow.several)
         self.index: dict[AnyJob, int] = {}
         self.order: list[AnyJob] = []
+        self.needs: list[Needs] = []
         self.problems: list[DefinitionError] = []
-        self.settings: dict[tuple[int, int, int], Settings] = {}
-        self.removing: set[int] = set()
-        """Jobs whose end may leave a hole in a dependent's arguments: policy ignore, remove or continue."""
         self.broken: set[AnyJob] = set()
         """Jobs whose data could not be read through: already among the problems."""
-        self.hollow: set[int] = set()
-        """Dependents of such jobs, whose arguments must bear the hole."""
 
     def walk(self) -> None:
-        index = self.index
+        """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in the order of last visits."""
+        index, order, needs = self.index, self.order, self.needs
         for root in self.flow.roots:
             if root in index:
                 continue
-            index[root] = _OPEN
-            stack: list[tuple[AnyJob, list[Dependency], int]] = [(root, self._dependencies(root), 0)]
-            while stack:
-                job, needed, position = stack.pop()
-                while position < len(needed):
-                    child = needed[position][0]
-                    position += 1
+            job, needed = root, self._needs(root)
+            rest = iter(needed[0])
+            index[job] = _OPEN
+            stack: list[tuple[AnyJob, Needs, Iterator[AnyJob]]] = []
+            while True:
+                for child in rest:
                     known = index.get(child)
                     if known is None:
-                        index[child] = _OPEN
-                        below = self._dependencies(child)
-                        if below:
-                            stack.append((job, needed, position))
-                            job, needed, position = child, below, 0
-                        else:
-                            self._place(child, below)
+                        below = self._needs(child)
+                        if below[0]:
+                            index[child] = _OPEN
+                            stack.append((job, needed, rest))
+                            job, needed, rest = child, below, iter(below[0])
+                            break
+                        index[child] = len(order)
+                        order.append(child)
+                        needs.append(below)
                     elif known == _OPEN:
                         raise self._cycle([job, *(entry[0] for entry in reversed(stack))], child)
-                self._place(job, needed)
+                else:
+                    index[job] = len(order)
+                    order.append(job)
+                    needs.append(needed)
+                    if not stack:
+                        break
+                    job, needed, rest = stack.pop()
         self.plan.roots = tuple(index[root] for root in self.flow.roots)
+
+    def place_jobs(self) -> None:
+        """Give each job its queue, task and options."""
+        plan, order = self.plan, self.order
+        plan.names = [job.name for job in order]
+        plan.tasks = [job.task for job in order]
+        plan.dependents = [()] * len(order)
+        places: dict[Any, tuple[str, Settings]] = {}
+        for job in order:
+            task = job.task
+            key = task if job.opts is None and job.queue is None and task is not None else (task or job.name, job.opts, job.queue)
+            place = places.get(key)
+            if place is None:
+                place = places[key] = _place(job)
+            plan.queues_of.append(place[0])
+            plan.settings.append(place[1])
+
+    def link_jobs(self) -> None:
+        """Lay the edges, and compile how results become arguments."""
+        plan, index, dependents = self.plan, self.index, self.plan.dependents
+        odd = {job for job, one in enumerate(plan.settings) if one.on_failure != "fail"}
+        for position, (needed, kinds, whole) in enumerate(self.needs):
+            if kinds is not None or odd:
+                self._link_oddly(position, needed, kinds or [_VALUE] * len(needed))
+                places = tuple([index[child] for child in needed]) if whole else ()
+            else:
+                places = tuple([index[child] for child in needed])
+                inputs = places if len(places) < 2 else tuple(dict.fromkeys(places))
+                for child in inputs:
+                    ahead = dependents[child]
+                    if ahead:
+                        ahead.append(position)  # type: ignore[union-attr]
+                    else:
+                        dependents[child] = [position]
+                plan.pending.append(len(inputs))
+                plan.inputs.append(inputs)
+            plan.bindings.append(places if whole else self._binding(self.order[position]))
 
     def name_jobs(self) -> None:
         """Give ids: the given one, else the name, else ``name#2`` and on, by first visit."""
@@ -136,130 +181,86 @@ class _Planner:
                         "pass its .out on, add it with .after(), or return it too"
                     )
                 )
-        for job in sorted(self.hollow):
-            self._check_holes(job)
+        removing = {job for job, one in enumerate(self.plan.settings) if one.on_failure in _REMOVING}
+        for position in sorted({dependent for child in removing for dependent in self.plan.dependents[child]}):
+            self._check_holes(position, removing)
         if self.problems:
             raise DefinitionError.of(self.problems)
 
-    def _dependencies(self, job: AnyJob) -> list[Dependency]:
+    def _needs(self, job: AnyJob) -> Needs:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors."""
-        needed: list[Dependency] = []
+        args = job.args
+        if job.kwargs or job.children or job.predecessors:
+            return self._needs_oddly(job)
+        needed: list[AnyJob] = []
+        for value in args:
+            if type(value) is not Reference or value._path:
+                return self._needs_oddly(job)
+            needed.append(value._job)
+        return needed, None, True
+
+    def _needs_oddly(self, job: AnyJob) -> Needs:
+        needed: list[AnyJob] = []
+        optional: set[int] = set()
 
         def found(item: object) -> None:
             if type(item) is OptionalReference:
-                needed.append((item.reference._job, _OPTIONAL))
-            else:
-                needed.append((item._job if type(item) is Reference else item, _VALUE))  # type: ignore[arg-type]
+                optional.add(len(needed))
+                item = item.reference
+            needed.append(item._job if type(item) is Reference else cast("AnyJob", item))
 
-        for value in job.args:
-            if type(value) is Reference:
-                needed.append((value._job, _VALUE))
-            elif isinstance(value, CONTAINERS) or is_reference(value):
-                self._scan(job, value, found)
-        for value in job.kwargs.values():
-            self._scan(job, value, found)
-        for child in job.children:
-            needed.append((child, _VALUE))
-        for before in job.predecessors:
-            needed.append((before, _ORDER))
-        return needed
-
-    def _scan(self, job: AnyJob, value: object, found: Callable[[object], None]) -> None:
         try:
-            scan(value, found, _spot(job))
+            for value in (*job.args, *job.kwargs.values()):
+                if type(value) is Reference:
+                    needed.append(value._job)
+                elif isinstance(value, CONTAINERS) or is_reference(value):
+                    scan(value, found, _spot(job))
         except DefinitionError as error:
             self.problems.append(error)
             self.broken.add(job)
+        values = len(needed) + len(job.children)
+        needed += job.children
+        needed += job.predecessors
+        if not optional and not job.predecessors:
+            return needed, None, False
+        kinds = [_OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))]
+        return needed, kinds, False
 
-    def _place(self, job: AnyJob, needed: list[Dependency]) -> None:
-        """All children stand: give the job its position and columns, and link it to its children."""
-        plan = self.plan
-        position = len(self.order)
-        self.index[job] = position
-        self.order.append(job)
-        task = job.task
-        queue = job.queue if job.queue is not None else self._home(job)
-        plan.names.append(job.name)
-        plan.queues_of.append(queue.name if isinstance(queue, Queue) else queue)
-        plan.tasks.append(task)
-        plan.dependents.append(())
-        settings = self._settings(job, task, queue)
-        plan.settings.append(settings)
-        if settings.on_failure in ("ignore", "remove", "continue"):
-            self.removing.add(position)
-        if needed:
-            self._link(position, needed)
-        else:
-            plan.pending.append(0)
-            plan.inputs.append(())
-        plan.bindings.append(self._binding(job))
-
-    def _link(self, position: int, needed: list[Dependency]) -> None:
+    def _link_oddly(self, position: int, needed: list[AnyJob], kinds: list[int]) -> None:
+        """As `link_jobs` does, where edges may be optional, order-only, or of other policies than ``fail``."""
         plan, index = self.plan, self.index
-        dependents = plan.dependents
-        inputs: list[int] = []
-        seen: dict[int, int] = {}
-        edges = 0
-        for job, kind in needed:
+        inputs: dict[int, None] = {}
+        seen: set[tuple[int, int]] = set()
+        for job, kind in zip(needed, kinds, strict=True):
             child = index[job]
-            bit = 1 << kind
-            mask = seen.get(child, 0)
-            if mask & bit or kind == _ORDER and mask & (1 << _VALUE):
+            if (child, kind) in seen or kind == _ORDER and (child, _VALUE) in seen:
                 continue  # the same edge again; a value edge orders as well
-            seen[child] = mask | bit
+            seen.add((child, kind))
             effect = IGNORE if kind == _OPTIONAL else EFFECTS[plan.settings[child].on_failure]
             if kind == _ORDER:
                 effect |= ORDER_ONLY
-            elif not mask & ~(1 << _ORDER):
-                inputs.append(child)
+            else:
+                inputs[child] = None
             if kind == _OPTIONAL:
                 plan.optional.setdefault(position, set()).add(child)
-            elif child in self.removing and (kind == _VALUE or effect == CONTINUE | ORDER_ONLY):
-                self.hollow.add(position)
-            ahead = dependents[child]
-            if not ahead:
-                ahead = dependents[child] = []
+            ahead = plan.dependents[child]
             if effect != FAIL or child in plan.effects:
                 plan.effects.setdefault(child, [FAIL] * len(ahead)).append(effect)
-            ahead.append(position)  # type: ignore[union-attr]
-            edges += 1
-        plan.pending.append(edges)
+            if ahead:
+                ahead.append(position)  # type: ignore[union-attr]
+            else:
+                plan.dependents[child] = [position]
+        plan.pending.append(len(seen))
         plan.inputs.append(tuple(inputs))
 
-    def _home(self, job: AnyJob) -> str | Queue:
-        task = job.task or _registry.find(job.name, None)
-        return DEFAULT_QUEUE if task is None else task.home
-
-    def _settings(self, job: AnyJob, task: Task[..., Any] | None, queue: str | Queue) -> Settings:
-        if task is None:
-            task = _registry.find(job.name, queue.name if isinstance(queue, Queue) else queue)
-        key = (id(task), id(job.opts), id(queue) if isinstance(queue, Queue) else 0)
-        settings = self.settings.get(key)
-        if settings is None:
-            queue_opts: Opts | None = None
-            if isinstance(queue, Queue):
-                queue_opts = queue.opts
-            elif task is not None and isinstance(task.home, Queue) and task.home.name == queue:
-                queue_opts = task.home.opts
-            settings = self.settings[key] = resolve(queue_opts, None if task is None else task.opts, job.opts)
-        return settings
-
     def _binding(self, job: AnyJob) -> Binding:
-        args = job.args
-        index = self.index
-        if not job.kwargs:
-            for value in args:
-                if type(value) is not Reference or value._path:
-                    break
-            else:
-                return tuple([index[value._job] for value in args])
         if job in self.broken:
             return ()
-        spot = _spot(job)
+        spot, index = _spot(job), self.index
         literal = job.task is None
         try:
             return Arguments(
-                tuple([compile_value(value, index, spot) for value in args]),
+                tuple([compile_value(value, index, spot) for value in job.args]),
                 {name: compile_value(value, index, spot, copy=literal) for name, value in job.kwargs.items()},
                 by_name=literal,
             )
@@ -267,21 +268,22 @@ class _Planner:
             self.problems.append(error)
             return ()
 
-    def _check_holes(self, position: int) -> None:
+    def _check_holes(self, position: int, removing: set[int]) -> None:
         """A value that may fall away must go to a place that can do without it."""
         plan = self.plan
         job = self.order[position]
         if job.task is None or job in self.broken:
             return  # the handler of a literal may not be known here; a missing parameter fails the job with its name
+        needed, kinds, _ = self.needs[position]
+        releasing = any(
+            plan.settings[self.index[child]].on_failure == "continue" and (kinds is None or kinds[place] != _OPTIONAL)
+            for place, child in enumerate(needed)
+        )
         named = call_arguments(job.task, job.args, job.kwargs)
         compiled = {name: compile_value(value, self.index, _spot(job)) for name, value in named.items()}
-        early = any(
-            kind != _OPTIONAL and plan.settings[self.index[child]].on_failure == "continue"
-            for child, kind in self._dependencies(job)
-        )
         parameters = job.task.signature.parameters
         for name, value in compiled.items():
-            if type(value) is Pick and not value.optional and (early or value.child in self.removing):
+            if type(value) is Pick and not value.optional and (releasing or value.child in removing):
                 parameter = parameters.get(name)
                 if parameter is not None and parameter.default is parameter.empty:
                     self.problems.append(self._hole(position, name, value.child))
@@ -291,7 +293,7 @@ class _Planner:
         policy = self.plan.settings[child].on_failure
         why = (
             f"has on_failure={policy!r}, so there may be no value"
-            if child in self.removing
+            if policy in _REMOVING
             else "may still be running when a dependency with on_failure='continue' releases the job"
         )
         return DefinitionError(
@@ -310,6 +312,23 @@ class _Planner:
             f"jobs wait for each other in a circle: {' -> '.join(shown)} (each runs before the next); take one of these edges out",
             cycle=(names[-1], *names),
         )
+
+
+def _place(job: AnyJob) -> tuple[str, Settings]:
+    """The queue of a job, and its options resolved: its own over its task's over its queue's."""
+    task = job.task
+    queue = job.queue
+    if queue is None:
+        found = task or _registry.find(job.name, None)
+        queue = DEFAULT_QUEUE if found is None else found.home
+    name = queue.name if isinstance(queue, Queue) else queue
+    task = task or _registry.find(job.name, name)
+    queue_opts: Opts | None = None
+    if isinstance(queue, Queue):
+        queue_opts = queue.opts
+    elif task is not None and isinstance(task.home, Queue) and task.home.name == queue:
+        queue_opts = task.home.opts
+    return name, resolve(queue_opts, None if task is None else task.opts, job.opts)
 
 
 def _spot(job: AnyJob) -> str:

@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from flows._binding import Pick
+from flows._binding import Pick, Picks
 from flows._children import INJECTED, Children
 from flows._context import Context
 from flows._names import shown
@@ -162,7 +162,7 @@ def _holds_pick(value: Any) -> bool:
     stack = [value]
     while stack:
         item = stack.pop()
-        if type(item) is Pick:
+        if type(item) is Pick or type(item) is Picks:
             return True
         if isinstance(item, dict):
             stack.extend(item.values())

@@ -55,28 +55,29 @@ class Grant:
     Attributes:
         attempt: 1 for the first try.
         fence: Grows with every grant of a store; a settle with an older one is refused.
-        lease_until: When the lease ends by the store's clock, in seconds; None where leases are off.
+        stop: Why the handler should stop, once it should.
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
-        over: Set by the worker when the attempt has been given up; a result that comes later is dropped.
-        interrupted: Why the handler should stop, once it should.
     """
 
-    __slots__ = ("attempt", "fence", "interrupted", "job", "lease_until", "over", "run", "suspect")
+    __slots__ = ("attempt", "fence", "job", "run", "stop")
+    suspect = False
 
-    def __init__(
-        self, run: RunBrief, job: int, attempt: int, fence: int, lease_until: float | None = None, suspect: bool = False
-    ) -> None:
+    def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run
         self.job = job
         self.attempt = attempt
         self.fence = fence
-        self.lease_until = lease_until
-        self.suspect = suspect
-        self.over = False
-        self.interrupted: str | None = None
+        self.stop: str | None = None
 
     def __repr__(self) -> str:
         return f"<grant {self.run.plan.ids[self.job]!r} attempt {self.attempt} fence {self.fence}>"
+
+
+class SuspectGrant(Grant):
+    """A grant on a job that has lost a worker before."""
+
+    __slots__ = ()
+    suspect = True
 
 
 class Settle:
@@ -84,36 +85,47 @@ class Settle:
 
     Attributes:
         value: The result of a completed attempt.
-        error: The live exception of one that failed, was skipped or will be retried.
+        error: The live exception of one that did not complete.
         after: Seconds until the next try.
         counted: Whether a retry costs an attempt.
         started_at, ended_at: By the clock of the worker's process, which in memory is the store's.
     """
 
-    __slots__ = ("after", "counted", "end", "ended_at", "error", "grant", "started_at", "value")
+    __slots__ = ("end", "ended_at", "grant", "started_at", "value")
+    error: BaseException | None = None
+    after = 0.0
+    counted = True
 
-    def __init__(
-        self,
-        grant: Grant,
-        end: End,
-        value: Any,
-        started_at: float,
-        ended_at: float,
-        error: BaseException | None = None,
-        after: float = 0.0,
-        counted: bool = True,
-    ) -> None:
+    def __init__(self, grant: Grant, end: End, value: Any, started_at: float, ended_at: float) -> None:
         self.grant = grant
         self.end = end
         self.value = value
         self.started_at = started_at
         self.ended_at = ended_at
-        self.error = error
-        self.after = after
-        self.counted = counted
 
     def __repr__(self) -> str:
         return f"<settle {self.grant!r} {self.end.name}>"
+
+
+class FailedSettle(Settle):
+    """How an attempt ended that did not complete."""
+
+    __slots__ = ("after", "counted", "error")
+
+    def __init__(
+        self,
+        grant: Grant,
+        end: End,
+        error: BaseException | None,
+        started_at: float,
+        ended_at: float,
+        after: float = 0.0,
+        counted: bool = True,
+    ) -> None:
+        super().__init__(grant, end, None, started_at, ended_at)
+        self.error = error
+        self.after = after
+        self.counted = counted
 
 
 class Want:

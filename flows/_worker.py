@@ -15,6 +15,8 @@ that a store can tell a repeated call from a new one.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
@@ -135,8 +137,6 @@ class WorkerCore:
 
     Attributes:
         held: Jobs granted and not yet settled.
-        wake_at: When to feed `Due`, by the store's clock in seconds; None when nothing is timed.
-        idle: Whether nothing is held, in flight or to be settled.
     """
 
     def __init__(self, *, slots: int, run: RunBrief | None = None, queues: frozenset[str] | None = None) -> None:
@@ -145,7 +145,6 @@ class WorkerCore:
         self.queues = queues
         self.held = 0
         self.seq = 0
-        self.wake_at: float | None = None
         self._flying: Exchange | None = None
         self._settles: list[Settle] = []
         self._look = False
@@ -157,38 +156,49 @@ class WorkerCore:
         self._recall_at: float | None = None
         self._pace = -1.0  # seconds a job; unknown
         self._suspects = 0
-        self._effects: list[Effect] = []
+        self._effects: deque[Effect] = deque()
 
     @property
     def idle(self) -> bool:
+        """Whether nothing is held, in flight or to be settled."""
         return not self.held and self._flying is None and not self._settles
+
+    @property
+    def wake_at(self) -> float | None:
+        """When to feed `Due`, by the store's clock in seconds; None when nothing is timed."""
+        times = [at for at in (self._due_at, self._retry_at, self._recall_at) if at is not None]
+        return min(times) if times else None
 
     def feed(self, event: Event, now: float) -> None:
         """Take note of what happened at *now* and decide what to do about it."""
-        kind = type(event)
-        if kind is Ended:
-            self._ended(event, now)  # type: ignore[arg-type]
-        elif kind is Replied:
-            self._replied(event, now)  # type: ignore[arg-type]
-        elif kind is Woken:
-            self._look = True
-        elif kind is Due:
-            self._due(now)
-        elif kind is Unanswered:
-            self._unanswered(event, now)  # type: ignore[arg-type]
+        if isinstance(event, Ended):
+            self.ended(event.settles, now)
+        elif isinstance(event, Replied):
+            self.replied(event.seq, event.reply, now)
         else:
-            self._draining = True
-            self._effects.append(Recall())
-        self._decide(now)
+            if isinstance(event, Woken):
+                self._look = True
+            elif isinstance(event, Due):
+                self._due(now)
+            elif isinstance(event, Unanswered):
+                self._unanswered(event, now)
+            else:
+                self._draining = True
+                self._effects.append(Recall())
+            self._decide()
 
-    def effects(self) -> list[Effect]:
-        """What to carry out now, in order; each effect is given once."""
+    def idle_but_for(self, held: int) -> bool:
+        """Whether nothing is in flight, waits to be settled or could be claimed, and just *held* jobs are held."""
+        return self.held == held and self._flying is None and not self._settles and not self._look
+
+    def effects(self) -> Iterator[Effect]:
+        """What to carry out now, in order, what is decided meanwhile included; each effect is given once."""
         effects = self._effects
-        self._effects = []
-        return effects
+        while effects:
+            yield effects.popleft()
 
-    def _ended(self, event: Ended, now: float) -> None:
-        settles = event.settles
+    def ended(self, settles: list[Settle], now: float) -> None:
+        """As ``feed(Ended(settles), now)``, for drivers in a hurry."""
         if self._settles:
             self._settles.extend(settles)
         else:
@@ -198,15 +208,18 @@ class WorkerCore:
             # The pace is that of the whole worker, all its hands together: what decides how much to claim ahead.
             pace = (settles[-1].ended_at - first.started_at) / len(settles)
             self._pace = pace if pace > self._pace or self._pace < 0 else 0.8 * self._pace + 0.2 * pace
+        if self._flying is None:
+            self._decide()
 
-    def _replied(self, event: Replied, now: float) -> None:
+    def replied(self, seq: int, reply: Reply, now: float) -> None:
+        """As ``feed(Replied(seq, reply), now)``, for drivers in a hurry."""
         flying = self._flying
-        if flying is None or event.seq != flying.seq:
+        if flying is None or seq != flying.seq:
             return  # the late answer to a call that was sent again
         self._flying = None
-        self._failures = 0
-        self._retry_at = None
-        reply = event.reply
+        if self._failures:
+            self._failures = 0
+            self._retry_at = None
         grants = reply.grants
         self.held += len(grants) - len(flying.settles)
         if self._suspects:
@@ -214,15 +227,15 @@ class WorkerCore:
         self._suspects += reply.suspects
         self._look = reply.more
         self._due_at = reply.due_at
-        if reply.refused:
-            for settle in reply.refused:
-                self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))
+        for settle in reply.refused:
+            self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))
         if grants:
             if self.run is None:  # nobody else works for a worker that serves one run
                 self._recall_at = now + UNSTARTED_SECONDS
             self._effects.append(Start(grants))
         elif not self.held:
             self._recall_at = None
+        self._decide()
 
     def _unanswered(self, event: Unanswered, now: float) -> None:
         if self._flying is None or event.seq != self._flying.seq:
@@ -244,9 +257,9 @@ class WorkerCore:
             self._recall_at = None
             self._effects.append(Recall())
 
-    def _decide(self, now: float) -> None:
-        if self._flying is None:
-            settles = self._settles
+    def _decide(self) -> None:
+        settles = self._settles
+        if self._flying is None and (settles or self._look or self._draining):
             wanted = 0 if self._draining else self._wanted(len(settles))
             if settles or self._look and wanted > 0:
                 self.seq += 1
@@ -258,12 +271,6 @@ class WorkerCore:
             elif self._draining and not self.held and not self._stopped:
                 self._stopped = True
                 self._effects.append(Stop())
-        wake_at = self._due_at
-        if self._retry_at is not None and (wake_at is None or self._retry_at < wake_at):
-            wake_at = self._retry_at
-        if self._recall_at is not None and (wake_at is None or self._recall_at < wake_at):
-            wake_at = self._recall_at
-        self.wake_at = wake_at
 
     def _wanted(self, settling: int) -> int:
         """How many jobs to claim: the free slots, and what will be started within `AHEAD_SECONDS`."""

@@ -116,6 +116,29 @@ def test_a_delayed_no_op_and_a_queued_nap_are_missed_targets() -> None:
         assert ("pass" if met else "MISS") in table([row])
 
 
+class OneAfterTheOther:
+    name, timed, kinds = "flows", "a loop in one thread", ALL_KINDS
+
+    def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
+        def run() -> tuple[int, ...]:
+            for node in graph.nodes:
+                if node.blocks:
+                    node.fn()
+            return graph.value()
+
+        return run
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", ["blocking", "straggler_flat", "straggler_layers"])
+def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
+    (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
+    assert [target.met for target in row.targets] == [False]
+
+
 def test_import_time_is_judged_against_pydantic() -> None:
     for ours, met in ((0.25, True), (0.26, False)):
         first, second = import_rows([Series("flows", [ours]), Series("pydantic", [0.1])])

@@ -20,10 +20,10 @@ from typing import Final, Protocol
 
 from executors._leasing._gate import Gate
 from executors._leasing._loop import LoopLine
-from executors._leasing._monitor import TICK_SECONDS, monitor
+from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from flows._handlers import Handler, judge_error, perform
 from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
-from flows._worker import Due, Ended, Event, Exchange, Log, Recall, Replied, Start, WorkerCore, Woken
+from flows._worker import Due, Event, Exchange, Log, Recall, Start, WorkerCore, Woken
 from flows.errors import JobTimeoutError
 
 LONG_SECONDS: Final = 0.0002
@@ -37,6 +37,7 @@ class ExchangeStore(Protocol):
     clock: Callable[[], float]
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply: ...
+    def pass_on(self, settle: Settle, worker: str) -> Grant | None: ...
     def close_loop(self, loop: str) -> None: ...
 
 
@@ -85,6 +86,7 @@ class Crew:
         self._deadlines: dict[Grant, float] = {}
         self._watch_mark = (0, 0, 0)
         self._watch_step = 1
+        self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
         self._on_loop = LoopLine(self, slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
@@ -113,15 +115,15 @@ class Crew:
         try:
             self.turn(Woken())
             while state.open:
-                try:
-                    grant = line.popleft()
-                except IndexError:
-                    if self.done:
-                        self.turn()
-                    elif not self.gate.park(self._idle, deadline, self.clock):
-                        break
-                else:
-                    self._work(grant)
+                if line:
+                    try:
+                        self._work(line.popleft())
+                    except IndexError:
+                        continue  # another hand was quicker
+                elif self.done:
+                    self.turn()
+                elif not self.gate.park(self._idle, deadline, self.clock):
+                    break
                 if deadline is not None and self.clock() >= deadline:
                     break
         except BaseException as error:
@@ -143,8 +145,8 @@ class Crew:
 
     def turn(self, event: Event | None = None) -> None:
         """Feed what has ended to the core and carry out what it wants; one thread at a time, the others' outcomes included."""
-        done = self.done
-        while (done or event is not None) and self._turn_lock.acquire(blocking=False):
+        done, lock = self.done, self._turn_lock
+        while (done or event is not None) and lock.acquire(blocking=False):
             try:
                 self._turns += 1
                 if event is not None:
@@ -152,10 +154,13 @@ class Crew:
                     event = None
                     self._carry_out()
                 while done:
-                    self.core.feed(Ended([done.popleft() for _ in range(len(done))]), self.clock())
+                    settles = [done.popleft()]
+                    while done:
+                        settles.append(done.popleft())
+                    self.core.ended(settles, self.clock())
                     self._carry_out()
             finally:
-                self._turn_lock.release()
+                lock.release()
             # An outcome that came between the last look and the release is still ours to feed: look again.
         if not self.run.state.open and not self._closed:
             self._close()
@@ -180,10 +185,13 @@ class Crew:
                 self.turn()
                 self.gate.call(self.gate.hands + self._watch_step, self._line)
                 self._watch_step *= 2
+                self._watch_pause = TICK_SECONDS
             else:
+                # All is well, and each look costs the hands a change of threads: look less often.
                 self._watch_step = 1
+                self._watch_pause = min(2 * self._watch_pause, PAUSE_SECONDS)
             self._watch_mark = mark
-            return now + TICK_SECONDS
+            return now + self._watch_pause
         times = [*self._deadlines.copy().values(), *(() if wake_at is None else (wake_at,))]
         return min(times) if times else None
 
@@ -195,22 +203,16 @@ class Crew:
 
     def _carry_out(self) -> None:
         core = self.core
-        effects = core.effects()
-        while effects:
-            for effect in effects:
-                kind = type(effect)
-                if kind is Exchange:
-                    assert isinstance(effect, Exchange)
-                    reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
-                    core.feed(Replied(effect.seq, reply), reply.now)
-                elif kind is Start:
-                    assert isinstance(effect, Start)
-                    self._place(effect.grants)
-                elif kind is Recall:
-                    self._recall()
-                elif isinstance(effect, Log):
-                    log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
-            effects = core.effects()
+        for effect in core.effects():
+            if isinstance(effect, Exchange):
+                reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
+                core.replied(effect.seq, reply, reply.now)
+            elif isinstance(effect, Start):
+                self._place(effect.grants)
+            elif isinstance(effect, Recall):
+                self._recall()
+            elif isinstance(effect, Log):
+                log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
 
     def _place(self, grants: list[Grant]) -> None:
         """Put granted jobs in line, async ones on the loop; ask for hands where it is known that they will be needed."""
@@ -260,20 +262,37 @@ class Crew:
         if timeout is not None and self._deadlines.pop(grant, None) is None:
             log.info("%s: the late result of %r was dropped", self.name, grant)
             return False
-        self.done.append(settle)
         if settle.ended_at - settle.started_at > LONG_SECONDS:
             self._long.add(self.run.handlers[grant.job])
+            self.done.append(settle)
             self.turn()
-        elif self._long:
-            self._long.discard(self.run.handlers[grant.job])
+        else:
+            if self._long:
+                self._long.discard(self.run.handlers[grant.job])
+            if self._line or self.done or not self._pass_on(settle):
+                self.done.append(settle)
         return True
+
+    def _pass_on(self, settle: Settle) -> bool:
+        """Settle a lone outcome and take up the one job that it released: a link of a chain costs no turn. False when it cannot be."""
+        if settle.end is not End.COMPLETED or not self._turn_lock.acquire(blocking=False):
+            return False
+        try:
+            taken = self.core.idle_but_for(1) and self.store.pass_on(settle, self.name)
+            if not taken:
+                return False
+            self._line.append(taken)
+            self._turns += 1
+            return True
+        finally:
+            self._turn_lock.release()
 
     def _expire(self, now: float) -> None:
         """Fail the attempts whose time is over. A thread cannot be stopped: it is left, and its late result dropped."""
         for grant, deadline in self._deadlines.copy().items():
             if deadline > now or self._deadlines.pop(grant, None) is None:
                 continue
-            grant.over = True
+            grant.stop = "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
             timeout = grant.run.plan.settings[grant.job].timeout or 0.0
             log.warning("job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from flows._handlers import judge_error, perform_async
-from flows._verbs import End, Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class LoopLine:
 
     def _cancel_live(self) -> None:
         for grant, task in list(self._live.items()):
-            grant.interrupted = grant.interrupted or "the run was cancelled"
+            grant.stop = grant.stop or "the run was cancelled"
             task.cancel()
 
     def _pump(self) -> None:
@@ -113,8 +113,8 @@ class LoopLine:
         try:
             return await perform_async(grant, clock)
         except asyncio.CancelledError as error:
-            if grant.interrupted is not None:
-                return Settle(grant, End.CANCELLED, None, started_at, clock(), error)
+            if grant.stop is not None:
+                return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
             cancelled = RuntimeError("the handler was cancelled from inside")
             cancelled.__cause__ = error
             return judge_error(grant, cancelled, started_at, clock())
@@ -136,13 +136,12 @@ class LoopLine:
             self._finish(grant, inner.result())
             return
         name = grant.run.plan.ids[grant.job]
-        if grant.interrupted is None:
-            grant.interrupted = "the attempt timed out"
+        if grant.stop is None:
+            grant.stop = "the attempt timed out"
             inner.cancel()
             await asyncio.wait((inner,), timeout=GRACE_SECONDS)
         if not inner.done():
             log.warning("job %r does not end though it was cancelled; it is given up and its result will be dropped", name)
-            grant.over = True
         error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=name)
         self._finish(grant, judge_error(grant, error, started_at, clock()))
 

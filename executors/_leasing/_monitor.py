@@ -16,6 +16,9 @@ from typing import Final, Protocol
 
 TICK_SECONDS: Final = 0.001
 
+PAUSE_SECONDS: Final = 0.008
+"""The longest pause between two ticks while jobs are in line."""
+
 LINGER_TICKS: Final = 50
 """Ticks without anything to see before the monitor naps: waking it again costs a small flow as much as running it."""
 
@@ -74,9 +77,9 @@ class Monitor:
         quiet = 0
         while True:
             next_at = self._tick_all()
-            quiet = quiet + 1 if next_at > TICK_SECONDS else 0
+            quiet = quiet + 1 if next_at > PAUSE_SECONDS else 0
             if quiet < LINGER_TICKS:
-                self._bell.acquire(timeout=min(next_at, TICK_SECONDS))
+                self._bell.acquire(timeout=min(next_at, PAUSE_SECONDS) if quiet < 2 else PAUSE_SECONDS)
                 continue
             self._nap_until = float("inf")
             self.napping = True

@@ -32,6 +32,18 @@ if TYPE_CHECKING:
 _OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
 
+class _Same:
+    """A column whose entries are all the same."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __getitem__(self, job: int) -> int:
+        return self._value
+
+
 class MemoryRun:
     """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
 
@@ -57,7 +69,6 @@ class MemoryRun:
         self.bindings = bindings
         settings = plan.settings
         distinct = {id(one): one for one in settings}.values()
-        uniform = len(distinct) == 1
         used = set(handlers)
         self.has_async = any(handler.is_async for handler in used)
         self.has_timeout = any(one.timeout is not None for one in distinct) and not all(handler.is_async for handler in used)
@@ -68,8 +79,8 @@ class MemoryRun:
             ordinal=[0] * size,
             edges=plan.dependents,
             effects=plan.effects,
-            delays={} if uniform and not settings[0].delay else {j: s.delay for j, s in enumerate(settings) if s.delay},
-            limits=[settings[0].attempts] * size if uniform else [s.attempts for s in settings],
+            delays={j: s.delay for j, s in enumerate(settings) if s.delay} if any(s.delay for s in distinct) else {},
+            limits=[s.attempts for s in settings] if len({s.attempts for s in distinct}) > 1 else _Same(settings[0].attempts),
         )
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -87,7 +98,7 @@ class MemoryRun:
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
         self.delayed: list[tuple[float, int, int]] = []
-        self.leases: dict[int, Grant] = {}
+        self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
@@ -95,12 +106,8 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        same_queue = plan.queues_of.count(plan.queues_of[0]) == size
-        self.only_lane = (
-            self.lane(plan.queues_of[0], settings[0].priority)
-            if uniform and same_queue and not settings[0].lifo
-            else None
-        )
+        alike = plan.queues_of.count(plan.queues_of[0]) == size and {(s.priority, s.lifo) for s in distinct} == {(0, False)}
+        self.only_lane = self.lane(plan.queues_of[0], 0) if alike else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
     def lane(self, queue: str, priority: int) -> Lane:

@@ -12,7 +12,7 @@ from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows._machine import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
-from flows._verbs import End, Grant, Reply, Settle, Want
+from flows._verbs import End, Grant, Reply, Settle, SuspectGrant, Want
 from flows._views import Outcome
 from flows.errors import Failed, LeaseLostError
 
@@ -82,18 +82,53 @@ class MemoryStore:
             now = self.clock()
             if self._unswept:
                 for run in tuple(self._unswept):
-                    self._sweep(run, Commands(), now)
+                    self._sweep(run, now)
             refused = self._settle(settles, now, touched) if settles else ()
             if self._timed:
                 self._wake_due(now, want.run)
-            grants = self._claim(want, now, worker) if want.limit > 0 else []
+            grants: list[Grant] = []
+            if want.limit > 0:
+                self._claim(want, now, worker, grants)
             suspects = self._claim_suspect(want, now, worker, grants) if self._leased else 0
-            reply = Reply(now, grants, refused, self._more(want), self._due_at(want), suspects)
+            due_at = self._due_at(want) if self._timed else None
+            reply = Reply(now, grants, refused, self._more(want), due_at, suspects)
             self._loops[loop] = (seq, reply)
         for run in touched:
             if run.watchers:
                 run.notify()
         return reply
+
+    def pass_on(self, settle: Settle, worker: str) -> Grant | None:
+        """An exchange of the smallest kind: settle a completed attempt and claim the one job which that releases.
+
+        Returns:
+            The grant; None, and nothing has changed, where there is more or less to do than this.
+        """
+        grant = settle.grant
+        run: Any = grant.run
+        job = grant.job
+        with self._lock:
+            lane = run.only_lane
+            if lane is None or lane.jobs or self._unswept or self._timed or self.lease_seconds is not None:
+                return None
+            follower = machine.follower(run.state, job)
+            if follower < 0 or run.fences[job] != grant.fence:
+                return None
+            out = Commands()
+            machine.complete(run.state, (job,), 1, out)
+            machine.grant(run.state, out.ready)
+            self._fence = fence = self._fence + 1
+            now = settle.ended_at
+            run.values[job] = settle.value
+            run.started[job] = settle.started_at
+            run.finished[job] = run.started[follower] = now
+            run.fences[follower] = fence
+            run.workers[follower] = worker
+            run.journal.append((now, "completed", out.ended))
+            run.journal.append((now, "started", out.ready))
+        if run.watchers:
+            run.notify()
+        return Grant(run, follower, 1, fence)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -110,8 +145,8 @@ class MemoryStore:
             refused = []
             for grant in grants:
                 run: MemoryRun = grant.run  # type: ignore[assignment]
-                if run.leases.get(grant.job) is grant:
-                    grant.lease_until = until
+                if run.leases.get(grant.job, (None, 0.0))[0] is grant:
+                    run.leases[grant.job] = (grant, until)
                 else:
                     refused.append(grant)
             return refused
@@ -127,12 +162,12 @@ class MemoryStore:
             rescued = 0
             for run in tuple(self._leased):
                 out = Commands()
-                expired = [g for g in run.leases.values() if g.lease_until is not None and g.lease_until <= now]
+                expired = [grant for grant, until in run.leases.values() if until <= now]
                 for grant in expired:
                     self._lose(run, grant, now, out)
                 if expired:
                     rescued += len(expired)
-                    self._sweep(run, out, now)
+                    self._sweep(run, now, out)
             return rescued
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
@@ -143,7 +178,7 @@ class MemoryStore:
             run.reason = reason
             out = Commands()
             machine.cancel(run.state, out)
-            self._sweep(run, out, self.clock())
+            self._sweep(run, self.clock(), out)
         for interrupt in tuple(run.interrupters):
             interrupt()
         run.notify()
@@ -152,15 +187,33 @@ class MemoryStore:
         self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]
     ) -> Sequence[Settle]:
         refused: list[Settle] = []
-        run: Any = None
-        state = out = values = fences = states = started = finished = None  # type: Any
-        for settle in settles:
+        position = 0
+        while position < len(settles):
+            run: Any = settles[position].grant.run
+            out = touched.get(run)
+            if out is None:
+                out = touched[run] = Commands()
+            position = self._settle_run(run, settles, position, now, out, refused)
+            state = run.state
+            if state.sweeping >= 0 or state.cascade or state.later:
+                self._sweep(run, now, out)
+            else:
+                self._carry_out(run, out, now)
+            if position < len(settles):
+                touched[run] = Commands()
+        return refused
+
+    def _settle_run(
+        self, run: MemoryRun, settles: Sequence[Settle], position: int, now: float, out: Commands, refused: list[Settle]
+    ) -> int:
+        """Settle from *position* on as long as they are of *run*; returns the position after them."""
+        values, fences, started, finished, states = run.values, run.fences, run.started, run.finished, run.state.state
+        completed: list[int] = []
+        for position in range(position, len(settles)):
+            settle = settles[position]
             grant = settle.grant
             if grant.run is not run:
-                run = grant.run
-                out = touched.setdefault(run, Commands())
-                state, values, fences, started, finished = run.state, run.values, run.fences, run.started, run.finished
-                states = state.state
+                break
             job = grant.job
             if fences[job] != grant.fence:
                 refused.append(settle)
@@ -170,18 +223,24 @@ class MemoryStore:
                 values[job] = settle.value
                 started[job] = settle.started_at
                 finished[job] = settle.ended_at
-                machine.settle(state, job, COMPLETED, out)
-                if run.leases:
-                    run.leases.pop(job, None)
+                completed.append(job)
             else:
+                if completed:
+                    machine.complete(run.state, completed, self.chunk, out)
+                    completed = []
                 self._settle_otherwise(run, settle, now, out)
-        for run, out in touched.items():
-            self._sweep(run, out, now)
-        return refused
+        else:
+            position += 1
+        if run.leases:
+            for settle in settles:
+                if run.leases.get(settle.grant.job, (None, 0.0))[0] is settle.grant:
+                    del run.leases[settle.grant.job]
+        if completed:
+            machine.complete(run.state, completed, self.chunk, out)
+        return position
 
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
         grant, job = settle.grant, settle.grant.job
-        run.leases.pop(job, None)
         if settle.end is End.RELEASED:
             machine.release(run.state, job, out, settle.after)
             run.journal.append((now, "released", ((job, grant.attempt, None),)))
@@ -228,32 +287,37 @@ class MemoryStore:
         run.earlier.setdefault(job, []).append(run.attempt(job, outcome, failed))
         run.finished[job] = 0.0
 
-    def _sweep(self, run: MemoryRun, out: Commands, now: float) -> None:
+    def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
+        """Take a chunk of the run's unswept edges, and do what the machine asks."""
+        out = out or Commands()
         if machine.sweep(run.state, self.chunk, out):
             self._unswept[run] = None
-        elif self._unswept:
+        else:
             self._unswept.pop(run, None)
         self._carry_out(run, out, now)
 
     def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
+        if out.ended:
+            if run.errors or run.state.cause or run.state.cancelling:
+                self._journal_ends(run, out.ended, now)
+            else:
+                run.journal.append((now, "completed", out.ended))
+            if not run.state.open:
+                self._end(run, now)
         if out.ready:
-            self._enqueue(run, out.ready)
+            lane = run.only_lane
+            if lane is None:
+                self._enqueue(run, out.ready)
+            else:
+                lane.jobs.extend(out.ready)
+                if not lane.listed:
+                    self._queues.enlist(lane)
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
             self._timed[run] = None
-        if out.ended:
-            self._journal_ends(run, out.ended, now)
-            if not run.state.open:
-                self._end(run, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
-        lane = run.only_lane
-        if lane is not None:
-            lane.jobs.extend(ready)
-            if not lane.listed:
-                self._queues.enlist(lane)
-            return
         plan = run.plan
         for job in ready:
             settings = plan.settings[job]
@@ -268,9 +332,6 @@ class MemoryStore:
     @staticmethod
     def _journal_ends(run: MemoryRun, ended: list[int], now: float) -> None:
         states = run.state.state
-        if not run.errors and not run.state.cause and not run.state.cancelling:
-            run.journal.append((now, "completed", ended))
-            return
         for job in ended:
             end = states[job]
             number = run.numbers.get(job, 1) if run.fences[job] else None
@@ -292,18 +353,16 @@ class MemoryStore:
             out = Commands()
             while run.delayed and run.delayed[0][0] <= now:
                 machine.wake(run.state, heappop(run.delayed)[2], out)
-            if out.ready:
-                self._enqueue(run, out.ready)
+            self._carry_out(run, out, now)
             if not run.delayed:
                 del self._timed[run]
 
-    def _claim(self, want: Want, now: float, worker: str | None) -> list[Grant]:
+    def _claim(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
         run: Any = want.run
-        grants: list[Grant] = []
         if run is None:
             for claimed, job in self._queues.take(want.queues, want.limit):
                 self._grant(claimed, (job,), now, worker, grants)
-            return grants
+            return
         for lane in run.lanes:
             jobs = lane.jobs
             if jobs:
@@ -314,7 +373,6 @@ class MemoryStore:
                 else:
                     self._grant(run, [jobs.popleft() for _ in range(room)], now, worker, grants)
                     break
-        return grants
 
     def _claim_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
         """At most one job that has lost a worker, so that a deadly one takes no others with it."""
@@ -324,18 +382,16 @@ class MemoryStore:
         if entry is None:
             return 0
         before = len(grants)
-        self._grant(entry[0], (entry[1],), now, worker, grants, suspect=True)
+        self._grant(entry[0], (entry[1],), now, worker, grants, SuspectGrant)
         return len(grants) - before
 
     def _grant(
-        self, run: MemoryRun, jobs: Sequence[int], now: float, worker: str | None, grants: list[Grant], suspect: bool = False
+        self, run: MemoryRun, jobs: Sequence[int], now: float, worker: str | None, grants: list[Grant], kind: type[Grant] = Grant
     ) -> None:
-        state, fences, started, workers = run.state, run.fences, run.started, run.workers
-        made = state.made
-        until = None if self.lease_seconds is None else now + self.lease_seconds
+        fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
         fence = self._fence
-        first = len(grants)
-        for job in machine.grant(state, jobs):
+        granted = machine.grant(run.state, jobs)
+        for job in granted:
             fence += 1
             fences[job] = fence
             started[job] = now
@@ -343,15 +399,16 @@ class MemoryStore:
             number = 1
             if made and job in made:
                 number = run.numbers[job] = made[job] + 1
-            grants.append(Grant(run, job, number, fence, until, suspect))
+            grants.append(kind(run, job, number, fence))
         self._fence = fence
-        if until is not None:
+        if self.lease_seconds is not None:
             self._leased[run] = None
-            run.leases.update((grant.job, grant) for grant in grants[first:])
+            until = now + self.lease_seconds
+            run.leases.update((grant.job, (grant, until)) for grant in grants if grant.run is run)
         if made:
-            run.journal.append((now, "started", [(grant.job, grant.attempt, None) for grant in grants[first:]]))
+            run.journal.append((now, "started", [(job, run.numbers.get(job, 1), None) for job in granted]))
         else:
-            run.journal.append((now, "started", [grant.job for grant in grants[first:]]))
+            run.journal.append((now, "started", granted))
 
     def _more(self, want: Want) -> bool:
         run: Any = want.run
@@ -360,7 +417,7 @@ class MemoryStore:
         for lane in run.lanes:
             if lane.jobs:
                 return True
-        return run in self._unswept
+        return bool(self._unswept) and run in self._unswept
 
     def _due_at(self, want: Want) -> float | None:
         if not self._timed:

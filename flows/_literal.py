@@ -1,0 +1,320 @@
+"""Flows as documents: `parse` reads our own JSON form or a BullMQ FlowJob as it is; `to_dict`, its inverse, is in `_literal_out`.
+
+A document is a *job node*, the flow's root, or a *flow node* around it:
+
+- Job node: ``name``, ``queue``, ``id``, ``data``, ``opts`` (the fields of `flows.Opts`; a backoff as `Backoff.to_dict` writes it),
+  ``children`` (job nodes whose results the job takes), ``depends_on`` (ids of further such jobs, after the children), ``after``
+  (ids of jobs that only have to come first), ``inputs`` and ``jobs``. Ids may refer forward; a job without an id goes by its name
+  if no other does. ``inputs`` lists the places in the data that results go to: ``{"at": ["order"], "from": "load",
+  "path": ["items", 0], "optional": true}``; data has null there, so nothing in data itself is ever read as a reference.
+  ``jobs`` holds job nodes that belong to the flow through ids alone: the place makes no edge.
+- Flow node: ``flow`` (its name; the first root's without it), ``root`` (a job node or an id) or ``roots`` (a list of these; the
+  flow's value is then a tuple), ``jobs``, and ``retention``: ``{"keep_completed": {"age": "7d", "count": 1000}, "keep_failed":
+  {}}``, in which ``{}`` keeps all.
+
+A job node with ``queueName`` or ``prefix`` is BullMQ's, one with ``queue`` ours. With neither its options decide, if they have
+names that only one of the two knows; else it is what the node around it is; the outermost is ours. In BullMQ's nodes numbers of
+time are milliseconds, in ours seconds. ``prefix`` names keys of a BullMQ store and has no effect. `flows._bullmq` has the options.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, cast, get_args
+
+from flows._backoff import Backoff
+from flows._bullmq import BULLMQ_ONLY, POLICIES, Keep, read_keep, read_options
+from flows._codec import jsonable
+from flows._flow import Flow
+from flows._job import Job
+from flows._json_text import Trail, read_json, spot_of
+from flows._literal_out import to_dict
+from flows._names import NAME_LIMIT, check_name, check_queue, shown
+from flows._opts import Options, Opts
+from flows._reference import OptionalReference, Reference
+from flows.errors import DataError, DefinitionError, DuplicateJobError
+
+__all__ = ["parse", "to_dict"]
+
+_NODE_KEYS: Final = (
+    "name", "queue", "queueName", "prefix", "id", "data", "inputs", "opts", "children", "depends_on", "after", "jobs",
+)  # fmt: skip
+_FLOW_KEYS: Final = ("flow", "root", "roots", "jobs", "retention")
+_INPUT_KEYS: Final = ("at", "from", "path", "optional")
+_CODE: Final = ("retry_on", "give_up_on", "retry")
+_OPTIONS: Final = tuple(name for name in Options.__annotations__ if name not in _CODE)
+_OURS_ONLY: Final = frozenset(Options.__annotations__) - {"attempts", "backoff", "delay", "priority", "lifo"}
+
+_ENOUGH: Final = 100
+"""Problems after which reading stops: more would help nobody, and a generated document may have one in each of its jobs."""
+
+_NEAREST_AMONG: Final = 2_000
+"""How many names are compared with an unknown one: comparing is slow."""
+
+
+def parse(source: str | bytes | Mapping[str, Any]) -> Flow[Any]:
+    """The flow that a document declares; the module's docstring has the form.
+
+    Args:
+        source: JSON text, its UTF-8 bytes, or what a JSON reader made of it. It is copied. Parsed data may nest to any depth.
+
+    Raises:
+        DataError: The text is no JSON that is read alike everywhere, or a job's data has no JSON form.
+        DuplicateJobError: Two nodes have one id.
+        DefinitionError: Anything else that is wrong, each problem with the path to its spot, up to 20 in the message.
+    """
+    document: object = read_json(source) if isinstance(source, str | bytes | bytearray) else source
+    if not isinstance(document, Mapping):
+        remedy = "; several flows in one are {'roots': [...]}" if isinstance(document, list) else ""
+        raise DefinitionError(f"a flow is declared by a JSON object such as {{'name': ...}}, not by {shown(document)}{remedy}")
+    return _Parser().flow(document)
+
+
+class _Node:
+    """A job of the document: what its edges are, and the job made of it (None where that failed)."""
+
+    __slots__ = ("bullmq", "children", "is_root", "job", "source", "trail")
+
+    def __init__(self, source: Mapping[str, Any], trail: Trail, *, is_root: bool) -> None:
+        self.source = source
+        self.trail = trail
+        self.is_root = is_root
+        self.bullmq = False
+        self.job: Job[Any] | None = None
+        self.children: list[_Node] = []
+
+
+class _Enough(Exception):
+    """There are problems enough."""
+
+
+class _Parser:
+    """The state of one reading: the nodes met, their names, and what is wrong."""
+
+    def __init__(self) -> None:
+        self.problems: list[DefinitionError] = []
+        self.nodes: list[_Node] = []
+        self.by_id: dict[str, _Node] = {}
+        self.by_name: dict[str, list[_Node]] = {}
+        """Jobs without an id."""
+        self.keep: dict[str, Keep] = {}
+
+    def flow(self, document: Mapping[str, Any]) -> Flow[Any]:
+        try:
+            flow = self._flow(document)
+        except _Enough:
+            flow = None
+        if self.problems or flow is None:
+            raise DefinitionError.of(self.problems)
+        return flow
+
+    def _flow(self, document: Mapping[str, Any]) -> Flow[Any] | None:
+        if not any(key in document for key in ("flow", "root", "roots")):
+            roots: list[_Node | None] = [self._tree(document, None, is_root=True)]
+            return self._made(None, roots, several=False)
+        self._check_keys(document, _FLOW_KEYS, None)
+        name = document.get("flow")
+        if name is not None:
+            name = self._checked(check_name, name, "flow", None)
+        if ("root" in document) == ("roots" in document):
+            self._refuse((None, "root"), "a flow node has either a root or roots")
+            return None
+        self._retention(document.get("retention"))
+        several = "roots" in document
+        entries = self._listed(document, "roots", None) if several else [((None, "root"), document["root"])]
+        if not entries:
+            self._refuse((None, "roots"), "is empty; list the jobs that the flow is about")
+        inline = [
+            None if isinstance(entry, str) else self._tree(entry, trail, is_root=True) for trail, entry in entries
+        ]
+        for trail, entry in self._listed(document, "jobs", None):
+            self._tree(entry, trail, is_root=False)
+        roots = [
+            self._named(entry, trail) if isinstance(entry, str) else node
+            for (trail, entry), node in zip(entries, inline, strict=True)
+        ]
+        return self._made(name, roots, several=several)
+
+    def _made(self, name: str | None, roots: list[_Node | None], *, several: bool) -> Flow[Any] | None:
+        for node in self.nodes:
+            self._link(node)
+        jobs = tuple(node.job for node in roots if node is not None and node.job is not None)
+        if self.problems or not jobs:
+            return None
+        made = tuple(node.job for node in self.nodes if node.job is not None)
+        return Flow(name or jobs[0].name, jobs, several=several, made=made, retention=self.keep)
+
+    def _tree(self, source: object, trail: Trail, *, is_root: bool) -> _Node | None:
+        """Read a job node and all below it, in the order of the document."""
+        top: _Node | None = None
+        inside: set[int] = set()
+        stack: list[tuple[object, Trail, _Node | None, bool]] = [(source, trail, None, False)]
+        while stack:
+            source, trail, around, is_child = stack.pop()
+            if type(source) is int and trail is None:
+                inside.discard(source)  # all below that mapping has been read
+                continue
+            if not isinstance(source, Mapping):
+                self._refuse(trail, f"{shown(source)} is no job; a job is an object such as {{'name': ...}}")
+                continue
+            if id(source) in inside:
+                self._refuse(trail, "this object holds itself; a job that several need is named by id, in depends_on")
+                continue
+            node = self._read(source, trail, around, is_root=is_root and around is None)
+            if around is None:
+                top = node
+            elif is_child:
+                around.children.append(node)
+            below = [(entry, spot, node, True) for spot, entry in self._listed(source, "children", trail)]
+            below += [(entry, spot, node, False) for spot, entry in self._listed(source, "jobs", trail)]
+            if below:
+                inside.add(id(source))
+                stack.append((id(source), None, None, False))
+                stack.extend(reversed(below))
+        return top
+
+    def _read(self, source: Mapping[str, Any], trail: Trail, around: _Node | None, *, is_root: bool) -> _Node:
+        """Make the job of one node, without its edges."""
+        node = _Node(source, trail, is_root=is_root)
+        self.nodes.append(node)
+        before = len(self.problems)
+        self._check_keys(source, _NODE_KEYS, trail)
+        options = self._mapping(source, "opts", trail)
+        node.bullmq = self._is_bullmq(source, options, trail, around)
+        name = self._checked(check_name, source.get("name"), "name", trail)
+        key = "queueName" if node.bullmq else "queue"
+        queue = source.get(key)
+        if queue is not None:
+            queue = self._checked(check_queue, queue, key, trail)
+        data = self._data(source, trail)
+        job_id = source.get("id")
+        if node.bullmq:
+            opts, job_id = self._bullmq_options(node, options, data)
+        else:
+            opts = self._options(options, trail)
+        if job_id is not None:
+            job_id = self._id(job_id, name, trail)
+        if len(self.problems) == before and name is not None:
+            node.job = Job(name, queue=queue, data=data, opts=opts)
+            node.job.id = job_id
+        self._register(node, name, job_id)
+        return node
+
+    def _register(self, node: _Node, name: str | None, job_id: str | None) -> None:
+        if job_id is None:
+            if name is not None:
+                self.by_name.setdefault(name, []).append(node)
+            return
+        former = self.by_id.setdefault(job_id, node)
+        if former is not node:
+            self._add(
+                DuplicateJobError(
+                    f"{spot_of((node.trail, 'id'))}: the id {job_id!r} is that of {spot_of(former.trail) or 'the root'} already; ids "
+                    "are unique in a flow: name the job that is there in depends_on or after, or give another id",
+                    job=job_id,
+                )
+            )
+
+    def _id(self, given: object, name: str | None, trail: Trail) -> str | None:
+        if isinstance(given, str) and name is not None and given.startswith(f"{name}#") and given[len(name) + 1 :].isdecimal():
+            return given  # numbered by the planner: may be longer than ids that people give
+        return self._checked(check_name, given, "id", trail)
+
+    def _data(self, source: Mapping[str, Any], trail: Trail) -> dict[str, Any]:
+        data = source.get("data")
+        if data is None:
+            return {}
+        if not isinstance(data, Mapping):
+            self._refuse((trail, "data"), f"{shown(data)} is no mapping of the handler's keyword arguments; give it a name in one")
+            return {}
+        try:
+            return cast("dict[str, Any]", jsonable(dict(data), "data"))
+        except DataError as error:
+            path = spot_of(trail)
+            self._add(DataError(f"{path}.{error}" if path else str(error)))
+            return {}
+
+    def _link(self, node: _Node) -> None:
+        """Give the job of *node* its edges."""
+        job = node.job
+        children = [child.job for child in node.children if child.job is not None]
+        children += self._jobs(node, "depends_on")
+        before = self._jobs(node, "after")
+        if job is not None:
+            job.children, job.predecessors = tuple(children), tuple(before)
+        for trail, entry in self._listed(node.source, "inputs", node.trail):
+            self._input(job, entry, trail)
+
+    def _jobs(self, node: _Node, key: str) -> list[Job[Any]]:
+        named = [self._named(entry, trail) for trail, entry in self._listed(node.source, key, node.trail)]
+        return [other.job for other in named if other is not None and other.job is not None]
+
+    def _named(self, job_id: object, trail: Trail) -> _Node | None:
+        """The node that *job_id* means: the id of one, else the name of the only one of that name that has no id."""
+        if isinstance(job_id, str):
+            node = self.by_id.get(job_id)
+            if node is not None:
+                return node
+            same = self.by_name.get(job_id, ())
+            if len(same) == 1:
+                return same[0]
+            if same:
+                self._refuse(trail, f"{len(same)} jobs without an id are named {shown(job_id)}; give the one that is meant an id")
+                return None
+            known = [*self.by_id, *self.by_name][:_NEAREST_AMONG]
+            near = difflib.get_close_matches(job_id, known, n=3)
+            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {_some(known)}"
+            self._refuse(trail, f"no job of this document has the id {shown(job_id)}; {hint}")
+        else:
+            self._refuse(trail, f"{shown(job_id)} is no id; name a job by its id, as text")
+        return None
+
+    def _input(self, job: Job[Any] | None, entry: object, trail: Trail) -> None:
+        if not isinstance(entry, Mapping):
+            self._refuse(trail, f"{shown(entry)} is no input; give {{'at': ['order'], 'from': 'load'}}")
+            return
+        self._check_keys(entry, _INPUT_KEYS, trail)
+        at, path = entry.get("at"), entry.get("path", [])
+        optional = entry.get("optional", False)
+        if not (_is_path(at) and at):
+            self._refuse((trail, "at"), f"{shown(at)} is no path into the data; give a list such as ['order', 'items', 0]")
+        elif not _is_path(path):
+            self._refuse((trail, "path"), f"{shown(path)} is no path into a result; give a list such as ['items', 0]")
+        elif not isinstance(optional, bool):
+            self._refuse((trail, "optional"), f"{shown(optional)} is neither true nor false")
+        else:
+            node = self._named(entry.get("from"), (trail, "from"))
+            if job is not None and node is not None and node.job is not None:
+                reference = Reference(node.job, tuple(path))
+                place = cast("list[Any]", at)
+                if not _put(job.kwargs, place, OptionalReference(reference) if optional else reference):
+                    self._refuse((trail, "at"), f"{shown(at)} leads to no null in the data; put one where the result goes")
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(step, str) or type(step) is int for step in value)
+
+
+def _put(data: Any, path: list[Any], reference: object) -> bool:
+    """Put *reference* in the place of the null that *path* leads to; False if it leads to none."""
+    *way, last = path
+    for step in way:
+        if not _has(data, step):
+            return False
+        data = data[step]
+    if not _has(data, last) or data[last] is not None:
+        return False
+    data[last] = reference
+    return True
+
+
+def _has(data: object, step: object) -> bool:
+    if isinstance(data, dict):
+        return step in data
+    return isinstance(data, list) and type(step) is int and 0 <= step < len(data)
+
+
+def _some(names: list[str]) -> str:
+    listed = ", ".join(repr(name) for name in names[:5])
+    return f"{listed} and more" if len(names) > 5 else listed or "none"
