@@ -119,7 +119,9 @@ def read_keep(value: object) -> Keep:
         DefinitionError: *value* is anything else.
     """
     if not isinstance(value, Mapping):
-        raise DefinitionError(f"{shown(value)} is no mapping; give {{'age': '7d', 'count': 1000}}, or {{}} to keep all")
+        raise DefinitionError(
+            f"{shown(value)} is no mapping; give {{'age': '7d', 'count': 1000}}, or {{}} to keep all"
+        )
     keep: Keep = {}
     for name, item in value.items():
         if name == "age":
@@ -141,9 +143,14 @@ def _policy(options: Mapping[str, object], refuse: Refuse) -> str | None:
             refuse(name, f"{shown(value)} is neither true nor false")
     own = options.get("on_failure")
     if len(chosen) > 1:
-        refuse(chosen[1], f"is set beside {chosen[0]}; a job has one policy towards the jobs that depend on it")
+        refuse(
+            chosen[1], f"is set beside {chosen[0]}; a job has one policy towards the jobs that depend on it"
+        )
     elif chosen and own is not None:
-        refuse(chosen[0], f"is set beside on_failure={shown(own)}; a job has one policy towards the jobs that depend on it")
+        refuse(
+            chosen[0],
+            f"is set beside on_failure={shown(own)}; a job has one policy towards the jobs that depend on it",
+        )
     return POLICIES[chosen[0]] if chosen else None
 
 
@@ -187,7 +194,9 @@ def _backoff(value: object) -> Backoff:
 
 def _timeout(value: object) -> object:
     if not isinstance(value, str):
-        raise DefinitionError(f"{shown(value)} has no unit, and BullMQ's jobs have no timeout; write text, such as '30s'")
+        raise DefinitionError(
+            f"{shown(value)} has no unit, and BullMQ's jobs have no timeout; write text, such as '30s'"
+        )
     return value
 
 
@@ -219,7 +228,12 @@ def _count(value: object, low: int) -> int:
 
 
 def _number(value: object, what: str) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 2**63 or not math.isfinite(value):
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not 0 <= value < 2**63
+        or not math.isfinite(value)
+    ):
         raise DefinitionError(f"the {what} {shown(value)} is no number from 0 up")
     return float(value)
 
@@ -241,7 +255,9 @@ _CONVERTERS: Final[Mapping[str, Callable[[object], object]]] = {
     "timeout": _timeout,
 }
 
-NAMES: Final = frozenset(("attempts", "backoff", "delay", "priority", "lifo", "jobId", "sizeLimit", *KEEP, *POLICIES, *NO_EFFECT))
+NAMES: Final = frozenset(
+    ("attempts", "backoff", "delay", "priority", "lifo", "jobId", "sizeLimit", *KEEP, *POLICIES, *NO_EFFECT)
+)
 """The options of BullMQ's that are taken."""
 
 BULLMQ_ONLY: Final = (NAMES | REFUSED.keys()) - {"attempts", "backoff", "delay", "priority", "lifo"}

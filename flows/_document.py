@@ -43,7 +43,9 @@ class Problems:
         path = spot_of(trail)
         self.add(kind(f"{path}.{message}" if path else message))
 
-    def checked(self, check: Callable[[object, str], str], value: object, key: str, trail: Trail) -> str | None:
+    def checked(
+        self, check: Callable[[object, str], str], value: object, key: str, trail: Trail
+    ) -> str | None:
         """What *check* makes of the text under *key*; None if it is missing or wrong."""
         if value is None:
             self.refuse(trail, f"lacks its {key}")

@@ -32,15 +32,26 @@ class Flow(Generic[R_co]):
     Attributes:
         name: Shown in traces, listings and pictures.
         roots: The returned jobs; the run's value is that of the only one, or a tuple where the function returned a tuple.
+        retention: How long a document asks for its ended runs to be kept: under ``keep_completed`` and ``keep_failed``, at most
+            ``age`` seconds and ``count`` runs; ``{}`` there means all. Empty if nothing was said.
     """
 
-    __slots__ = ("made", "name", "roots", "several")
+    __slots__ = ("made", "name", "retention", "roots", "several")
 
-    def __init__(self, name: str, roots: tuple[Job[Any], ...], *, several: bool, made: tuple[Job[Any], ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        roots: tuple[Job[Any], ...],
+        *,
+        several: bool,
+        made: tuple[Job[Any], ...] = (),
+        retention: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:
         self.name = name
         self.roots = roots
         self.several = several
         self.made = made
+        self.retention: Mapping[str, Mapping[str, float]] = retention or {}
 
     @classmethod
     def of(cls, source: Flow[R_co] | Job[R_co] | Callable[[], Flow[R_co]]) -> Flow[R_co]:

@@ -22,7 +22,6 @@ _DIGITS = 40
 """Longer integers are refused unread: none of them fits 64 bits, and reading them takes time that grows with the square."""
 
 _FIRST_STEPS, _LAST_STEPS = 6, 8
-_LOOKS_LIKE_JSON = frozenset("{[\"-0123456789tfn")
 
 
 def spot_of(trail: Trail) -> str:
@@ -51,16 +50,18 @@ def read_json(source: str | bytes | bytearray) -> Any:
     """
     text = _decoded(source)
     if not text.strip():
-        raise DataError("the JSON text is empty; a flow is at least {\"name\": ...}")
+        raise DataError('the JSON text is empty; a flow is at least {"name": ...}')
     reader = _Reader()
     try:
         document = reader.decoder.decode(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"the text is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{_hint(text)}") from None
+        raise DataError(
+            f"the text is not JSON: {error.msg} at line {error.lineno}, column {error.colno}{_hint(text)}"
+        ) from None
     except RecursionError:
         raise DataError(
             f"the text nests deeper than Python's JSON reader goes at a recursion limit of {sys.getrecursionlimit()}; list the "
-            "jobs flat under \"jobs\" and join them by \"depends_on\", or pass data that is parsed already"
+            'jobs flat under "jobs" and join them by "depends_on", or pass data that is parsed already'
         ) from None
     if reader.odd:
         raise DefinitionError.of([DataError(text) for text in reader.faults(document)])
@@ -79,7 +80,7 @@ def _decoded(source: str | bytes | bytearray) -> str:
 
 
 def _hint(text: str) -> str:
-    if text.lstrip()[0] in _LOOKS_LIKE_JSON:
+    if text.lstrip()[0] in "{[":
         return ""
     return f"; parse() takes the text itself, not a path or a name, and got {shown(text)}"
 
@@ -121,7 +122,11 @@ class _Reader:
 
     def _float(self, text: str) -> float:
         value = float(text)
-        return value if math.isfinite(value) else self._refused(f"the number {shown(text)} is too large; pass it as text")
+        return (
+            value
+            if math.isfinite(value)
+            else self._refused(f"the number {shown(text)} is too large; pass it as text")
+        )
 
     def _integer(self, text: str) -> float:
         if len(text) <= _DIGITS:

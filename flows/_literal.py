@@ -21,18 +21,19 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, cast, get_args
+from collections.abc import Mapping
+from typing import Any, Final, cast
 
-from flows._backoff import Backoff
-from flows._bullmq import BULLMQ_ONLY, POLICIES, Keep, read_keep, read_options
+from flows._bullmq import Keep, read_options
 from flows._codec import jsonable
+from flows._document import EnoughProblems, Problems
 from flows._flow import Flow
 from flows._job import Job
 from flows._json_text import Trail, read_json, spot_of
+from flows._literal_options import is_bullmq, opts_of, read_own, read_retention
 from flows._literal_out import to_dict
-from flows._names import NAME_LIMIT, check_name, check_queue, shown
-from flows._opts import Options, Opts
+from flows._names import check_name, check_queue, shown
+from flows._opts import Opts
 from flows._reference import OptionalReference, Reference
 from flows.errors import DataError, DefinitionError, DuplicateJobError
 
@@ -43,15 +44,9 @@ _NODE_KEYS: Final = (
 )  # fmt: skip
 _FLOW_KEYS: Final = ("flow", "root", "roots", "jobs", "retention")
 _INPUT_KEYS: Final = ("at", "from", "path", "optional")
-_CODE: Final = ("retry_on", "give_up_on", "retry")
-_OPTIONS: Final = tuple(name for name in Options.__annotations__ if name not in _CODE)
-_OURS_ONLY: Final = frozenset(Options.__annotations__) - {"attempts", "backoff", "delay", "priority", "lifo"}
-
-_ENOUGH: Final = 100
-"""Problems after which reading stops: more would help nobody, and a generated document may have one in each of its jobs."""
 
 _NEAREST_AMONG: Final = 2_000
-"""How many names are compared with an unknown one: comparing is slow."""
+"""How many ids are compared with an unknown one: comparing is slow."""
 
 
 def parse(source: str | bytes | Mapping[str, Any]) -> Flow[Any]:
@@ -68,7 +63,9 @@ def parse(source: str | bytes | Mapping[str, Any]) -> Flow[Any]:
     document: object = read_json(source) if isinstance(source, str | bytes | bytearray) else source
     if not isinstance(document, Mapping):
         remedy = "; several flows in one are {'roots': [...]}" if isinstance(document, list) else ""
-        raise DefinitionError(f"a flow is declared by a JSON object such as {{'name': ...}}, not by {shown(document)}{remedy}")
+        raise DefinitionError(
+            f"a flow is declared by a JSON object such as {{'name': ...}}, not by {shown(document)}{remedy}"
+        )
     return _Parser().flow(document)
 
 
@@ -86,15 +83,11 @@ class _Node:
         self.children: list[_Node] = []
 
 
-class _Enough(Exception):
-    """There are problems enough."""
-
-
 class _Parser:
     """The state of one reading: the nodes met, their names, and what is wrong."""
 
     def __init__(self) -> None:
-        self.problems: list[DefinitionError] = []
+        self.problems = Problems()
         self.nodes: list[_Node] = []
         self.by_id: dict[str, _Node] = {}
         self.by_name: dict[str, list[_Node]] = {}
@@ -104,32 +97,36 @@ class _Parser:
     def flow(self, document: Mapping[str, Any]) -> Flow[Any]:
         try:
             flow = self._flow(document)
-        except _Enough:
+        except EnoughProblems:
             flow = None
-        if self.problems or flow is None:
-            raise DefinitionError.of(self.problems)
+        if self.problems.found or flow is None:
+            raise DefinitionError.of(self.problems.found)
         return flow
 
     def _flow(self, document: Mapping[str, Any]) -> Flow[Any] | None:
         if not any(key in document for key in ("flow", "root", "roots")):
             roots: list[_Node | None] = [self._tree(document, None, is_root=True)]
             return self._made(None, roots, several=False)
-        self._check_keys(document, _FLOW_KEYS, None)
+        self.problems.check_keys(document, _FLOW_KEYS, None)
         name = document.get("flow")
         if name is not None:
-            name = self._checked(check_name, name, "flow", None)
+            name = self.problems.checked(check_name, name, "flow", None)
         if ("root" in document) == ("roots" in document):
-            self._refuse((None, "root"), "a flow node has either a root or roots")
+            self.problems.refuse((None, "root"), "a flow node has either a root or roots")
             return None
-        self._retention(document.get("retention"))
+        retention = self.problems.mapping(document, "retention", None, "limits")
+        self.keep = read_retention(retention, (None, "retention"), self.problems)
         several = "roots" in document
-        entries = self._listed(document, "roots", None) if several else [((None, "root"), document["root"])]
+        entries = (
+            self.problems.listed(document, "roots", None) if several else [((None, "root"), document["root"])]
+        )
         if not entries:
-            self._refuse((None, "roots"), "is empty; list the jobs that the flow is about")
+            self.problems.refuse((None, "roots"), "is empty; list the jobs that the flow is about")
         inline = [
-            None if isinstance(entry, str) else self._tree(entry, trail, is_root=True) for trail, entry in entries
+            None if isinstance(entry, str) else self._tree(entry, trail, is_root=True)
+            for trail, entry in entries
         ]
-        for trail, entry in self._listed(document, "jobs", None):
+        for trail, entry in self.problems.listed(document, "jobs", None):
             self._tree(entry, trail, is_root=False)
         roots = [
             self._named(entry, trail) if isinstance(entry, str) else node
@@ -141,7 +138,7 @@ class _Parser:
         for node in self.nodes:
             self._link(node)
         jobs = tuple(node.job for node in roots if node is not None and node.job is not None)
-        if self.problems or not jobs:
+        if self.problems.found or not jobs:
             return None
         made = tuple(node.job for node in self.nodes if node.job is not None)
         return Flow(name or jobs[0].name, jobs, several=several, made=made, retention=self.keep)
@@ -153,22 +150,32 @@ class _Parser:
         stack: list[tuple[object, Trail, _Node | None, bool]] = [(source, trail, None, False)]
         while stack:
             source, trail, around, is_child = stack.pop()
-            if type(source) is int and trail is None:
-                inside.discard(source)  # all below that mapping has been read
+            if (
+                type(source) is int and trail is None
+            ):  # the mark put below: all inside that mapping has been read
+                inside.discard(source)
                 continue
             if not isinstance(source, Mapping):
-                self._refuse(trail, f"{shown(source)} is no job; a job is an object such as {{'name': ...}}")
+                self.problems.refuse(
+                    trail, f"{shown(source)} is no job; a job is an object such as {{'name': ...}}"
+                )
                 continue
             if id(source) in inside:
-                self._refuse(trail, "this object holds itself; a job that several need is named by id, in depends_on")
+                self.problems.refuse(
+                    trail, "this object holds itself; a job that several need is named by id, in depends_on"
+                )
                 continue
             node = self._read(source, trail, around, is_root=is_root and around is None)
             if around is None:
                 top = node
             elif is_child:
                 around.children.append(node)
-            below = [(entry, spot, node, True) for spot, entry in self._listed(source, "children", trail)]
-            below += [(entry, spot, node, False) for spot, entry in self._listed(source, "jobs", trail)]
+            below = [
+                (entry, spot, node, True) for spot, entry in self.problems.listed(source, "children", trail)
+            ]
+            below += [
+                (entry, spot, node, False) for spot, entry in self.problems.listed(source, "jobs", trail)
+            ]
             if below:
                 inside.add(id(source))
                 stack.append((id(source), None, None, False))
@@ -179,24 +186,26 @@ class _Parser:
         """Make the job of one node, without its edges."""
         node = _Node(source, trail, is_root=is_root)
         self.nodes.append(node)
-        before = len(self.problems)
-        self._check_keys(source, _NODE_KEYS, trail)
-        options = self._mapping(source, "opts", trail)
-        node.bullmq = self._is_bullmq(source, options, trail, around)
-        name = self._checked(check_name, source.get("name"), "name", trail)
+        before = len(self.problems.found)
+        self.problems.check_keys(source, _NODE_KEYS, trail)
+        options = self.problems.mapping(source, "opts", trail, "options")
+        node.bullmq = is_bullmq(
+            source, options, trail, self.problems, around=around is not None and around.bullmq
+        )
+        name = self.problems.checked(check_name, source.get("name"), "name", trail)
         key = "queueName" if node.bullmq else "queue"
         queue = source.get(key)
         if queue is not None:
-            queue = self._checked(check_queue, queue, key, trail)
+            queue = self.problems.checked(check_queue, queue, key, trail)
         data = self._data(source, trail)
         job_id = source.get("id")
         if node.bullmq:
-            opts, job_id = self._bullmq_options(node, options, data)
+            opts, job_id = self._bullmq(node, options, data)
         else:
-            opts = self._options(options, trail)
+            opts = read_own(options, trail, self.problems)
         if job_id is not None:
             job_id = self._id(job_id, name, trail)
-        if len(self.problems) == before and name is not None:
+        if len(self.problems.found) == before and name is not None:
             node.job = Job(name, queue=queue, data=data, opts=opts)
             node.job.id = job_id
         self._register(node, name, job_id)
@@ -209,7 +218,7 @@ class _Parser:
             return
         former = self.by_id.setdefault(job_id, node)
         if former is not node:
-            self._add(
+            self.problems.add(
                 DuplicateJobError(
                     f"{spot_of((node.trail, 'id'))}: the id {job_id!r} is that of {spot_of(former.trail) or 'the root'} already; ids "
                     "are unique in a flow: name the job that is there in depends_on or after, or give another id",
@@ -218,23 +227,53 @@ class _Parser:
             )
 
     def _id(self, given: object, name: str | None, trail: Trail) -> str | None:
-        if isinstance(given, str) and name is not None and given.startswith(f"{name}#") and given[len(name) + 1 :].isdecimal():
+        if (
+            isinstance(given, str)
+            and name is not None
+            and given.startswith(f"{name}#")
+            and given[len(name) + 1 :].isdecimal()
+        ):
             return given  # numbered by the planner: may be longer than ids that people give
-        return self._checked(check_name, given, "id", trail)
+        return self.problems.checked(check_name, given, "id", trail)
 
     def _data(self, source: Mapping[str, Any], trail: Trail) -> dict[str, Any]:
         data = source.get("data")
         if data is None:
             return {}
         if not isinstance(data, Mapping):
-            self._refuse((trail, "data"), f"{shown(data)} is no mapping of the handler's keyword arguments; give it a name in one")
+            self.problems.refuse(
+                (trail, "data"),
+                f"{shown(data)} is no mapping of the handler's keyword arguments; give it a name in one",
+            )
             return {}
         try:
             return cast("dict[str, Any]", jsonable(dict(data), "data"))
         except DataError as error:
-            path = spot_of(trail)
-            self._add(DataError(f"{path}.{error}" if path else str(error)))
+            self.problems.below(trail, str(error), DataError)
             return {}
+
+    def _bullmq(
+        self, node: _Node, options: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> tuple[Opts | None, object]:
+        """The options of a node of BullMQ's, and its id."""
+        trail: Trail = (node.trail, "opts")
+        read = read_options(options, lambda name, message: self.problems.refuse((trail, name), str(message)))
+        if node.is_root and read.keep:
+            if self.keep and self.keep != read.keep:
+                fault = "what removeOnComplete and removeOnFail of a root say is the run's, and something else was given already"
+                self.problems.refuse(trail, fault)
+            self.keep = read.keep
+        if read.size_limit is not None:
+            size = len(json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode())
+            if size > read.size_limit:
+                fault = f"has {size} bytes as JSON, and opts.sizeLimit is {read.size_limit}"
+                self.problems.refuse((node.trail, "data"), fault, DataError)
+        job_id = node.source.get("id")
+        if read.job_id is not None and job_id is not None:
+            self.problems.refuse(
+                (trail, "jobId"), "stands beside id, which is the same; leave out one of them"
+            )
+        return opts_of(read.given, node.trail, self.problems), job_id if read.job_id is None else read.job_id
 
     def _link(self, node: _Node) -> None:
         """Give the job of *node* its edges."""
@@ -244,11 +283,13 @@ class _Parser:
         before = self._jobs(node, "after")
         if job is not None:
             job.children, job.predecessors = tuple(children), tuple(before)
-        for trail, entry in self._listed(node.source, "inputs", node.trail):
+        for trail, entry in self.problems.listed(node.source, "inputs", node.trail):
             self._input(job, entry, trail)
 
     def _jobs(self, node: _Node, key: str) -> list[Job[Any]]:
-        named = [self._named(entry, trail) for trail, entry in self._listed(node.source, key, node.trail)]
+        named = [
+            self._named(entry, trail) for trail, entry in self.problems.listed(node.source, key, node.trail)
+        ]
         return [other.job for other in named if other is not None and other.job is not None]
 
     def _named(self, job_id: object, trail: Trail) -> _Node | None:
@@ -261,39 +302,55 @@ class _Parser:
             if len(same) == 1:
                 return same[0]
             if same:
-                self._refuse(trail, f"{len(same)} jobs without an id are named {shown(job_id)}; give the one that is meant an id")
+                self.problems.refuse(
+                    trail,
+                    f"{len(same)} jobs without an id are named {shown(job_id)}; give the one that is meant an id",
+                )
                 return None
             known = [*self.by_id, *self.by_name][:_NEAREST_AMONG]
             near = difflib.get_close_matches(job_id, known, n=3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {_some(known)}"
-            self._refuse(trail, f"no job of this document has the id {shown(job_id)}; {hint}")
+            self.problems.refuse(trail, f"no job of this document has the id {shown(job_id)}; {hint}")
         else:
-            self._refuse(trail, f"{shown(job_id)} is no id; name a job by its id, as text")
+            self.problems.refuse(trail, f"{shown(job_id)} is no id; name a job by its id, as text")
         return None
 
     def _input(self, job: Job[Any] | None, entry: object, trail: Trail) -> None:
         if not isinstance(entry, Mapping):
-            self._refuse(trail, f"{shown(entry)} is no input; give {{'at': ['order'], 'from': 'load'}}")
+            self.problems.refuse(
+                trail, f"{shown(entry)} is no input; give {{'at': ['order'], 'from': 'load'}}"
+            )
             return
-        self._check_keys(entry, _INPUT_KEYS, trail)
+        self.problems.check_keys(entry, _INPUT_KEYS, trail)
         at, path = entry.get("at"), entry.get("path", [])
         optional = entry.get("optional", False)
         if not (_is_path(at) and at):
-            self._refuse((trail, "at"), f"{shown(at)} is no path into the data; give a list such as ['order', 'items', 0]")
+            self.problems.refuse(
+                (trail, "at"),
+                f"{shown(at)} is no path into the data; give a list such as ['order', 'items', 0]",
+            )
         elif not _is_path(path):
-            self._refuse((trail, "path"), f"{shown(path)} is no path into a result; give a list such as ['items', 0]")
+            self.problems.refuse(
+                (trail, "path"), f"{shown(path)} is no path into a result; give a list such as ['items', 0]"
+            )
         elif not isinstance(optional, bool):
-            self._refuse((trail, "optional"), f"{shown(optional)} is neither true nor false")
+            self.problems.refuse((trail, "optional"), f"{shown(optional)} is neither true nor false")
         else:
             node = self._named(entry.get("from"), (trail, "from"))
             if job is not None and node is not None and node.job is not None:
                 reference = Reference(node.job, tuple(path))
                 place = cast("list[Any]", at)
                 if not _put(job.kwargs, place, OptionalReference(reference) if optional else reference):
-                    self._refuse((trail, "at"), f"{shown(at)} leads to no null in the data; put one where the result goes")
+                    self.problems.refuse(
+                        (trail, "at"),
+                        f"{shown(at)} leads to no null in the data; put one where the result goes",
+                    )
+
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(step, str) or type(step) is int for step in value)
+    return isinstance(value, list | tuple) and all(
+        isinstance(step, str) or type(step) is int for step in value
+    )
 
 
 def _put(data: Any, path: list[Any], reference: object) -> bool:

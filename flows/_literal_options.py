@@ -26,7 +26,9 @@ def is_bullmq(
     marks = [key for key in ("queueName", "prefix") if source.get(key) is not None]
     own = source.get("queue") is not None
     if marks and own:
-        problems.refuse((trail, marks[0]), "is BullMQ's and stands beside queue, which is ours; leave out one of them")
+        problems.refuse(
+            (trail, marks[0]), "is BullMQ's and stands beside queue, which is ours; leave out one of them"
+        )
     if source.get("prefix") is not None and not isinstance(source["prefix"], str):
         problems.refuse((trail, "prefix"), f"{shown(source['prefix'])} is not text")
     if marks or own:
@@ -51,10 +53,10 @@ def read_own(options: Mapping[str, Any], trail: Trail, problems: Problems) -> Op
             given[name] = value
         elif (backoff := _backoff(value, (spot, name), problems)) is not None:
             given[name] = backoff
-    return made(given, trail, problems)
+    return opts_of(given, trail, problems)
 
 
-def made(given: dict[str, Any], trail: Trail, problems: Problems) -> Opts | None:
+def opts_of(given: dict[str, Any], trail: Trail, problems: Problems) -> Opts | None:
     """The `flows.Opts` of what was *given*; None if nothing was, or something wrong."""
     if not given:
         return None
@@ -81,7 +83,9 @@ def read_retention(given: Mapping[str, Any], trail: Trail, problems: Problems) -
 
 def _backoff(value: object, trail: Trail, problems: Problems) -> Backoff | None:
     if not isinstance(value, Mapping):
-        problems.refuse(trail, f"{shown(value)} leaves its unit open; write {{'kind': 'fixed', 'delay': 5}}, in seconds")
+        problems.refuse(
+            trail, f"{shown(value)} leaves its unit open; write {{'kind': 'fixed', 'delay': 5}}, in seconds"
+        )
     elif "type" in value:
         problems.refuse(trail, "type is BullMQ's; write kind, and seconds, or name the queue by queueName")
     else:

@@ -84,7 +84,7 @@ class Crew:
         self._closed = False
         self._long: set[Handler] = set()
         self._deadlines: dict[Grant, float] = {}
-        self._watch_mark = (0, 0, 0)
+        self._watch_mark = (0, 0)
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
@@ -180,7 +180,7 @@ class Crew:
             self.hand_over()
             wake_at = self.core.wake_at
         if self._line or self.done:
-            mark = (self._turns, len(self._line), len(self.done))
+            mark = (self._turns, len(self.done))  # what has ended, not what was begun
             if mark == self._watch_mark:
                 self.turn()
                 self.gate.call(self.gate.hands + self._watch_step, self._line)
