@@ -1,1 +1,4 @@
-"""Executors: where runs live and how their jobs are worked off. Chosen by URL; nothing here needs to be imported by users."""
+"""Executors: where runs live and how their jobs are worked off.
+
+They are chosen by URL; users need to import nothing from here.
+"""

@@ -1,7 +1,7 @@
 """Flows: trees and DAGs of jobs across named queues, run in this process or on a fleet, with one meaning everywhere.
 
-A *task* is a handler with a name; calling it places a *job* in a *flow*; children run before their parents and hand them their
-results. ``flows.execute(flow)`` runs it here and returns the *run*. Start reading at ``flows/_api.py``.
+A *task* is a handler with a name; calling it places a *job* in a *flow*; children run before their parents and hand
+them their results. ``flows.execute(flow)`` runs it here and returns the *run*. Start reading at ``flows/_api.py``.
 """
 
 from flows._api import aexecute, asubmit, execute, get, submit

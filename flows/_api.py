@@ -58,7 +58,10 @@ def submit(
     executor: str | Executor | None = None,
     key: str | None = None,
 ) -> Run[R]:
-    """Hand a flow over and return at once; in memory, background threads run it. Arguments and errors as for `execute`."""
+    """Hand a flow over and return at once; in memory, background threads run it.
+
+    Arguments and errors are those of `execute`, but that the run's failure raises nothing.
+    """
     return Run(*_submit(flow, executor, key, background=True))
 
 
@@ -109,5 +112,7 @@ def _submit(flow: Any, executor: str | Executor | None, key: str | None, *, back
     chosen = executor_of(executor)
     planned = plan(flow)
     run_id = uuid.uuid4().hex
-    options = RunOptions(run_id, None if key is None else check_name(key, "key", KEY_LIMIT), current_trace_id() or run_id)
+    options = RunOptions(
+        run_id, None if key is None else check_name(key, "key", KEY_LIMIT), current_trace_id() or run_id
+    )
     return chosen, chosen.submit(planned, options, background=background)

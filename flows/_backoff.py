@@ -82,9 +82,7 @@ class Backoff:
         return cls._made("fixed", [seconds(delay, "Backoff.fixed delay")], jitter=_jitter(jitter, "fixed"))
 
     @classmethod
-    def exponential(
-        cls, base: Duration, factor: float = 2, cap: Duration | None = None, jitter: float = 0.0
-    ) -> Self:
+    def exponential(cls, base: Duration, factor: float = 2, cap: Duration | None = None, jitter: float = 0.0) -> Self:
         """*base* after the first attempt, then each time *factor* times more, never above *cap*.
 
         Raises:
@@ -97,12 +95,8 @@ class Backoff:
             raise DefinitionError(
                 f"Backoff.exponential cap {shown(cap)}: is below the base {shown(base)}; give a longer one"
             )
-        times = _number(
-            factor, "Backoff.exponential factor", 1.0, _LARGEST_FACTOR, "a number from 1 to 1,000,000"
-        )
-        return cls._made(
-            "exponential", [first], factor=times, cap=most, jitter=_jitter(jitter, "exponential")
-        )
+        times = _number(factor, "Backoff.exponential factor", 1.0, _LARGEST_FACTOR, "a number from 1 to 1,000,000")
+        return cls._made("exponential", [first], factor=times, cap=most, jitter=_jitter(jitter, "exponential"))
 
     @classmethod
     def steps(cls, delays: Sequence[Duration]) -> Self:
@@ -116,12 +110,8 @@ class Backoff:
                 f"Backoff.steps {shown(delays)}: is no list; give the waits: Backoff.steps([1, 5, 30])"
             )
         if not delays:
-            raise DefinitionError(
-                f"Backoff.steps {shown(delays)}: is empty; give the waits: Backoff.steps([1, 5, 30])"
-            )
-        return cls._made(
-            "steps", [seconds(delay, f"Backoff.steps delay {n}") for n, delay in enumerate(delays, 1)]
-        )
+            raise DefinitionError(f"Backoff.steps {shown(delays)}: is empty; give the waits: Backoff.steps([1, 5, 30])")
+        return cls._made("steps", [seconds(delay, f"Backoff.steps delay {n}") for n, delay in enumerate(delays, 1)])
 
     @classmethod
     def custom(cls, fn: CustomBackoff) -> Self:
@@ -170,9 +160,7 @@ class Backoff:
             DefinitionError: It is a custom one.
         """
         if self.kind == "custom":
-            raise DefinitionError(
-                f"{self!r} is code and cannot be stored; use Backoff.fixed, .exponential or .steps"
-            )
+            raise DefinitionError(f"{self!r} is code and cannot be stored; use Backoff.fixed, .exponential or .steps")
         values: dict[str, Any] = {
             "delay": self.delays[0],
             "base": self.delays[0],
@@ -181,9 +169,7 @@ class Backoff:
             "cap": self.cap,
             "jitter": self.jitter,
         }
-        return {"kind": self.kind} | {
-            name: values[name] for name in _FIELDS[self.kind] if values[name] is not None
-        }
+        return {"kind": self.kind} | {name: values[name] for name in _FIELDS[self.kind] if values[name] is not None}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -193,9 +179,7 @@ class Backoff:
             DefinitionError: *data* describes none.
         """
         if not isinstance(data, Mapping):
-            raise DefinitionError(
-                f"backoff {shown(data)}: is no mapping; give {{'kind': 'fixed', 'delay': 5}}"
-            )
+            raise DefinitionError(f"backoff {shown(data)}: is no mapping; give {{'kind': 'fixed', 'delay': 5}}")
         kind = data.get("kind")
         names = _FIELDS.get(kind) if isinstance(kind, str) else None
         if names is None:

@@ -1,7 +1,7 @@
 """From results to arguments: what a plan keeps of a job's call, and how an attempt turns it into real arguments.
 
-A plan holds, per job, either a plain tuple of child indexes (every argument is one child's whole result: the common case, bound
-by a list comprehension) or an `Arguments` template in which `Pick` marks the places that results go to.
+A plan holds, per job, either a plain tuple of child indexes (every argument is one child's whole result: the common
+case, bound by a list comprehension) or an `Arguments` template in which `Pick` marks the places that results go to.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
         if depth >= DEPTH_LIMIT:
             raise DataError(f"{spot}: data nests deeper than {DEPTH_LIMIT} levels, or is circular")
         depth += 1
-        for element in reversed(inner):
-            if isinstance(element, CONTAINERS) or is_reference(element):
-                stack.append((element, depth))
+        stack.extend(
+            (element, depth) for element in reversed(inner) if isinstance(element, CONTAINERS) or is_reference(element)
+        )
 
 
 def is_reference(value: object) -> bool:
@@ -121,8 +121,10 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool
     else:
         return value
     if changed and kind not in (dict, list, tuple):
-        raise DataError(f"{spot}: a reference sits inside {shown(value)}; only plain lists, tuples and dicts can hold one")
-    return compiled if changed or copy and kind in (dict, list) else value
+        raise DataError(
+            f"{spot}: a reference sits inside {shown(value)}; only plain lists, tuples and dicts can hold one"
+        )
+    return compiled if changed or (copy and kind in (dict, list)) else value
 
 
 class Lookup:

@@ -1,7 +1,8 @@
-"""BullMQ's job options: each one mapped to ours, taken without effect, or refused by name; none is dropped in silence.
+"""BullMQ's job options: each is mapped to ours, taken without effect, or refused by name; none falls away.
 
-The options are those of BullMQ's ``FlowJob`` up to version 6. Its times are milliseconds, but for the ages in ``removeOnComplete``
-and ``removeOnFail``, which are seconds there too. Text with a unit (``"1s"``) means what it says.
+The options are those of BullMQ's ``FlowJob`` up to version 6. Its times are milliseconds, but for the ages in
+``removeOnComplete`` and ``removeOnFail``, which are seconds there too. Text with a unit (``"1s"``) means what
+it says.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NO_EFFECT: Final = {
     "keepLogs": "a job's log has a bound of its own",
     "stackTraceLimit": "tracebacks are cut by bytes, not by lines",
     "telemetry": "a run takes the trace context of whoever submits it, and hands it on to all its jobs",
-    "timestamp": "a run notes itself when it was submitted, and a delay counts from the moment the job is ready",
+    "timestamp": "a run notes itself when it was submitted, and a delay counts from when the job is ready",
 }
 """Options that ask for nothing a flow's outcome depends on -> why nothing is lost."""
 
@@ -113,15 +114,13 @@ def read_options(options: Mapping[str, object], refuse: Refuse) -> BullOptions:
 
 
 def read_keep(value: object) -> Keep:
-    """Which finished runs to keep, in our own form: ``{}`` for all, else ``age`` (a duration) and ``count``, both as upper bounds.
+    """Which ended runs to keep, in our own form: at most ``age`` (a duration) and ``count``; ``{}`` for all.
 
     Raises:
         DefinitionError: *value* is anything else.
     """
     if not isinstance(value, Mapping):
-        raise DefinitionError(
-            f"{shown(value)} is no mapping; give {{'age': '7d', 'count': 1000}}, or {{}} to keep all"
-        )
+        raise DefinitionError(f"{shown(value)} is no mapping; give {{'age': '7d', 'count': 1000}}, or {{}} to keep all")
     keep: Keep = {}
     for name, item in value.items():
         if name == "age":
@@ -143,9 +142,7 @@ def _policy(options: Mapping[str, object], refuse: Refuse) -> str | None:
             refuse(name, f"{shown(value)} is neither true nor false")
     own = options.get("on_failure")
     if len(chosen) > 1:
-        refuse(
-            chosen[1], f"is set beside {chosen[0]}; a job has one policy towards the jobs that depend on it"
-        )
+        refuse(chosen[1], f"is set beside {chosen[0]}; a job has one policy towards the jobs that depend on it")
     elif chosen and own is not None:
         refuse(
             chosen[0],
@@ -182,8 +179,8 @@ def _backoff(value: object) -> Backoff:
     kind, jitter = value.get("type"), value.get("jitter")
     if kind not in ("fixed", "exponential"):
         raise DefinitionError(
-            f"type {shown(kind)} is a strategy that its worker would know; we have 'fixed' and 'exponential', and a task may have "
-            "a Backoff.custom"
+            f"type {shown(kind)} is a strategy that its worker would know; there are 'fixed' and 'exponential' "
+            "here, and a task may have a Backoff.custom"
         )
     if value.get("delay") is None:
         raise DefinitionError("lacks the delay, in milliseconds")
@@ -243,7 +240,8 @@ def _unknown(name: str) -> str:
         reason = REFUSED[name]
         return reason if reason.startswith(_STORED) else f"there is no such option here: {reason}"
     near = difflib.get_close_matches(str(name), [*NAMES, *_OURS], n=1)
-    return f"neither BullMQ nor this library has an option of that name; {f'did you mean {near[0]}?' if near else 'leave it out'}"
+    remedy = f"did you mean {near[0]}?" if near else "leave it out"
+    return f"neither BullMQ nor this library has an option of that name; {remedy}"
 
 
 _CONVERTERS: Final[Mapping[str, Callable[[object], object]]] = {

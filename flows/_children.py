@@ -11,7 +11,9 @@ from flows.errors import Failed
 T = TypeVar("T")
 
 INJECTED: Any = type("Injected", (), {"__repr__": lambda self: "INJECTED", "__slots__": ()})()
-"""Default of parameters that the library fills in (`flows.Children`, `flows.Context`), so that typed calls leave them out."""
+"""Default of parameters that the library fills in (`flows.Children`, `flows.Context`), so that typed calls leave them
+out.
+"""
 
 
 class Children:
@@ -68,7 +70,9 @@ class Children:
         failed = self.failures.get(job_id)
         if failed is not None:
             return f"{job_id!r} has no result: {failed}"
-        return f"{job_id!r} is no dependency with a result here; there are {', '.join(map(repr, self.values)) or 'none'}"
+        return (
+            f"{job_id!r} is no dependency with a result here; there are {', '.join(map(repr, self.values)) or 'none'}"
+        )
 
     def __repr__(self) -> str:
         return f"Children(values={dict(self.values)!r}, failures={dict(self.failures)!r})"

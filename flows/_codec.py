@@ -65,14 +65,17 @@ def _text(value: str, spot: str) -> str:
 
 def _by_pydantic(value: Any, spot: str) -> Any:
     if isinstance(value, set | frozenset | bytes | bytearray) or callable(value):
-        raise DataError(f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form that comes back the same")
+        raise DataError(
+            f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form that comes back the same"
+        )
     from pydantic import TypeAdapter
 
     try:
         plain = TypeAdapter(type(value)).dump_python(value, mode="json")
     except Exception as error:  # pydantic raises of many kinds for types it cannot write
         raise DataError(
-            f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form; pass a pydantic model, a dataclass or plain data"
+            f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form; "
+            "pass a pydantic model, a dataclass or plain data"
         ) from error
     if type(plain) is type(value):
         raise DataError(f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form")

@@ -16,7 +16,7 @@ current_grant: ContextVar[Grant] = ContextVar("flows_grant")
 
 
 class Context:
-    """The job that the calling handler is running. Got by `flows.current()` or a parameter annotated `flows.Context`."""
+    """The job that the calling handler is running; from `flows.current()` or a parameter annotated `flows.Context`."""
 
     __slots__ = ("_grant",)
 
@@ -107,6 +107,5 @@ def current() -> Context:
         return Context(current_grant.get())
     except LookupError:
         raise RunError(
-            "flows.current() was called outside a running job; a handler called plainly, as in a unit test, has no context"
+            "flows.current() was called outside a running job; a handler called plainly, as in a unit test, has none"
         ) from None
-

@@ -11,7 +11,7 @@ from flows._names import shown
 from flows.errors import DefinitionError
 
 _ENOUGH: Final = 100
-"""Problems after which reading stops: more would help nobody, and a generated document may have one in each of its jobs."""
+"""Problems after which reading stops: a generated document may have one in each of its jobs."""
 
 
 class EnoughProblems(Exception):
@@ -19,7 +19,7 @@ class EnoughProblems(Exception):
 
 
 class Problems:
-    """What is wrong with a document, and access to its parts that notes what is not of the form it should be."""
+    """What is wrong with a document, and access to its parts that notes what has not the right form."""
 
     def __init__(self) -> None:
         self.found: list[DefinitionError] = []
@@ -43,9 +43,7 @@ class Problems:
         path = spot_of(trail)
         self.add(kind(f"{path}.{message}" if path else message))
 
-    def checked(
-        self, check: Callable[[object, str], str], value: object, key: str, trail: Trail
-    ) -> str | None:
+    def checked(self, check: Callable[[object, str], str], value: object, key: str, trail: Trail) -> str | None:
         """What *check* makes of the text under *key*; None if it is missing or wrong."""
         if value is None:
             self.refuse(trail, f"lacks its {key}")

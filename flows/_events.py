@@ -7,7 +7,17 @@ from datetime import datetime
 from typing import Literal
 
 EventKind = Literal[
-    "submitted", "started", "completed", "failed", "retrying", "skipped", "cancelled", "released", "lost", "progress", "ended"
+    "submitted",
+    "started",
+    "completed",
+    "failed",
+    "retrying",
+    "skipped",
+    "cancelled",
+    "released",
+    "lost",
+    "progress",
+    "ended",
 ]
 
 
@@ -16,8 +26,9 @@ class Event:
     """One thing that happened in a run.
 
     Attributes:
-        kind: ``submitted`` and ``ended`` are the run's; the others are those of a job. ``retrying`` is a failed attempt that will be
-            followed by another, ``released`` one that was given back unrun, ``lost`` one whose worker died.
+        kind: ``submitted`` and ``ended`` are the run's; the others are those of a job. ``retrying`` is a failed
+            attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one whose
+            worker died.
         at: When, by the store's clock.
         job: The job's id; None for the run's own events.
         attempt: Which attempt it was, where there was one.

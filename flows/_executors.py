@@ -46,7 +46,9 @@ def executor_of(given: str | Executor | None) -> Executor:
 def _made(url: str) -> Executor:
     scheme, colon, _ = url.partition(":")
     if not colon or not scheme:
-        raise UnknownExecutorError(f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does")
+        raise UnknownExecutorError(
+            f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does"
+        )
     factory = _factory(scheme)
     return cast("Executor", factory(url))
 
@@ -67,7 +69,9 @@ def _factory(scheme: str) -> Any:
     for entry in found:
         return entry.load()
     known = sorted({*SCHEMES, *(entry.name for entry in entry_points(group="flows.executors"))})
-    raise UnknownExecutorError(f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}")
+    raise UnknownExecutorError(
+        f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}"
+    )
 
 
 def masked(url: str) -> str:

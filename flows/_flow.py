@@ -26,14 +26,16 @@ D = TypeVar("D")
 class Flow(Generic[R_co]):
     """A declared DAG of jobs: its roots and everything below them.
 
-    Two flows are equal when they declare the same jobs, edges, data and options. Made by a function under `flow`, by `Flow.of`
-    or by `Flow.parse`.
+    Two flows are equal when they declare the same jobs, edges, data and options. Made by a function under `flow`, by
+    `Flow.of` or by `Flow.parse`.
 
     Attributes:
         name: Shown in traces, listings and pictures.
-        roots: The returned jobs; the run's value is that of the only one, or a tuple where the function returned a tuple.
-        retention: How long a document asks for its ended runs to be kept: under ``keep_completed`` and ``keep_failed``, at most
-            ``age`` seconds and ``count`` runs; ``{}`` there means all. Empty if nothing was said.
+        roots: The returned jobs; the run's value is that of the only one, or a tuple where the function returned a
+            tuple.
+        retention: How long a document asks for its ended runs to be kept: under ``keep_completed`` and
+            ``keep_failed``, at most ``age`` seconds and ``count`` runs; ``{}`` there means all. Empty if nothing was
+            said.
     """
 
     __slots__ = ("made", "name", "retention", "roots", "several")
@@ -90,7 +92,8 @@ class Flow(Generic[R_co]):
         """The flow as JSON-ready data; ``Flow.parse(flow.to_dict()) == flow``.
 
         Raises:
-            DefinitionError: An option is code (`retry_on`, a custom backoff, a tenacity object) and cannot be written down.
+            DefinitionError: An option is code (`retry_on`, a custom backoff, a tenacity object) and cannot be written
+                down.
             DataError: Data that JSON has no form for, with the path to it.
         """
         from flows._literal import to_dict
@@ -137,8 +140,8 @@ class FlowFunction(Generic[P, R_co]):
             if inspect.iscoroutine(returned):
                 returned.close()
             raise DefinitionError(
-                f"flow {self.name!r} returned {shown(returned)}; a @flow function is a plain function that returns the job it "
-                "is about, or a tuple of jobs"
+                f"flow {self.name!r} returned {shown(returned)}; a @flow function is a plain function that returns "
+                "the job it is about, or a tuple of jobs"
             )
         return Flow(self.name, roots, several=several, made=made)
 

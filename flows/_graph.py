@@ -1,4 +1,4 @@
-"""The networkx view of a plan; the only module that imports networkx, which takes longer to load than most flows to run."""
+"""The networkx view of a plan; the only module that imports networkx, which loads more slowly than most flows run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _POLICIES = {code: policy for policy, code in EFFECTS.items()}
 
 
 def digraph(plan: Plan[Any]) -> networkx.DiGraph[str]:
-    """The plan as a `networkx.DiGraph`: nodes are job ids (attributes task, queue), edges child -> parent (policy, order_only)."""
+    """The plan as a `networkx.DiGraph` of job ids, edges child -> parent.
+
+    Nodes have the attributes task and queue, edges policy and order_only.
+    """
     graph: networkx.DiGraph[str] = networkx.DiGraph(name=plan.name)
     for job, job_id in enumerate(plan.ids):
         graph.add_node(job_id, task=plan.names[job], queue=plan.queues_of[job])

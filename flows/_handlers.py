@@ -1,4 +1,4 @@
-"""Running one attempt: from a grant to a settle. Inputs are bound, the handler called, and what came out of it judged."""
+"""Running one attempt, from grant to settle: inputs are bound, the handler is called, its outcome is judged."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ def perform(grant: Grant, clock: Clock) -> Settle:
     Each attempt runs in a context of its own, so that no context variable leaks from job to job or into the caller.
 
     Raises:
-        BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the worker.
+        BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the
+            worker.
     """
     run, job = grant.run, grant.job
     handler = run.handlers[job]
@@ -167,5 +168,3 @@ def _unfinished(value: Any) -> BadResultError:
     else:
         hint = "return a list instead"
     return BadResultError(f"the handler returned a {kind}; {hint} What it did stands, so it is not tried again.")
-
-

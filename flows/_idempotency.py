@@ -33,7 +33,8 @@ def job_key(run: Named, job: int) -> str:
 def fingerprint(plan: Plan[Any]) -> str:
     """BLAKE2b-256, as hex, over the canonical JSON of one row a job, and of the roots.
 
-    A row: id, task name, policy, data (arguments by parameter name, results as references), and the in-edges as (child id, effect).
+    A row: id, task name, policy, data (arguments by parameter name, results as references), and the in-edges as
+        (child id, effect).
 
     Raises:
         DataError: Data that JSON has no form for.

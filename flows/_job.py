@@ -80,7 +80,10 @@ class Job(Generic[R_co]):
         return cast("R_co", Reference(self))
 
     def after(self, *jobs: Job[Any]) -> Self:
-        """Add order-only edges: this job runs after *jobs* but takes no result of theirs. Changes and returns the job."""
+        """Add order-only edges: this job runs after *jobs* but takes no result of theirs.
+
+        Changes and returns the job.
+        """
         self.predecessors += self._checked_jobs(jobs, "after()")
         return self
 
@@ -102,7 +105,9 @@ class Job(Generic[R_co]):
             )
         for key in data:
             if not isinstance(key, str):
-                raise DefinitionError(f"{self._spot()}: data has the key {shown(key)}; keys name parameters, so they are text")
+                raise DefinitionError(
+                    f"{self._spot()}: data has the key {shown(key)}; keys name parameters, so they are text"
+                )
         return dict(data)
 
     def _checked_jobs(self, jobs: object, what: str) -> tuple[Job[Any], ...]:
@@ -121,7 +126,9 @@ class Job(Generic[R_co]):
     if not TYPE_CHECKING:
 
         def __bool__(self) -> NoReturn:
-            raise TypeError(f"the truth of {self!r} is not known while the flow is built; branch on job.out with when()")
+            raise TypeError(
+                f"the truth of {self!r} is not known while the flow is built; branch on job.out with when()"
+            )
 
         def __len__(self) -> NoReturn:
             raise TypeError(f"{self!r} has no length; did you mean job.out, passed to a task?")

@@ -1,7 +1,8 @@
 """JSON text, read strictly, and the paths by which messages name a spot in a document.
 
-What Python's reader takes although it is no JSON, or would change on the way, is refused: keys that stand twice (the last one
-would win, so two readers may see two documents), ``NaN`` and ``Infinity``, numbers that no other reader could hold.
+Refused is what Python's reader takes although it is no JSON, or would change on the way: keys that stand
+twice (the last one would win, and another reader may take the first), ``NaN`` and ``Infinity``, numbers too
+large to be held.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ Trail = tuple["Trail", str | int] | None
 """The way to a spot, its last step first, so that a step down costs the same at any depth."""
 
 _DIGITS = 40
-"""Longer integers are refused unread: none of them fits 64 bits, and reading them takes time that grows with the square."""
+"""Longer integers are refused unread: none fits 64 bits, and Python itself would stop at some length."""
 
 _FIRST_STEPS, _LAST_STEPS = 6, 8
 
 
 def spot_of(trail: Trail) -> str:
-    """A trail as a path, ``children[2].opts.attempts``; a long one with its middle left out, the start of a document as ``""``."""
+    """A trail as a path: ``children[2].opts.attempts``. Of a long one the middle is left out."""
     steps: list[str | int] = []
     while trail is not None:
         trail, step = trail
@@ -60,8 +61,8 @@ def read_json(source: str | bytes | bytearray) -> Any:
         ) from None
     except RecursionError:
         raise DataError(
-            f"the text nests deeper than Python's JSON reader goes at a recursion limit of {sys.getrecursionlimit()}; list the "
-            'jobs flat under "jobs" and join them by "depends_on", or pass data that is parsed already'
+            f"the text nests deeper than Python's JSON reader goes at a recursion limit of {sys.getrecursionlimit()}; "
+            'list the jobs flat under "jobs" and join them by "depends_on", or pass data that is parsed already'
         ) from None
     if reader.odd:
         raise DefinitionError.of([DataError(text) for text in reader.faults(document)])
@@ -75,7 +76,8 @@ def _decoded(source: str | bytes | bytearray) -> str:
         return source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the JSON text is not UTF-8: byte 0x{source[error.start]:02x} at position {error.start} ({error.reason}); encode it so"
+            f"the JSON text is not UTF-8: byte 0x{source[error.start]:02x} at position {error.start} "
+            f"({error.reason}); encode it so"
         ) from None
 
 
@@ -86,7 +88,7 @@ def _hint(text: str) -> str:
 
 
 class _Reader:
-    """Python's decoder, with a note of every value that is refused; the place of each is looked for afterwards."""
+    """Python's decoder, and a note of every value refused; the place of each is looked for afterwards."""
 
     def __init__(self) -> None:
         self.odd: list[tuple[object, str]] = []
@@ -110,7 +112,7 @@ class _Reader:
                 stack.extend((item, (trail, key)) for key, item in reversed(value.items()))
             elif isinstance(value, list):
                 stack.extend((item, (trail, place)) for place, item in reversed(list(enumerate(value))))
-        yield from wanted.values()  # inside a value whose key stands again later: the document does not reach it
+        yield from wanted.values()  # those in a value that a later one of its key replaced
 
     def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         read = dict(pairs)
@@ -123,9 +125,7 @@ class _Reader:
     def _float(self, text: str) -> float:
         value = float(text)
         return (
-            value
-            if math.isfinite(value)
-            else self._refused(f"the number {shown(text)} is too large; pass it as text")
+            value if math.isfinite(value) else self._refused(f"the number {shown(text)} is too large; pass it as text")
         )
 
     def _integer(self, text: str) -> float:

@@ -1,7 +1,7 @@
-"""KeeperCore: keeps the leases of a worker alive and takes up those of dead workers; no thread, clock or socket of its own.
+"""KeeperCore: keeps the leases of a worker alive and takes up those of dead workers, without thread, clock or socket.
 
-Its driver gives it a thread and a connection apart from the worker's, so that a handler which hogs the worker cannot starve the
-leases of all its other jobs. It goes on until the last handler has ended.
+Its driver gives it a thread and a connection apart from the worker's, so that a handler which hogs the worker cannot
+starve the leases of all its other jobs. It goes on until the last handler has ended.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from flows._verbs import Grant
 LEASE_SECONDS: Final = 30.0
 
 MARGIN_SECONDS: Final = 5.0
-"""A lease that is not confirmed this long before its end counts as lost: better to stop early than to run beside another."""
+"""A lease that is not confirmed this long before its end counts as lost: better to stop early than to run beside
+another.
+"""
 
 
 class Held:
@@ -127,7 +129,8 @@ class KeeperCore:
         self._beat_at = now + self.lease_seconds / 3
         if self._confirmed:
             self._asked = list(self._confirmed)
-            # The lease runs from the moment of asking, not of the answer: the store may have been quick and the network slow.
+            # The lease runs from the moment of asking, not of the answer: the store may have been quick and the
+            # network slow.
             self._asked_at = now
             self._effects.append(Extend(self._asked))
         self._effects.append(Rescue())

@@ -1,20 +1,27 @@
-"""Flows as documents: `parse` reads our own JSON form or a BullMQ FlowJob as it is; `to_dict`, its inverse, is in `_literal_out`.
+"""Flows as documents: `parse` reads our own JSON form or a BullMQ FlowJob as it is, `to_dict` writes ours.
 
-A document is a *job node*, the flow's root, or a *flow node* around it:
+A document is a *job node*, the flow's root, or a *flow node* around it.
 
-- Job node: ``name``, ``queue``, ``id``, ``data``, ``opts`` (the fields of `flows.Opts`; a backoff as `Backoff.to_dict` writes it),
-  ``children`` (job nodes whose results the job takes), ``depends_on`` (ids of further such jobs, after the children), ``after``
-  (ids of jobs that only have to come first), ``inputs`` and ``jobs``. Ids may refer forward; a job without an id goes by its name
-  if no other does. ``inputs`` lists the places in the data that results go to: ``{"at": ["order"], "from": "load",
-  "path": ["items", 0], "optional": true}``; data has null there, so nothing in data itself is ever read as a reference.
-  ``jobs`` holds job nodes that belong to the flow through ids alone: the place makes no edge.
-- Flow node: ``flow`` (its name; the first root's without it), ``root`` (a job node or an id) or ``roots`` (a list of these; the
-  flow's value is then a tuple), ``jobs``, and ``retention``: ``{"keep_completed": {"age": "7d", "count": 1000}, "keep_failed":
-  {}}``, in which ``{}`` keeps all.
+Job node: ``name``, ``queue``, ``id``, ``data``, ``opts`` (the fields of `flows.Opts`; a backoff as
+`Backoff.to_dict` writes it), and its edges:
 
-A job node with ``queueName`` or ``prefix`` is BullMQ's, one with ``queue`` ours. With neither its options decide, if they have
-names that only one of the two knows; else it is what the node around it is; the outermost is ours. In BullMQ's nodes numbers of
-time are milliseconds, in ours seconds. ``prefix`` names keys of a BullMQ store and has no effect. `flows._bullmq` has the options.
+- ``children``: job nodes whose results the job takes. ``depends_on``: ids of further such jobs, which come
+  after the children in order. ``after``: ids of jobs that only have to run first.
+- ``inputs``: the places in the data that results go to, ``{"at": ["order"], "from": "load", "path": ["items",
+  0], "optional": true}``. The data has null there, so that nothing in data is ever read as a reference.
+- ``jobs``: job nodes that belong to the flow through ids alone; standing here makes no edge.
+
+Ids may refer forward. A job without an id goes by its name if no other job without an id has it.
+
+Flow node: ``flow`` (its name; without it, the first root's), ``root`` (a job node or an id) or ``roots`` (a
+list of these; the flow's value is then a tuple), ``jobs`` as above, and ``retention``: ``{"keep_completed":
+{"age": "7d", "count": 1000}, "keep_failed": {}}``, in which ``{}`` keeps all.
+
+Whose a job node is, and so the unit of its times: with ``queueName`` or ``prefix`` it is BullMQ's
+(milliseconds), with ``queue`` ours (seconds). With neither its options decide, if they have names that only
+one of the two knows; else it is what the node around it is, and the outermost is ours. A ``prefix`` names
+keys in a BullMQ store: it may be any text and has no effect. `flows._bullmq` lists what becomes of BullMQ's
+options.
 """
 
 from __future__ import annotations
@@ -53,12 +60,12 @@ def parse(source: str | bytes | Mapping[str, Any]) -> Flow[Any]:
     """The flow that a document declares; the module's docstring has the form.
 
     Args:
-        source: JSON text, its UTF-8 bytes, or what a JSON reader made of it. It is copied. Parsed data may nest to any depth.
+        source: JSON text, its UTF-8 bytes, or what a JSON reader made of it, of any depth. Copied, not kept.
 
     Raises:
         DataError: The text is no JSON that is read alike everywhere, or a job's data has no JSON form.
         DuplicateJobError: Two nodes have one id.
-        DefinitionError: Anything else that is wrong, each problem with the path to its spot, up to 20 in the message.
+        DefinitionError: Anything else that is wrong, each problem with the path to its spot, 20 at most shown.
     """
     document: object = read_json(source) if isinstance(source, str | bytes | bytearray) else source
     if not isinstance(document, Mapping):
@@ -117,14 +124,11 @@ class _Parser:
         retention = self.problems.mapping(document, "retention", None, "limits")
         self.keep = read_retention(retention, (None, "retention"), self.problems)
         several = "roots" in document
-        entries = (
-            self.problems.listed(document, "roots", None) if several else [((None, "root"), document["root"])]
-        )
+        entries = self.problems.listed(document, "roots", None) if several else [((None, "root"), document["root"])]
         if not entries:
             self.problems.refuse((None, "roots"), "is empty; list the jobs that the flow is about")
         inline = [
-            None if isinstance(entry, str) else self._tree(entry, trail, is_root=True)
-            for trail, entry in entries
+            None if isinstance(entry, str) else self._tree(entry, trail, is_root=True) for trail, entry in entries
         ]
         for trail, entry in self.problems.listed(document, "jobs", None):
             self._tree(entry, trail, is_root=False)
@@ -150,15 +154,11 @@ class _Parser:
         stack: list[tuple[object, Trail, _Node | None, bool]] = [(source, trail, None, False)]
         while stack:
             source, trail, around, is_child = stack.pop()
-            if (
-                type(source) is int and trail is None
-            ):  # the mark put below: all inside that mapping has been read
+            if type(source) is int and trail is None:  # the mark put below: all inside that mapping has been read
                 inside.discard(source)
                 continue
             if not isinstance(source, Mapping):
-                self.problems.refuse(
-                    trail, f"{shown(source)} is no job; a job is an object such as {{'name': ...}}"
-                )
+                self.problems.refuse(trail, f"{shown(source)} is no job; a job is an object such as {{'name': ...}}")
                 continue
             if id(source) in inside:
                 self.problems.refuse(
@@ -170,12 +170,8 @@ class _Parser:
                 top = node
             elif is_child:
                 around.children.append(node)
-            below = [
-                (entry, spot, node, True) for spot, entry in self.problems.listed(source, "children", trail)
-            ]
-            below += [
-                (entry, spot, node, False) for spot, entry in self.problems.listed(source, "jobs", trail)
-            ]
+            below = [(entry, spot, node, True) for spot, entry in self.problems.listed(source, "children", trail)]
+            below += [(entry, spot, node, False) for spot, entry in self.problems.listed(source, "jobs", trail)]
             if below:
                 inside.add(id(source))
                 stack.append((id(source), None, None, False))
@@ -189,9 +185,7 @@ class _Parser:
         before = len(self.problems.found)
         self.problems.check_keys(source, _NODE_KEYS, trail)
         options = self.problems.mapping(source, "opts", trail, "options")
-        node.bullmq = is_bullmq(
-            source, options, trail, self.problems, around=around is not None and around.bullmq
-        )
+        node.bullmq = is_bullmq(source, options, trail, self.problems, around=around is not None and around.bullmq)
         name = self.problems.checked(check_name, source.get("name"), "name", trail)
         key = "queueName" if node.bullmq else "queue"
         queue = source.get(key)
@@ -220,8 +214,9 @@ class _Parser:
         if former is not node:
             self.problems.add(
                 DuplicateJobError(
-                    f"{spot_of((node.trail, 'id'))}: the id {job_id!r} is that of {spot_of(former.trail) or 'the root'} already; ids "
-                    "are unique in a flow: name the job that is there in depends_on or after, or give another id",
+                    f"{spot_of((node.trail, 'id'))}: the id {job_id!r} is that of "
+                    f"{spot_of(former.trail) or 'the root'} already; ids are unique in a flow: name the job there "
+                    "in depends_on or after, or give another id",
                     job=job_id,
                 )
             )
@@ -252,15 +247,13 @@ class _Parser:
             self.problems.below(trail, str(error), DataError)
             return {}
 
-    def _bullmq(
-        self, node: _Node, options: Mapping[str, Any], data: Mapping[str, Any]
-    ) -> tuple[Opts | None, object]:
+    def _bullmq(self, node: _Node, options: Mapping[str, Any], data: Mapping[str, Any]) -> tuple[Opts | None, object]:
         """The options of a node of BullMQ's, and its id."""
         trail: Trail = (node.trail, "opts")
         read = read_options(options, lambda name, message: self.problems.refuse((trail, name), str(message)))
         if node.is_root and read.keep:
             if self.keep and self.keep != read.keep:
-                fault = "what removeOnComplete and removeOnFail of a root say is the run's, and something else was given already"
+                fault = "removeOnComplete and removeOnFail of a root are the run's, and others were given already"
                 self.problems.refuse(trail, fault)
             self.keep = read.keep
         if read.size_limit is not None:
@@ -270,9 +263,7 @@ class _Parser:
                 self.problems.refuse((node.trail, "data"), fault, DataError)
         job_id = node.source.get("id")
         if read.job_id is not None and job_id is not None:
-            self.problems.refuse(
-                (trail, "jobId"), "stands beside id, which is the same; leave out one of them"
-            )
+            self.problems.refuse((trail, "jobId"), "stands beside id, which is the same; leave out one of them")
         return opts_of(read.given, node.trail, self.problems), job_id if read.job_id is None else read.job_id
 
     def _link(self, node: _Node) -> None:
@@ -287,13 +278,11 @@ class _Parser:
             self._input(job, entry, trail)
 
     def _jobs(self, node: _Node, key: str) -> list[Job[Any]]:
-        named = [
-            self._named(entry, trail) for trail, entry in self.problems.listed(node.source, key, node.trail)
-        ]
+        named = [self._named(entry, trail) for trail, entry in self.problems.listed(node.source, key, node.trail)]
         return [other.job for other in named if other is not None and other.job is not None]
 
     def _named(self, job_id: object, trail: Trail) -> _Node | None:
-        """The node that *job_id* means: the id of one, else the name of the only one of that name that has no id."""
+        """The node of that id, else the only node of that name without an id."""
         if isinstance(job_id, str):
             node = self.by_id.get(job_id)
             if node is not None:
@@ -317,9 +306,7 @@ class _Parser:
 
     def _input(self, job: Job[Any] | None, entry: object, trail: Trail) -> None:
         if not isinstance(entry, Mapping):
-            self.problems.refuse(
-                trail, f"{shown(entry)} is no input; give {{'at': ['order'], 'from': 'load'}}"
-            )
+            self.problems.refuse(trail, f"{shown(entry)} is no input; give {{'at': ['order'], 'from': 'load'}}")
             return
         self.problems.check_keys(entry, _INPUT_KEYS, trail)
         at, path = entry.get("at"), entry.get("path", [])
@@ -348,9 +335,7 @@ class _Parser:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, list | tuple) and all(
-        isinstance(step, str) or type(step) is int for step in value
-    )
+    return isinstance(value, list | tuple) and all(isinstance(step, str) or type(step) is int for step in value)
 
 
 def _put(data: Any, path: list[Any], reference: object) -> bool:

@@ -16,19 +16,18 @@ from flows.errors import DefinitionError
 
 _CODE: Final = ("retry_on", "give_up_on", "retry")
 _OPTIONS: Final = tuple(name for name in Options.__annotations__ if name not in _CODE)
+_KNOWN: Final = f"known are {', '.join(_OPTIONS)}"
 _OURS_ONLY: Final = frozenset(Options.__annotations__) - {"attempts", "backoff", "delay", "priority", "lifo"}
 
 
 def is_bullmq(
     source: Mapping[str, Any], options: Mapping[str, Any], trail: Trail, problems: Problems, *, around: bool
 ) -> bool:
-    """Whether a job node is BullMQ's: by its queue's key, else by its options, else as the node *around* it is."""
+    """Whether a job node is BullMQ's: by the key of its queue, its options, or the node *around* it."""
     marks = [key for key in ("queueName", "prefix") if source.get(key) is not None]
     own = source.get("queue") is not None
     if marks and own:
-        problems.refuse(
-            (trail, marks[0]), "is BullMQ's and stands beside queue, which is ours; leave out one of them"
-        )
+        problems.refuse((trail, marks[0]), "is BullMQ's and stands beside queue, which is ours; leave out one of them")
     if source.get("prefix") is not None and not isinstance(source["prefix"], str):
         problems.refuse((trail, "prefix"), f"{shown(source['prefix'])} is not text")
     if marks or own:
@@ -102,4 +101,4 @@ def _unknown(name: object) -> str:
         remedy = f"write on_failure={ours!r}" if ours else "leave it out"
         return f"is an option of BullMQ's on a node of ours; {remedy}, or name the queue by queueName"
     near = difflib.get_close_matches(str(name), _OPTIONS, n=1)
-    return f"there is no option of that name; {f'did you mean {near[0]}?' if near else 'known are ' + ', '.join(_OPTIONS)}"
+    return f"there is no option of that name; {f'did you mean {near[0]}?' if near else _KNOWN}"

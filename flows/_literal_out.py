@@ -14,7 +14,7 @@ from flows._job import Job
 from flows._names import shown
 from flows._opts import Opts, Queue
 from flows._planner import plan
-from flows._reference import OptionalReference, Path, Reference
+from flows._reference import OptionalReference, Path
 from flows._task import call_arguments
 from flows.errors import DefinitionError
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from flows._task import Task
 
 _NESTED: Final = 32
-"""How deep children are written inside their parents. Deeper ones stand flat under ``jobs``, joined by ``depends_on``: JSON writers
-and readers recurse, and so a chain of any length can be written as text."""
+"""How deep children are written inside their parents. JSON writers and readers recurse, so that deeper ones stand
+flat under ``jobs``, joined by ``depends_on``: a chain of any length can be written as text."""
 
 _CODE: Final = ("retry_on", "give_up_on", "retry")
 _NO_KEYWORD: Final = (Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL)
@@ -35,8 +35,9 @@ Node = dict[str, Any]
 def to_dict(flow: Flow[Any]) -> dict[str, Any]:
     """The flow as JSON-ready data, in the form that `flows._literal` describes.
 
-    Jobs have their queue by name, the options given to them or to the `flows.Queue` they were put on, and what is more of a task
-    stays with the task. A queue that a literal left out stays out. Jobs that others refer to get the id that the plan gives them.
+    Written are a job's queue, by its name, and the options given to the job or to the `flows.Queue` it was
+    put on. Those of a task stay with the task, and a queue that a literal left out stays out. Jobs that
+    others refer to get the ids that the plan gives them.
 
     Raises:
         DefinitionError: The flow cannot be planned, or an option is code.
@@ -150,8 +151,8 @@ class _Writer:
             if name in parameters and parameters[name].kind in _NO_KEYWORD:
                 self.problems.append(
                     DefinitionError(
-                        f"job {self._id(job)!r}: {name!r} is the name of a positional parameter and of a keyword argument as well; a "
-                        "document, which has arguments by name, cannot hold both"
+                        f"job {self._id(job)!r}: {name!r} names a positional parameter and a keyword argument as "
+                        "well; a document has its arguments by name and cannot hold both"
                     )
                 )
         named = call_arguments(task, job.args, job.kwargs)
@@ -169,8 +170,8 @@ class _Writer:
         return value
 
     def _input(self, value: Any, at: Path) -> Node:
-        reference = value.reference if type(value) is OptionalReference else value
-        job, path = (reference._job, reference._path) if type(reference) is Reference else (reference, ())
+        reference: Any = value.reference if type(value) is OptionalReference else value
+        job, path = (reference, ()) if isinstance(reference, Job) else (reference._job, reference._path)
         self.named.add(job)
         entry: Node = {"at": list(at), "from": self._id(job)}
         if path:
@@ -188,7 +189,8 @@ class _Writer:
             elif name == "backoff" or name in _CODE:
                 self.problems.append(
                     DefinitionError(
-                        f"job {self._id(job)!r}: option {name}={shown(value)} is code and cannot be written down; give it to the task"
+                        f"job {self._id(job)!r}: option {name}={shown(value)} is code and cannot be "
+                        "written down; give it to the task"
                     )
                 )
             else:
@@ -197,7 +199,7 @@ class _Writer:
 
 
 def _queue_options(job: Job[Any]) -> dict[str, object]:
-    """What the `flows.Queue` that a job was put on gives it and its name alone would not, task and job permitting."""
+    """What a job has from the `flows.Queue` it was put on, and would not have from its name."""
     queue = job.queue
     if not isinstance(queue, Queue) or not queue.opts.given:
         return {}

@@ -1,16 +1,17 @@
 """The meaning of a run: which job may run when, and what each ending does to the jobs that depend on it.
 
-Pure functions over a `RunState`: no clock, no I/O, no randomness, no values, no handlers. Every executor means what this module
-says: the in-memory store is it, other stores re-state it and are tested to be equal.
+Pure functions over a `RunState`: no clock, no I/O, no randomness, no values, no handlers. Every executor means what
+this module says: the in-memory store is it, other stores re-state it and are tested to be equal.
 
-State and flow. A job waits for its children (``WAITING_CHILDREN``), is released to its queue (``WAITING``, or ``DELAYED`` first),
-is granted to a worker (``ACTIVE``) and ends in one of four terminal states. A *settle* makes one job terminal; it is O(1) and puts
-the job on the list ``later``. The *sweep* applies the edges of settled jobs, first in first out over settles, each with its whole
-cascade (list ``cascade``) before the next settle, in chunks that anyone may continue. An edge counts in its dependent's ``pending``
-until it is swept, so nothing that a failure will fail can start in between.
+State and flow. A job waits for its children (``WAITING_CHILDREN``), is released to its queue (``WAITING``, or
+``DELAYED`` first), is granted to a worker (``ACTIVE``) and ends in one of four terminal states. A *settle* makes one
+job terminal; it is O(1) and puts the job on the list ``later``. The *sweep* applies the edges of settled jobs, first
+in first out over settles, each with its whole cascade (list ``cascade``) before the next settle, in chunks that
+anyone may continue. An edge counts in its dependent's ``pending`` until it is swept, so nothing that a failure will
+fail can start in between.
 
-Failure policies are counters, a pure function of the children's states: each swept edge adds to its dependent's ``pending`` (-1),
-``dooms``, ``skips``, ``cancels`` or ``conts``, and `_decide` looks at nothing else.
+Failure policies are counters, a pure function of the children's states: each swept edge adds to its dependent's
+``pending`` (-1), ``dooms``, ``skips``, ``cancels`` or ``conts``, and `_decide` looks at nothing else.
 """
 
 from __future__ import annotations
@@ -73,8 +74,8 @@ class RunState:
         dooms, skips, cancels, conts: Swept edges that fail, skip, cancel or release the job; absent means 0.
         cause: The child whose end doomed, skipped or cancelled the job.
         ordinal: The turn at which a job's edges were taken up; 0 before.
-        cut: The turn at which a job was released before all its children had ended: only children with an ordinal up to it are its
-            inputs, however often it is tried.
+        cut: The turn at which a job was released before all its children had ended: only children with an ordinal up
+            to it are its inputs, however often it is tried.
         made: Counted attempts that ended without settling the job.
         lost: How often the job lost its worker.
         delays: Seconds between release and readiness, for jobs that have any.
@@ -84,8 +85,10 @@ class RunState:
     """
 
     __slots__ = (
-        "cancelling", "cancels", "cascade", "cause", "conts", "cut", "delays", "dooms", "edges", "effects", "later", "limits", "lost",
-        "made", "open", "ordinal", "pending", "position", "size", "skips", "state", "sweeping", "turn",
+        *("size", "open", "turn", "cancelling"),
+        *("state", "pending", "dooms", "skips", "cancels", "conts", "cause"),
+        *("ordinal", "cut", "made", "lost", "delays", "limits", "edges", "effects"),
+        *("cascade", "later", "sweeping", "position"),
     )  # fmt: skip
 
     def __init__(
@@ -188,7 +191,7 @@ def settle(run: RunState, job: int, end: int, out: Commands) -> None:
 
 
 def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> bool:
-    """Settle active *jobs* as completed, in order, and sweep: `settle` for each, then `sweep`, in one pass where nothing is amiss.
+    """Settle active *jobs* as completed, in order, and sweep: one pass, where nothing in the run is amiss.
 
     Returns:
         Whether edges are left to sweep.
@@ -222,7 +225,7 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
 
 
 def follower(run: RunState, job: int) -> int:
-    """The one job that the completion of active *job* would release to its queue at once, if that is all it would do; else -1."""
+    """The one job that completing the active *job* would release to its queue, if that is all it would do; else -1."""
     dependents = run.edges[job]
     if (
         len(dependents) != 1

@@ -115,9 +115,7 @@ def _error_types(value: object, what: str) -> tuple[type[Exception], ...]:
             fault = f"is an exception, not its class; give {type(kind).__name__}"
         else:
             fault = "is no exception class"
-        raise DefinitionError(
-            f"{what} {shown(kind)}: {fault}; give a subclass of Exception, or a tuple of them"
-        )
+        raise DefinitionError(f"{what} {shown(kind)}: {fault}; give a subclass of Exception, or a tuple of them")
     return kinds
 
 

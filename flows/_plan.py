@@ -44,9 +44,10 @@ class Plan(Generic[R_co]):
     """
 
     __slots__ = (
-        "__weakref__", "_fingerprint", "_positions", "bindings", "dependents", "effects", "ids", "inputs", "name", "names", "optional", "pending",
-        "queues_of", "roots", "settings", "several", "tasks",
-    )  # fmt: skip
+        *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
+        *("inputs", "pending", "dependents", "effects", "optional"),
+        *("_fingerprint", "_positions", "__weakref__"),
+    )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
         self.name = name
@@ -142,8 +143,7 @@ class Plan(Generic[R_co]):
         """What would run, in words: counts, queues, the critical path, and each job with what it waits for."""
         levels, path = self.levels, self.critical_path()
         lines = [
-            f"flow {self.name}: {_count(len(self), 'job')} in {_count(len(levels), 'level')} on "
-            f"{_count(len(self.queues), 'queue')}",
+            f"flow {self.name}: {_count(len(self), 'job')} in {_count(len(levels), 'level')}",
             "queues: " + ", ".join(f"{queue} ({jobs})" for queue, jobs in self.queues.items()),
             f"critical path: {' -> '.join(path) if len(path) <= 8 else f'{len(path)} jobs, {path[0]} ... {path[-1]}'}",
         ]

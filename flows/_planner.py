@@ -1,7 +1,8 @@
-"""The planner: from declared jobs to ordered columns, checked; iterative throughout, so that depth and width cost no stack.
+"""The planner: from declared jobs to ordered columns, checked; iterative, so that depth and width cost no stack.
 
-One depth-first walk from the roots (arguments in order, then ``children``, then ``after``) gives two orders: the order of first
-visits, by which jobs without an id are numbered, and the order of last visits, in which children stand before their parents.
+One depth-first walk from the roots (arguments in order, then ``children``, then ``after``) gives two orders: the
+order of first visits, by which jobs without an id are numbered, and the order of last visits, in which children stand
+before their parents.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from flows import _registry
 from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, scan
 from flows._flow import Flow
 from flows._job import Job
-from flows._machine import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY
+from flows._machine import EFFECTS, FAIL, IGNORE, ORDER_ONLY
 from flows._opts import Opts, Queue, Settings, resolve
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
@@ -25,7 +26,9 @@ R = TypeVar("R")
 AnyJob = Job[Any]
 
 Needs = tuple[list[AnyJob], list[int] | None, bool]
-"""What a job needs: jobs, the kinds of its edges (None: all by value), and whether its arguments are just their results."""
+"""What a job needs: jobs, the kinds of its edges (None: all by value), and whether its arguments are just their
+results.
+"""
 
 _VALUE, _OPTIONAL, _ORDER = range(3)
 _REMOVING = ("ignore", "remove", "continue")
@@ -70,7 +73,7 @@ class _Planner:
         """Jobs whose data could not be read through: already among the problems."""
 
     def walk(self) -> None:
-        """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in the order of last visits."""
+        """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in that of last visits."""
         index, order, needs = self.index, self.order, self.needs
         for root in self.flow.roots:
             if root in index:
@@ -112,7 +115,11 @@ class _Planner:
         places: dict[Any, tuple[str, Settings]] = {}
         for job in order:
             task = job.task
-            key = task if job.opts is None and job.queue is None and task is not None else (task or job.name, job.opts, job.queue)
+            key = (
+                task
+                if job.opts is None and job.queue is None and task is not None
+                else (task or job.name, job.opts, job.queue)
+            )
             place = places.get(key)
             if place is None:
                 place = places[key] = _place(job)
@@ -149,8 +156,8 @@ class _Planner:
                 if job.id in given:
                     self.problems.append(
                         DuplicateJobError(
-                            f"two jobs have the id {job.id!r} (tasks {given[job.id].name!r} and {job.name!r}); ids are unique in a "
-                            "flow: pass the same job object where one job is meant, or give another id=",
+                            f"two jobs have the id {job.id!r} (tasks {given[job.id].name!r} and {job.name!r}); ids are "
+                            "unique in a flow: pass the same job object where one job is meant, or give another id=",
                             job=job.id,
                         )
                     )
@@ -177,8 +184,8 @@ class _Planner:
             if job not in self.index:
                 self.problems.append(
                     DefinitionError(
-                        f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned depends on it; "
-                        "pass its .out on, add it with .after(), or return it too"
+                        f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
+                        "depends on it; pass its .out on, add it with .after(), or return it too"
                     )
                 )
         removing = {job for job, one in enumerate(self.plan.settings) if one.on_failure in _REMOVING}
@@ -223,7 +230,9 @@ class _Planner:
         needed += job.predecessors
         if not optional and not job.predecessors:
             return needed, None, False
-        kinds = [_OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))]
+        kinds = [
+            _OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))
+        ]
         return needed, kinds, False
 
     def _link_oddly(self, position: int, needed: list[AnyJob], kinds: list[int]) -> None:
@@ -233,7 +242,7 @@ class _Planner:
         seen: set[tuple[int, int]] = set()
         for job, kind in zip(needed, kinds, strict=True):
             child = index[job]
-            if (child, kind) in seen or kind == _ORDER and (child, _VALUE) in seen:
+            if (child, kind) in seen or (kind == _ORDER and (child, _VALUE) in seen):
                 continue  # the same edge again; a value edge orders as well
             seen.add((child, kind))
             effect = IGNORE if kind == _OPTIONAL else EFFECTS[plan.settings[child].on_failure]
@@ -297,8 +306,9 @@ class _Planner:
             else "may still be running when a dependency with on_failure='continue' releases the job"
         )
         return DefinitionError(
-            f"job {self.plan.ids[position]!r}: parameter {parameter!r} takes the result of {self.plan.ids[child]!r}, which {why}; "
-            "pass flows.optional(job.out), give the parameter a default, take flows.Children, or use .after()"
+            f"job {self.plan.ids[position]!r}: parameter {parameter!r} takes the result of {self.plan.ids[child]!r}, "
+            f"which {why}; pass flows.optional(job.out), give the parameter a default, take flows.Children, or use "
+            ".after()"
         )
 
     def _cycle(self, path: list[AnyJob], child: AnyJob) -> CycleError:
@@ -309,7 +319,8 @@ class _Planner:
             return CycleError(f"job {names[0]!r} depends on itself", cycle=(names[0], names[0]))
         shown = [names[-1], *names] if len(names) <= 20 else [names[-1], *names[:9], "...", *names[-9:]]
         return CycleError(
-            f"jobs wait for each other in a circle: {' -> '.join(shown)} (each runs before the next); take one of these edges out",
+            f"jobs wait for each other in a circle: {' -> '.join(shown)} (each runs before the next); "
+            "take one of these edges out",
             cycle=(names[-1], *names),
         )
 

@@ -1,7 +1,7 @@
 """References: stand-ins for results that do not exist yet.
 
-``job.out`` is a `Reference`. Reading an attribute or an item of it gives a longer reference; everything else that one does
-with a value would silently work on the stand-in, so it raises `TypeError` with a hint instead.
+``job.out`` is a `Reference`. Reading an attribute or an item of it gives a longer reference; everything else that one
+does with a value would silently work on the stand-in, so it raises `TypeError` with a hint instead.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class Reference:
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("_"):
-            raise AttributeError(f"{self!r} has no attribute {name!r}: underscore names cannot be reached through a reference")
+            raise AttributeError(
+                f"{self!r} has no attribute {name!r}: underscore names cannot be reached through a reference"
+            )
         return Reference(self._job, (*self._path, name))
 
     def __getitem__(self, key: str | int) -> Reference:
@@ -67,15 +69,16 @@ def _refuse(operation: str) -> Any:
     return refuse
 
 
+_ARITHMETIC = (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "divmod", "pow", "matmul"),
+    *("and", "or", "xor", "lshift", "rshift"),
+)
+_CONVERSIONS = ("int", "float", "complex", "index", "bytes", "round", "trunc", "floor", "ceil")
 _REFUSED = {
     **{f"__{name}__": name for name in ("bool", "len", "iter", "next", "reversed", "call", "str", "format", "await")},
     **{f"__{name}__": "comparison" for name in ("eq", "ne", "lt", "le", "gt", "ge", "contains")},
-    **{f"__{name}__": "conversion" for name in ("int", "float", "complex", "index", "bytes", "round", "trunc", "floor", "ceil")},
-    **{
-        f"__{side}{name}__": "arithmetic"
-        for name in "add sub mul truediv floordiv mod divmod pow matmul and or xor lshift rshift".split()
-        for side in ("", "r", "i")
-    },
+    **{f"__{name}__": "conversion" for name in _CONVERSIONS},
+    **{f"__{side}{name}__": "arithmetic" for name in _ARITHMETIC for side in ("", "r", "i")},
     **{f"__{name}__": "arithmetic" for name in ("neg", "pos", "abs", "invert")},
     **{f"__{name}__": "assignment" for name in ("setitem", "delitem", "enter", "exit")},
 }
@@ -92,10 +95,11 @@ def optional(value: R) -> R | Failed:
     Raises:
         DefinitionError: *value* is not ``job.out`` or a part of it.
     """
-    reference = value.out if hasattr(type(value), "out") else value
+    given: Any = value
+    reference = given.out if hasattr(type(given), "out") else given
     if type(reference) is not Reference:
         raise DefinitionError(f"optional() takes a reference such as job.out, not {shown(value)}")
-    return cast("Any", OptionalReference(reference))
+    return cast("R", OptionalReference(reference))
 
 
 def follow(value: Any, path: Path) -> Any:
@@ -114,8 +118,9 @@ def follow(value: Any, path: Path) -> Any:
                 value = getattr(value, cast("str", step))
         except (LookupError, TypeError, AttributeError) as error:
             taken = spell(path[:depth]) or " itself"
+            kind = type(value).__name__
             raise LookupError(
-                f".out{spell(path)}: {spell((step,))} was not found in the {type(value).__name__} at .out{taken} ({error})"
+                f".out{spell(path)}: {spell((step,))} was not found in the {kind} at .out{taken} ({error})"
             ) from error
     return value
 
@@ -128,4 +133,3 @@ def spell(path: Path) -> str:
 def describe(job: Job[Any]) -> str:
     """A job by its id, or by its name when it was given none."""
     return job.id or job.name
-

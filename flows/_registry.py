@@ -55,7 +55,9 @@ def unknown(name: str, queue: str, job: str) -> UnknownTaskError:
     else:
         near = difflib.get_close_matches(name, _tasks, n=3)
         remedy = (
-            f"did you mean {' or '.join(map(repr, near))}?" if near else "import the module that defines it, or check the name"
+            f"did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else "import the module that defines it, or check the name"
         )
     return UnknownTaskError(f"job {job!r}: no task named {name!r} is registered for queue {queue!r}; {remedy}", job=job)
 

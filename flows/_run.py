@@ -53,9 +53,9 @@ class Run(Generic[R_co]):
 
     @property
     def state(self) -> str:
-        """``running`` until every job has ended; then its root's: ``completed`` (a skipped root, too), ``failed`` or ``cancelled``.
+        """``running`` until every job has ended; then that of its root: ``completed``, ``failed`` or ``cancelled``.
 
-        Of several roots, a failed one counts most, then a cancelled one.
+        A skipped root counts as completed. Of several roots, a failed one counts most, then a cancelled one.
         """
         if not self._record.ended:
             return "running"
@@ -139,7 +139,8 @@ class Run(Generic[R_co]):
     def cancel(self, reason: str = "") -> None:
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat.
 
-        Async handlers are cancelled; a handler in a thread can ask `Context.cancelled`. The run has ended when they have.
+        Async handlers are cancelled; a handler in a thread can ask `Context.cancelled`. The run has ended when they
+        have.
         """
         self._executor.cancel(self._record, reason)
 
@@ -182,10 +183,14 @@ class Run(Generic[R_co]):
             error.__cause__ = self._cause(root)
             return error
         if state == "cancelled":
-            return RunCancelledError(f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}", run=self)
+            return RunCancelledError(
+                f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}", run=self
+            )
         if state == "skipped":
             return NoValueError(f"run {self.id} has no value: {record.failed(root)}", job=name)
-        return NoValueError(f"run {self.id} has no value yet: job {name!r} is {state}; run.wait() returns when it has ended", job=name)
+        return NoValueError(
+            f"run {self.id} has no value yet: job {name!r} is {state}; run.wait() returns when it has ended", job=name
+        )
 
     def _cause(self, job: int) -> BaseException | None:
         """The live exception at the bottom of a failure, else a stand-in with what is known of it."""

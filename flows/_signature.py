@@ -63,7 +63,8 @@ class Parameters:
         Values that hold references are left for run time.
 
         Raises:
-            DataError: Keys that are no parameters, parameters that are missing, values that do not fit; all in one error.
+            DataError: Keys that are no parameters, parameters that are missing, values that do not fit; all in one
+                error.
         """
         problems: list[DefinitionError] = []
         taken: dict[str, Any] = {}
@@ -76,9 +77,8 @@ class Parameters:
                     taken[name] = self._value(name, parameter, data[name], spot)
                 except DataError as error:
                     problems.append(error)
-            elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_POSITIONAL:
-                if name not in self.injected:
-                    problems.append(DataError(f"{spot}: data lacks {name!r}, which {self._call()} needs"))
+            elif self._required(parameter):
+                problems.append(DataError(f"{spot}: data lacks {name!r}, which {self._call()} needs"))
         for key in data:
             if key not in taken and (key not in self._hints or key in self.injected):
                 if open_ended and key not in self.injected:
@@ -98,19 +98,29 @@ class Parameters:
         args: list[Any] = []
         kwargs = dict(named)
         positional = True
-        for name, parameter in self.signature.parameters.items():
+        parameters = self.signature.parameters
+        spilling = any(
+            parameter.kind is parameter.VAR_POSITIONAL and kwargs.get(name) for name, parameter in parameters.items()
+        )
+        for name, parameter in parameters.items():
+            if self._required(parameter) and name not in kwargs:
+                raise DataError(f"{spot}: there is no value for parameter {name!r} of {self._call()}")
             if parameter.kind is parameter.VAR_POSITIONAL:
                 args.extend(kwargs.pop(name, ()))
                 positional = False
-            elif name in kwargs:
-                if positional and parameter.kind is not parameter.KEYWORD_ONLY:
+            elif positional and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                if name in kwargs:
                     args.append(kwargs.pop(name))
-            else:
-                positional = False
-                if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
-                    if name not in self.injected:
-                        raise DataError(f"{spot}: there is no value for parameter {name!r} of {self._call()}")
+                elif spilling and parameter.default is not parameter.empty:
+                    args.append(parameter.default)  # what follows in *args must not slip into its place
+                else:
+                    positional = False
         return args, kwargs
+
+    def _required(self, parameter: inspect.Parameter) -> bool:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            return False
+        return parameter.default is parameter.empty and parameter.name not in self.injected
 
     def _value(self, name: str, parameter: inspect.Parameter, value: Any, spot: str) -> Any:
         if _holds_pick(value):
@@ -172,14 +182,16 @@ def _holds_pick(value: Any) -> bool:
 
 
 def _evaluated(annotation: Any, fn: Any) -> Any:
-    """An annotation as an object; one that cannot be evaluated here (imported for type checkers only) means anything."""
+    """An annotation as an object; one that cannot be evaluated (imported for type checkers only) means anything."""
     if not isinstance(annotation, str):
         return annotation
     plain = inspect.unwrap(fn)
     plain = getattr(plain, "__func__", getattr(plain, "func", plain))
     names = getattr(plain, "__globals__", None) or vars(sys.modules.get(plain.__module__, inspect))
     try:
-        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"x": annotation}), names, include_extras=True)["x"]
+        return typing.get_type_hints(
+            types.SimpleNamespace(__annotations__={"x": annotation}), names, include_extras=True
+        )["x"]
     except Exception:  # evaluating a user's annotation may fail in any way
         return _BY_NAME.get(annotation.rsplit(".", 1)[-1], _ANY)
 

@@ -46,6 +46,7 @@ class Task(Generic[P, R]):
 
     @property
     def queue(self) -> str:
+        """The name of the queue that its jobs go to."""
         target = self.target or self.home
         return target.name if isinstance(target, Queue) else target
 
@@ -92,13 +93,13 @@ class TaskDecorator(Protocol):
     """What `task` with arguments returns: takes the function, gives the `Task`."""
 
     @overload
-    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...  # type: ignore[overload-overlap]
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> Task[P, R]: ...
     @overload
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
 
 
 @overload
-def task(  # type: ignore[overload-overlap]  # a coroutine function is also a function: the first match is meant
+def task(
     fn: Callable[P, Coroutine[Any, Any, R]],
     /,
     *,
@@ -139,9 +140,7 @@ def task(
     if fn is None:
         return functools.partial(task, name=name, queue=queue, **options)
     chosen = check_name(_name_of(fn) if name is None else name, "task name")
-    made: Task[..., Any] = Task(
-        fn, chosen, queue if isinstance(queue, Queue) else check_queue(queue), Opts(**options)
-    )
+    made: Task[..., Any] = Task(fn, chosen, queue if isinstance(queue, Queue) else check_queue(queue), Opts(**options))
     _registry.register(made)
     return made
 
@@ -150,9 +149,13 @@ def _name_of(fn: object) -> str:
     _refuse_non_handlers(fn)
     name = getattr(fn, "__name__", None)
     if name == "<lambda>":
-        raise DefinitionError("a lambda has no name that workers could find it by; give it one: flows.task(fn, name='double')")
+        raise DefinitionError(
+            "a lambda has no name that workers could find it by; give it one: flows.task(fn, name='double')"
+        )
     if not isinstance(name, str):
-        raise DefinitionError(f"{shown(fn)} has no name that workers could find it by; give it one: flows.task(fn, name=...)")
+        raise DefinitionError(
+            f"{shown(fn)} has no name that workers could find it by; give it one: flows.task(fn, name=...)"
+        )
     return name
 
 
@@ -198,7 +201,7 @@ def _plain_arity(signature: inspect.Signature) -> int:
 def _is_async(fn: Callable[..., Any]) -> bool:
     while isinstance(fn, functools.partial):
         fn = fn.func
-    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def call_arguments(task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from flows._binding import Binding
     from flows._handlers import Handler
     from flows._machine import RunState
-    from flows._opts import Settings
     from flows._plan import Plan
     from flows.errors import Failed
 
@@ -34,15 +33,24 @@ class End(IntEnum):
 class RunBrief(Protocol):
     """What a worker must know of a run to work off its jobs; in memory the run itself."""
 
-    id: str
-    key: str | None
-    plan: Plan[Any]
-    state: RunState
-    handlers: Sequence[Handler]
-    bindings: Sequence[Binding]
-    values: Sequence[Any]
-    since: Mapping[int, float]
-    """When the first attempt of a job began, for jobs on another attempt."""
+    @property
+    def id(self) -> str: ...
+    @property
+    def key(self) -> str | None: ...
+    @property
+    def plan(self) -> Plan[Any]: ...
+    @property
+    def state(self) -> RunState: ...
+    @property
+    def handlers(self) -> Sequence[Handler]: ...
+    @property
+    def bindings(self) -> Sequence[Binding]: ...
+    @property
+    def values(self) -> Sequence[Any]: ...
+    @property
+    def since(self) -> Mapping[int, float]:
+        """When the first attempt of a job began, for jobs on another attempt."""
+        ...
 
     def failed(self, job: int) -> Failed: ...
     def report(self, job: int, progress: object) -> None: ...

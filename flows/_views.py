@@ -69,7 +69,10 @@ class JobView:
 
     @property
     def state(self) -> str:
-        """``waiting_children``, ``waiting``, ``delayed``, ``active``, ``completed``, ``failed``, ``skipped`` or ``cancelled``."""
+        """``waiting_children``, ``waiting``, ``delayed``, ``active``, or how it ended.
+
+        The ends are ``completed``, ``failed``, ``skipped`` and ``cancelled``.
+        """
         return self._record.state_of(self._job)
 
     @property

@@ -1,8 +1,8 @@
 """WorkerCore: the decisions of a worker, without thread, clock, socket or randomness.
 
-A driver feeds it events and carries out the effects it asks for; the thread driver and the simulator differ only in how. One
-exchange is in flight at a time: it settles what has ended and claims the next jobs in one call. Each call has a sequence number, so
-that a store can tell a repeated call from a new one.
+A driver feeds it events and carries out the effects it asks for; the thread driver and the simulator differ only in
+how. One exchange is in flight at a time: it settles what has ended and claims the next jobs in one call. Each call
+has a sequence number, so that a store can tell a repeated call from a new one.
 
 ::
 
@@ -261,11 +261,11 @@ class WorkerCore:
         settles = self._settles
         if self._flying is None and (settles or self._look or self._draining):
             wanted = 0 if self._draining else self._wanted(len(settles))
-            if settles or self._look and wanted > 0:
+            if settles or (self._look and wanted > 0):
                 self.seq += 1
                 self._settles = []
                 self._look = False
-                want = Want(wanted if wanted > 0 else 0, self.run, self.queues, not self._suspects)
+                want = Want(max(0, wanted), self.run, self.queues, not self._suspects)
                 self._flying = Exchange(self.seq, settles, want)
                 self._effects.append(self._flying)
             elif self._draining and not self.held and not self._stopped:
@@ -278,4 +278,4 @@ class WorkerCore:
         pace = self._pace
         if pace >= 0:
             wanted += CLAIM_LIMIT if pace * CLAIM_LIMIT <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
-        return wanted if wanted < CLAIM_LIMIT else CLAIM_LIMIT
+        return min(CLAIM_LIMIT, wanted)

@@ -1,7 +1,7 @@
 """The seams: what an executor must offer, and what it may build on. Ours use nothing else.
 
-An executor is found by the scheme of its URL: ours by a table, a stranger's by the entry-point group ``flows.executors``, whose
-entries name a class that is called with the URL.
+An executor is found by the scheme of its URL: ours by a table, a stranger's by the entry-point group
+``flows.executors``, whose entries name a class that is called with the URL.
 """
 
 from __future__ import annotations
@@ -36,13 +36,25 @@ class RunRecord(Protocol):
     """One stored run, read live: each answer is what the store knows at that moment."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Unique in the world."""
+        ...
+
     @property
-    def key(self) -> str | None: ...
+    def key(self) -> str | None:
+        """What the submitter named the run."""
+        ...
+
     @property
-    def plan(self) -> Plan[Any]: ...
+    def plan(self) -> Plan[Any]:
+        """What was submitted."""
+        ...
+
     @property
-    def trace_id(self) -> str: ...
+    def trace_id(self) -> str:
+        """32 hex digits."""
+        ...
+
     @property
     def ended(self) -> bool:
         """Whether every job is terminal."""
@@ -72,8 +84,14 @@ class RunRecord(Protocol):
         """The attempts of a job that have ended, and the one that runs."""
         ...
 
-    def progress_of(self, job: int) -> object: ...
-    def logs_of(self, job: int) -> Sequence[str]: ...
+    def progress_of(self, job: int) -> object:
+        """What the handler last said of how far it is."""
+        ...
+
+    def logs_of(self, job: int) -> Sequence[str]:
+        """What the handler logged."""
+        ...
+
     def events(self, position: int) -> tuple[Sequence[Event], int]:
         """Events from *position* on, and the position after them."""
         ...

@@ -1,4 +1,4 @@
-"""The engine of executors that work jobs off a store: threads, an event loop and a monitor around the sans-I/O cores."""
+"""The engine of executors that work jobs off a store: threads, a loop and a monitor around the sans-I/O cores."""
 
 from executors._leasing._crew import Crew
 

@@ -1,13 +1,13 @@
-"""Crew: the thread driver of one `WorkerCore`. Moves its events and effects between the store and whoever runs handlers.
+"""Crew: the thread driver of one `WorkerCore`; moves events and effects between the store and those who run handlers.
 
-State and flow. Granted sync jobs stand in the deque ``line``; any *hand* (the caller's thread, threads of `hands`) pops one, runs
-it and appends the outcome to the deque ``done``. Whoever is free makes a *turn*: takes the lock, feeds all outcomes to the core at
-once and carries out what it asks for, so that a batch of jobs costs one exchange. Async jobs go to the event loop, which makes
-turns of its own.
+State and flow. Granted sync jobs stand in the deque ``line``; any *hand* (the caller's thread, threads of `hands`)
+pops one, runs it and appends the outcome to the deque ``done``. Whoever is free makes a *turn*: takes the lock, feeds
+all outcomes to the core at once and carries out what it asks for, so that a batch of jobs costs one exchange. Async
+jobs go to the event loop, which makes turns of its own.
 
-Nobody looks at a clock between jobs. A handler that blocks is noticed by the monitor: no progress since its last tick and jobs in
-line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that have been seen to take long get hands at
-once.
+Nobody looks at a clock between jobs. A handler that blocks is noticed by the monitor: no progress since its last tick
+and jobs in line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that have been seen
+to take long get hands at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from executors._leasing._loop import LoopLine
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from flows._handlers import Handler, judge_error, perform
 from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
-from flows._worker import Due, Event, Exchange, Log, Recall, Start, WorkerCore, Woken
+from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
 
 LONG_SECONDS: Final = 0.0002
@@ -31,30 +31,36 @@ LONG_SECONDS: Final = 0.0002
 
 log = logging.getLogger("flows")
 
+
 class ExchangeStore(Protocol):
     """What a crew needs of its store."""
 
     clock: Callable[[], float]
 
-    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply: ...
+    def exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> Reply: ...
     def pass_on(self, settle: Settle, worker: str) -> Grant | None: ...
     def close_loop(self, loop: str) -> None: ...
 
 
 class CrewRun(RunBrief, Protocol):
-    """The one run that a crew works off.
-
-    Attributes:
-        interrupters: Called when the run is cancelled.
-        has_async, has_timeout: Whether any job is async, or is sync and has a timeout.
-    """
-
-    interrupters: list[Callable[[], None]]
-    has_async: bool
-    has_timeout: bool
+    """The one run that a crew works off."""
 
     @property
-    def ended(self) -> bool: ...
+    def interrupters(self) -> list[Callable[[], None]]:
+        """Called when the run is cancelled."""
+        ...
+
+    @property
+    def has_async(self) -> bool:
+        """Whether any job is async."""
+        ...
+
+    @property
+    def has_timeout(self) -> bool:
+        """Whether any sync job has a timeout."""
+        ...
 
 
 class Crew:
@@ -65,10 +71,13 @@ class Crew:
         run: The run.
         slots: How many handlers may run at once.
         name: The worker's name, shown beside attempts.
-        cancel: How to cancel the run when a handler raised what is meant for the process (KeyboardInterrupt, SystemExit).
+        cancel: How to cancel the run when a handler raised what is meant for the process (KeyboardInterrupt,
+            SystemExit).
     """
 
-    def __init__(self, store: ExchangeStore, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: ExchangeStore, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]
+    ) -> None:
         self.store = store
         self.clock = store.clock
         self.run = run
@@ -144,7 +153,10 @@ class Crew:
         return self._outcome()
 
     def turn(self, event: Event | None = None) -> None:
-        """Feed what has ended to the core and carry out what it wants; one thread at a time, the others' outcomes included."""
+        """Feed what has ended to the core and carry out what it wants.
+
+        One thread at a time does so, for all: whoever finds the lock taken leaves its outcome to the one who has it.
+        """
         done, lock = self.done, self._turn_lock
         while (done or event is not None) and lock.acquire(blocking=False):
             try:
@@ -215,7 +227,7 @@ class Crew:
                 log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
 
     def _place(self, grants: list[Grant]) -> None:
-        """Put granted jobs in line, async ones on the loop; ask for hands where it is known that they will be needed."""
+        """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
         handlers = self.run.handlers
         if self._on_loop is not None:
             on_loop = [grant for grant in grants if handlers[grant.job].is_async]
@@ -274,7 +286,11 @@ class Crew:
         return True
 
     def _pass_on(self, settle: Settle) -> bool:
-        """Settle a lone outcome and take up the one job that it released: a link of a chain costs no turn. False when it cannot be."""
+        """Settle a lone outcome and take up the one job that it released, so that a link of a chain costs no turn.
+
+        Returns:
+            False when there is more or less to do than that; nothing has changed then.
+        """
         if settle.end is not End.COMPLETED or not self._turn_lock.acquire(blocking=False):
             return False
         try:
@@ -295,7 +311,9 @@ class Crew:
             grant.stop = "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
             timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            log.warning("job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout)
+            log.warning(
+                "job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout
+            )
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
             self.done.append(judge_error(grant, error, deadline - timeout, now))
             self.gate.leave()

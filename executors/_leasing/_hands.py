@@ -1,6 +1,7 @@
 """Threads to run sync handlers in: daemons of our own, kept for the next run.
 
-`ThreadPoolExecutor` joins its threads at exit and would hang there on a handler that was given up; these are simply left.
+`ThreadPoolExecutor` joins its threads at exit and would hang there on a handler that was given up; these are simply
+left.
 """
 
 from __future__ import annotations

@@ -141,7 +141,9 @@ class LoopLine:
             inner.cancel()
             await asyncio.wait((inner,), timeout=GRACE_SECONDS)
         if not inner.done():
-            log.warning("job %r does not end though it was cancelled; it is given up and its result will be dropped", name)
+            log.warning(
+                "job %r does not end though it was cancelled; it is given up and its result will be dropped", name
+            )
         error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=name)
         self._finish(grant, judge_error(grant, error, started_at, clock()))
 
@@ -166,5 +168,3 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
-
-

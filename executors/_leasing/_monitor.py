@@ -1,8 +1,8 @@
 """The monitor: one thread a process that notices when a crew is stuck behind a slow handler, and keeps its times.
 
-A runner works jobs off without looking at the clock, so somebody else must see that one of them takes long while others wait. The
-monitor ticks each millisecond while there is anything to see, and naps until the next due time when there has been nothing for a
-while.
+A runner works jobs off without looking at the clock, so somebody else must see that one of them takes long while
+others wait. The monitor ticks each millisecond while there is anything to see, and naps until the next due time when
+there has been nothing for a while.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ class Watched(Protocol):
     """What the monitor looks after."""
 
     def tick(self, now: float) -> float | None:
-        """Look after yourself; returns when to look again, by the monotonic clock, or None when not before being told."""
+        """Look after yourself.
+
+        Returns:
+            When to look again, by the monotonic clock; None: not before being told.
+        """
         ...
 
 

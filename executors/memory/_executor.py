@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
@@ -21,7 +22,9 @@ from flows.errors import DefinitionError, IdempotencyConflictError, UnknownExecu
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
-"""Handlers at once, where the URL does not say: blocking ones overlap well, and computing ones do not fight for the interpreter."""
+"""Handlers at once, where the URL does not say: blocking ones overlap well, and computing ones do not fight for the
+interpreter.
+"""
 
 MAX_SLOTS: Final = 10_000
 
@@ -29,8 +32,8 @@ MAX_SLOTS: Final = 10_000
 class MemoryExecutor:
     """Runs in the memory of this process; they die with it.
 
-    ``memory://`` is one store per process; ``memory://?private=1`` a store of its own. ``concurrency=N`` says how many handlers of a
-    run may run at once. Runs without a key leave the store with their `Run` object.
+    ``memory://`` is one store per process; ``memory://?private=1`` a store of its own. ``concurrency=N`` says how
+    many handlers of a run may run at once. Runs without a key leave the store with their `Run` object.
     """
 
     embedded = True
@@ -103,9 +106,10 @@ class MemoryExecutor:
         with self._lock:
             former = self._keyed.setdefault(key, run)
         if former is not run and former.plan.fingerprint != run.plan.fingerprint:
+            theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
             raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {former.plan.fingerprint[:12]}, not "
-                f"{run.plan.fingerprint[:12]}); use another key for other work"
+                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {theirs}, not {ours}); "
+                "use another key for other work"
             )
         return former
 
@@ -133,7 +137,9 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         raise DefinitionError.of(problems)
     for settings in {id(one): one for one in plan.settings}.values():
         if settings.run_in == "process":
-            raise UnsupportedError("run_in='process' is not available on this executor yet; leave it out to run in a thread")
+            raise UnsupportedError(
+                "run_in='process' is not available on this executor yet; leave it out to run in a thread"
+            )
     return handlers
 
 
@@ -163,9 +169,7 @@ def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]
 
 
 def _loop_runs_here() -> bool:
-    """Whether an event loop runs in this thread: sync handlers may not run beside it, they could not start one of their own."""
-    import sys
-
+    """Whether an event loop runs in this thread: a sync handler beside it could not start one of its own."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 

@@ -1,4 +1,4 @@
-"""The journal of a run: what happened, kept a batch at a time, so that a job costs it next to nothing; expanded when read."""
+"""The journal of a run: what happened, kept a batch at a time, so that a job costs it little; expanded when read."""
 
 from __future__ import annotations
 

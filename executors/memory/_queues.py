@@ -1,7 +1,8 @@
 """Who is next: a ring of lanes per queue and priority.
 
-A *lane* holds the waiting jobs of one run in one queue at one priority. Within a run jobs come first in first out; runs of equal
-priority take turns, so that a run of 200,000 jobs does not starve one of 4; and activating a run costs one entry in the ring.
+A *lane* holds the waiting jobs of one run in one queue at one priority. Within a run jobs come first in first out;
+runs of equal priority take turns, so that a run of 200,000 jobs does not starve one of 4; and activating a run costs
+one entry in the ring.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ class Queues:
         while ring and len(taken) < limit:
             lane = ring[0]
             jobs = lane.jobs
-            for _ in range(min(TURN, len(jobs), limit - len(taken))):
-                taken.append((lane.run, jobs.popleft()))
+            turn = min(TURN, len(jobs), limit - len(taken))
+            taken.extend([(lane.run, jobs.popleft()) for _ in range(turn)])
             if jobs:
                 ring.rotate(-1)
             else:

@@ -71,7 +71,9 @@ class MemoryRun:
         distinct = {id(one): one for one in settings}.values()
         used = set(handlers)
         self.has_async = any(handler.is_async for handler in used)
-        self.has_timeout = any(one.timeout is not None for one in distinct) and not all(handler.is_async for handler in used)
+        self.has_timeout = any(one.timeout is not None for one in distinct) and not all(
+            handler.is_async for handler in used
+        )
         self.state = RunState(
             size=size,
             state=bytearray(size),
@@ -80,7 +82,9 @@ class MemoryRun:
             edges=plan.dependents,
             effects=plan.effects,
             delays={j: s.delay for j, s in enumerate(settings) if s.delay} if any(s.delay for s in distinct) else {},
-            limits=[s.attempts for s in settings] if len({s.attempts for s in distinct}) > 1 else _Same(settings[0].attempts),
+            limits=[s.attempts for s in settings]
+            if len({s.attempts for s in distinct}) > 1
+            else _Same(settings[0].attempts),
         )
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -106,7 +110,9 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        alike = plan.queues_of.count(plan.queues_of[0]) == size and {(s.priority, s.lifo) for s in distinct} == {(0, False)}
+        alike = plan.queues_of.count(plan.queues_of[0]) == size and {(s.priority, s.lifo) for s in distinct} == {
+            (0, False)
+        }
         self.only_lane = self.lane(plan.queues_of[0], 0) if alike else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
@@ -144,11 +150,17 @@ class MemoryRun:
             return Failed("DependencyFailedError", f"{self.failed(first)}", "", name, "failed")
         if state == SKIPPED and cause is not None:
             first = self.first_cause(job)
-            return Failed("Skip", f"because of {self.plan.ids[first]}, which was {self.state_of(first)}", "", name, "skipped")
+            return Failed(
+                "Skip", f"because of {self.plan.ids[first]}, which was {self.state_of(first)}", "", name, "skipped"
+            )
         if state == CANCELLED:
             return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
         return Failed(
-            "PendingError", "had not ended when a dependency with policy 'continue' released the job", "", name, "cancelled"
+            "PendingError",
+            "had not ended when a dependency with policy 'continue' released the job",
+            "",
+            name,
+            "cancelled",
         )
 
     def attempts_of(self, job: int) -> Sequence[Attempt]:

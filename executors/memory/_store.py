@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, cast
 
 from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
@@ -14,14 +14,20 @@ from flows import _machine as machine
 from flows._machine import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, SuspectGrant, Want
 from flows._views import Outcome
-from flows.errors import Failed, LeaseLostError
+from flows.errors import Failed, FailedState, LeaseLostError
 
 _ENDS = {End.FAILED: machine.FAILED, End.SKIPPED: machine.SKIPPED, End.CANCELLED: machine.CANCELLED}
+_STATES: dict[End, FailedState] = {
+    End.FAILED: "failed",
+    End.RETRY: "failed",
+    End.SKIPPED: "skipped",
+    End.CANCELLED: "cancelled",
+}
 _COMPLETED = End.COMPLETED
 
 
 class StaleCallError(RuntimeError):
-    """An exchange came with a sequence number older than the last one answered: a call that was lost has turned up late."""
+    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
 class MemoryStore:
@@ -30,8 +36,8 @@ class MemoryStore:
     Args:
         clock: Seconds, never going back.
         epoch: What to add to the clock to have seconds since 1970.
-        lease_seconds: How long a grant lasts without being extended; None: grants last for ever, as their worker cannot die apart
-            from the store.
+        lease_seconds: How long a grant lasts without being extended; None: grants last for ever, as their worker
+            cannot die apart from the store.
         chunk: Edges applied by a call at most.
     """
 
@@ -152,7 +158,7 @@ class MemoryStore:
             return refused
 
     def rescue(self) -> int:
-        """Take back the jobs of expired leases: to the line of suspects, or failed when they have lost too many workers.
+        """Take back the jobs of expired leases: to the suspects, or failed when they have lost too many workers.
 
         Returns:
             How many were taken back.
@@ -183,9 +189,7 @@ class MemoryStore:
             interrupt()
         run.notify()
 
-    def _settle(
-        self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]
-    ) -> Sequence[Settle]:
+    def _settle(self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]) -> Sequence[Settle]:
         refused: list[Settle] = []
         position = 0
         while position < len(settles):
@@ -209,10 +213,10 @@ class MemoryStore:
         """Settle from *position* on as long as they are of *run*; returns the position after them."""
         values, fences, started, finished, states = run.values, run.fences, run.started, run.finished, run.state.state
         completed: list[int] = []
-        for position in range(position, len(settles)):
-            settle = settles[position]
+        for at in range(position, len(settles)):
+            settle = settles[at]
             grant = settle.grant
-            if grant.run is not run:
+            if cast("object", grant.run) is not run:
                 break
             job = grant.job
             if fences[job] != grant.fence:
@@ -230,14 +234,14 @@ class MemoryStore:
                     completed = []
                 self._settle_otherwise(run, settle, now, out)
         else:
-            position += 1
+            at += 1
         if run.leases:
-            for settle in settles:
+            for settle in settles[position:at]:
                 if run.leases.get(settle.grant.job, (None, 0.0))[0] is settle.grant:
                     del run.leases[settle.grant.job]
         if completed:
             machine.complete(run.state, completed, self.chunk, out)
-        return position
+        return at
 
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
         grant, job = settle.grant, settle.grant.job
@@ -278,8 +282,7 @@ class MemoryStore:
     def _keep_error(run: MemoryRun, job: int, error: BaseException | None, failed: Failed | None, end: End) -> None:
         if error is None or failed is None:
             return
-        state = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}.get(end, "failed")
-        run.errors[job] = failed if state == "failed" else Failed.of(error, run.plan.ids[job], state)  # type: ignore[arg-type]
+        run.errors[job] = Failed.of(error, run.plan.ids[job], _STATES[end])
         run.exceptions[job] = error
 
     @staticmethod
@@ -386,7 +389,13 @@ class MemoryStore:
         return len(grants) - before
 
     def _grant(
-        self, run: MemoryRun, jobs: Sequence[int], now: float, worker: str | None, grants: list[Grant], kind: type[Grant] = Grant
+        self,
+        run: MemoryRun,
+        jobs: Sequence[int],
+        now: float,
+        worker: str | None,
+        grants: list[Grant],
+        kind: type[Grant] = Grant,
     ) -> None:
         fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
         fence = self._fence
@@ -404,7 +413,7 @@ class MemoryStore:
         if self.lease_seconds is not None:
             self._leased[run] = None
             until = now + self.lease_seconds
-            run.leases.update((grant.job, (grant, until)) for grant in grants if grant.run is run)
+            run.leases.update((grant.job, (grant, until)) for grant in grants if cast("object", grant.run) is run)
         if made:
             run.journal.append((now, "started", [(job, run.numbers.get(job, 1), None) for job in granted]))
         else:
