@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx
 
-from flows._machine import EFFECTS, ORDER_ONLY
+from flows._state import EFFECTS, ORDER_ONLY
 
 if TYPE_CHECKING:
     from flows._plan import Plan

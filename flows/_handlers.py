@@ -12,8 +12,9 @@ from flows._binding import Arguments, Lookup
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
-from flows._machine import COMPLETED, RunState, inputs_of
+from flows._machine import inputs_of
 from flows._signature import CHILDREN, Parameters
+from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, Failed
 

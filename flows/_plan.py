@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flows._machine import ORDER_ONLY
+from flows._state import ORDER_ONLY
 
 if TYPE_CHECKING:
     import networkx

@@ -14,10 +14,10 @@ from flows import _registry
 from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, scan
 from flows._flow import Flow
 from flows._job import Job
-from flows._machine import EFFECTS, FAIL, IGNORE, ORDER_ONLY
 from flows._opts import Opts, Queue, Settings, resolve
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
+from flows._state import EFFECTS, FAIL, IGNORE, ORDER_ONLY
 from flows._task import DEFAULT_QUEUE, call_arguments
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
 

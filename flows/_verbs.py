@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from flows._binding import Binding
     from flows._handlers import Handler
-    from flows._machine import RunState
     from flows._plan import Plan
+    from flows._state import RunState
     from flows.errors import Failed
 
 

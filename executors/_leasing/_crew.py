@@ -15,14 +15,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from executors._leasing._gate import Gate
 from executors._leasing._loop import LoopLine
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
+from executors._store import Store
 from flows._handlers import Handler, judge_error, perform
-from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
+from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
 
@@ -30,18 +31,6 @@ LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
 
 log = logging.getLogger("flows")
-
-
-class ExchangeStore(Protocol):
-    """What a crew needs of its store."""
-
-    clock: Callable[[], float]
-
-    def exchange(
-        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
-    ) -> Reply: ...
-    def pass_on(self, settle: Settle, worker: str) -> Grant | None: ...
-    def close_loop(self, loop: str) -> None: ...
 
 
 class CrewRun(RunBrief, Protocol):
@@ -76,7 +65,7 @@ class Crew:
     """
 
     def __init__(
-        self, store: ExchangeStore, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]
+        self, store: Store, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]
     ) -> None:
         self.store = store
         self.clock = store.clock

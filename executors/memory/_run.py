@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,19 +12,12 @@ from executors.memory._queues import Lane
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
-from flows._machine import (
-    ACTIVE,
-    CANCELLED,
-    COMPLETED,
-    FAILED,
-    SKIPPED,
-    STATE_NAMES,
-    RunState,
-)
+from flows._opts import Settings
 from flows._plan import Plan
+from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
 from flows._verbs import Grant
 from flows._views import Attempt, Outcome
-from flows.errors import Failed
+from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
@@ -42,6 +35,22 @@ class _Same:
 
     def __getitem__(self, job: int) -> int:
         return self._value
+
+
+def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
+    size, settings = len(plan), plan.settings
+    attempts = {one.attempts for one in distinct}
+    delayed = any(one.delay for one in distinct)
+    return RunState(
+        size=size,
+        state=bytearray(size),
+        pending=plan.pending.copy(),
+        ordinal=[0] * size,
+        edges=plan.dependents,
+        effects=plan.effects,
+        delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
+        limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
+    )
 
 
 class MemoryRun:
@@ -67,25 +76,13 @@ class MemoryRun:
         self.plan = plan
         self.handlers = handlers
         self.bindings = bindings
-        settings = plan.settings
-        distinct = {id(one): one for one in settings}.values()
+        distinct = {id(one): one for one in plan.settings}.values()
         used = set(handlers)
         self.has_async = any(handler.is_async for handler in used)
         self.has_timeout = any(one.timeout is not None for one in distinct) and not all(
             handler.is_async for handler in used
         )
-        self.state = RunState(
-            size=size,
-            state=bytearray(size),
-            pending=plan.pending.copy(),
-            ordinal=[0] * size,
-            edges=plan.dependents,
-            effects=plan.effects,
-            delays={j: s.delay for j, s in enumerate(settings) if s.delay} if any(s.delay for s in distinct) else {},
-            limits=[s.attempts for s in settings]
-            if len({s.attempts for s in distinct}) > 1
-            else _Same(settings[0].attempts),
-        )
+        self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
         self.started: list[float] = [0.0] * size
@@ -178,6 +175,17 @@ class MemoryRun:
         return Attempt(
             self.numbers.get(job, 1), self.instant(self.started[job]), end, outcome, error, self.workers[job]
         )
+
+    def keep_attempt(self, job: int, outcome: Outcome, error: Failed | None) -> None:
+        """File the last attempt among the earlier ones: there will be another."""
+        self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
+        self.finished[job] = 0.0
+
+    def keep_error(self, job: int, error: BaseException | None, state: FailedState) -> None:
+        """File why a job ended otherwise than completed."""
+        if error is not None:
+            self.errors[job] = Failed.of(error, self.plan.ids[job], state)
+            self.exceptions[job] = error
 
     def progress_of(self, job: int) -> object:
         return self.progress.get(job)

@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any, cast
 
-from executors.memory._queues import Queues
+from executors.memory._claims import Claims
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
-from flows._machine import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
-from flows._verbs import End, Grant, Reply, Settle, SuspectGrant, Want
-from flows._views import Outcome
+from flows import _state
+from flows._state import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
+from flows._verbs import End, Grant, Reply, Settle, Want
 from flows.errors import Failed, FailedState, LeaseLostError
 
-_ENDS = {End.FAILED: machine.FAILED, End.SKIPPED: machine.SKIPPED, End.CANCELLED: machine.CANCELLED}
+_ENDS = {End.FAILED: _state.FAILED, End.SKIPPED: _state.SKIPPED, End.CANCELLED: _state.CANCELLED}
 _STATES: dict[End, FailedState] = {
     End.FAILED: "failed",
-    End.RETRY: "failed",
     End.SKIPPED: "skipped",
     End.CANCELLED: "cancelled",
 }
@@ -51,15 +50,12 @@ class MemoryStore:
     ) -> None:
         self.clock = clock
         self.epoch = time.time() - clock() if epoch is None else epoch
-        self.lease_seconds = lease_seconds
         self.chunk = chunk
         self._lock = threading.Lock()
-        self._queues = Queues()
-        self._fence = 0
+        self._claims = Claims(lease_seconds)
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
-        self._leased: dict[MemoryRun, None] = {}
 
     def put_run(self, run: MemoryRun) -> None:
         """Accept a run and release the jobs that wait for nothing."""
@@ -92,10 +88,7 @@ class MemoryStore:
             refused = self._settle(settles, now, touched) if settles else ()
             if self._timed:
                 self._wake_due(now, want.run)
-            grants: list[Grant] = []
-            if want.limit > 0:
-                self._claim(want, now, worker, grants)
-            suspects = self._claim_suspect(want, now, worker, grants) if self._leased else 0
+            grants, suspects = self._claims.take(want, now, worker)
             due_at = self._due_at(want) if self._timed else None
             reply = Reply(now, grants, refused, self._more(want), due_at, suspects)
             self._loops[loop] = (seq, reply)
@@ -115,7 +108,7 @@ class MemoryStore:
         job = grant.job
         with self._lock:
             lane = run.only_lane
-            if lane is None or lane.jobs or self._unswept or self._timed or self.lease_seconds is not None:
+            if lane is None or lane.jobs or self._unswept or self._timed or self._claims.lease_seconds is not None:
                 return None
             follower = machine.follower(run.state, job)
             if follower < 0 or run.fences[job] != grant.fence:
@@ -123,7 +116,7 @@ class MemoryStore:
             out = Commands()
             machine.complete(run.state, (job,), 1, out)
             machine.grant(run.state, out.ready)
-            self._fence = fence = self._fence + 1
+            self._claims.fence = fence = self._claims.fence + 1
             now = settle.ended_at
             run.values[job] = settle.value
             run.started[job] = settle.started_at
@@ -147,15 +140,7 @@ class MemoryStore:
             The grants that are no longer the newest of their job, or whose attempt has ended.
         """
         with self._lock:
-            until = self.clock() + (self.lease_seconds or 0.0)
-            refused = []
-            for grant in grants:
-                run: MemoryRun = grant.run  # type: ignore[assignment]
-                if run.leases.get(grant.job, (None, 0.0))[0] is grant:
-                    run.leases[grant.job] = (grant, until)
-                else:
-                    refused.append(grant)
-            return refused
+            return self._claims.extend(grants, self.clock())
 
     def rescue(self) -> int:
         """Take back the jobs of expired leases: to the suspects, or failed when they have lost too many workers.
@@ -166,7 +151,7 @@ class MemoryStore:
         with self._lock:
             now = self.clock()
             rescued = 0
-            for run in tuple(self._leased):
+            for run in tuple(self._claims.leased):
                 out = Commands()
                 expired = [grant for grant, until in run.leases.values() if until <= now]
                 for grant in expired:
@@ -236,9 +221,7 @@ class MemoryStore:
         else:
             at += 1
         if run.leases:
-            for settle in settles[position:at]:
-                if run.leases.get(settle.grant.job, (None, 0.0))[0] is settle.grant:
-                    del run.leases[settle.grant.job]
+            self._claims.drop(settles[position:at])
         if completed:
             machine.complete(run.state, completed, self.chunk, out)
         return at
@@ -250,45 +233,33 @@ class MemoryStore:
             run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        failed = Failed.of(settle.error, run.plan.ids[job]) if settle.error is not None else None
         if settle.end is not End.RETRY:
-            self._keep_error(run, job, settle.error, failed, settle.end)
+            run.keep_error(job, settle.error, _STATES[settle.end])
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
+            failed = Failed.of(settle.error, run.plan.ids[job]) if settle.error is not None else None
             run.since.setdefault(job, settle.started_at)
-            self._keep_attempt(run, job, "failed", failed)
+            run.keep_attempt(job, "failed", failed)
             run.journal.append((now, "retrying", ((job, grant.attempt, failed),)))
         else:
-            self._keep_error(run, job, settle.error, failed, End.FAILED)
+            run.keep_error(job, settle.error, "failed")
 
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
-        self._keep_attempt(run, job, "lost", lost)
+        run.keep_attempt(job, "lost", lost)
         run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             run.errors[job] = Failed.of(
-                LeaseLostError(f"lost its worker {machine.LOST_LIMIT} times; the handler may be killing its process"),
+                LeaseLostError(f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"),
                 run.plan.ids[job],
             )
         elif len(out.ready) > before:
             out.ready.pop()
-            self._queues.suspect(run, job)
-
-    @staticmethod
-    def _keep_error(run: MemoryRun, job: int, error: BaseException | None, failed: Failed | None, end: End) -> None:
-        if error is None or failed is None:
-            return
-        run.errors[job] = Failed.of(error, run.plan.ids[job], _STATES[end])
-        run.exceptions[job] = error
-
-    @staticmethod
-    def _keep_attempt(run: MemoryRun, job: int, outcome: Outcome, failed: Failed | None) -> None:
-        run.earlier.setdefault(job, []).append(run.attempt(job, outcome, failed))
-        run.finished[job] = 0.0
+            self._claims.queues.suspect(run, job)
 
     def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
         """Take a chunk of the run's unswept edges, and do what the machine asks."""
@@ -314,7 +285,7 @@ class MemoryStore:
             else:
                 lane.jobs.extend(out.ready)
                 if not lane.listed:
-                    self._queues.enlist(lane)
+                    self._claims.queues.enlist(lane)
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
@@ -330,7 +301,7 @@ class MemoryStore:
             else:
                 lane.jobs.append(job)
             if not lane.listed:
-                self._queues.enlist(lane)
+                self._claims.queues.enlist(lane)
 
     @staticmethod
     def _journal_ends(run: MemoryRun, ended: list[int], now: float) -> None:
@@ -339,13 +310,13 @@ class MemoryStore:
             end = states[job]
             number = run.numbers.get(job, 1) if run.fences[job] else None
             detail = None if end == COMPLETED else run.failed(job)
-            run.journal.append((now, machine.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
+            run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:
-            self._queues.delist(lane)
+            self._claims.queues.delist(lane)
         self._timed.pop(run, None)
-        self._leased.pop(run, None)
+        self._claims.leased.pop(run, None)
         run.delayed.clear()
         run.journal.append((now, "ended", ((None, None, None),)))
 
@@ -360,69 +331,10 @@ class MemoryStore:
             if not run.delayed:
                 del self._timed[run]
 
-    def _claim(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
-        run: Any = want.run
-        if run is None:
-            for claimed, job in self._queues.take(want.queues, want.limit):
-                self._grant(claimed, (job,), now, worker, grants)
-            return
-        for lane in run.lanes:
-            jobs = lane.jobs
-            if jobs:
-                room = want.limit - len(grants)
-                if len(jobs) <= room:
-                    self._grant(run, jobs, now, worker, grants)
-                    jobs.clear()
-                else:
-                    self._grant(run, [jobs.popleft() for _ in range(room)], now, worker, grants)
-                    break
-
-    def _claim_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
-        """At most one job that has lost a worker, so that a deadly one takes no others with it."""
-        if not want.suspects or want.limit <= len(grants):
-            return 0
-        entry = self._queues.take_suspect(want.queues, want.run)  # type: ignore[arg-type]
-        if entry is None:
-            return 0
-        before = len(grants)
-        self._grant(entry[0], (entry[1],), now, worker, grants, SuspectGrant)
-        return len(grants) - before
-
-    def _grant(
-        self,
-        run: MemoryRun,
-        jobs: Sequence[int],
-        now: float,
-        worker: str | None,
-        grants: list[Grant],
-        kind: type[Grant] = Grant,
-    ) -> None:
-        fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
-        fence = self._fence
-        granted = machine.grant(run.state, jobs)
-        for job in granted:
-            fence += 1
-            fences[job] = fence
-            started[job] = now
-            workers[job] = worker
-            number = 1
-            if made and job in made:
-                number = run.numbers[job] = made[job] + 1
-            grants.append(kind(run, job, number, fence))
-        self._fence = fence
-        if self.lease_seconds is not None:
-            self._leased[run] = None
-            until = now + self.lease_seconds
-            run.leases.update((grant.job, (grant, until)) for grant in grants if cast("object", grant.run) is run)
-        if made:
-            run.journal.append((now, "started", [(job, run.numbers.get(job, 1), None) for job in granted]))
-        else:
-            run.journal.append((now, "started", granted))
-
     def _more(self, want: Want) -> bool:
         run: Any = want.run
         if run is None:
-            return bool(self._unswept) or self._queues.waiting(want.queues)
+            return bool(self._unswept) or self._claims.queues.waiting(want.queues)
         for lane in run.lanes:
             if lane.jobs:
                 return True

@@ -67,18 +67,26 @@ class Suite:
                 f"{cls.__name__}.capabilities has {', '.join(sorted(unknown))}; there are {', '.join(sorted(CAPABILITIES))}"
             )
         has = cls.capabilities | {"one at a time" if cls.concurrency == 1 else "overlap"}
-        for name in dir(cls):
-            test = getattr(cls, name)
+        for name, test in _tests_above(cls).items():
             wanted: frozenset[str] = getattr(test, "conformance_needs", frozenset())
             unwanted: frozenset[str] = getattr(test, "conformance_lacks", frozenset())
-            if not wanted <= has or unwanted & has:
-                # Not skipped: what does not apply is no test of this executor, and pytest collects no None.
-                setattr(cls, name, None)
+            # Not skipped: what does not apply is no test of this executor, and pytest collects no None.
+            setattr(cls, name, test if wanted <= has and not unwanted & has else None)
 
     @pytest.fixture
     def executor(self) -> Where:
         """A fresh executor, or the URL of one: nothing that another test did may show in it."""
         raise NotImplementedError(f"{type(self).__name__} needs a fixture `executor` that gives a fresh executor")
+
+
+def _tests_above(cls: type) -> dict[str, Any]:
+    """The marked tests that *cls* inherits and does not define, or switch off, itself."""
+    found: dict[str, Any] = {}
+    for ancestor in cls.__mro__[1:]:
+        for name, value in vars(ancestor).items():
+            if name not in vars(cls) and (hasattr(value, "conformance_needs") or hasattr(value, "conformance_lacks")):
+                found.setdefault(name, value)
+    return found
 
 
 class Oops(Exception):

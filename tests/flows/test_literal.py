@@ -78,7 +78,8 @@ def problem(document: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "source", [FLOW_JOB, json.dumps(FLOW_JOB), json.dumps(FLOW_JOB).encode(), b"\xef\xbb\xbf" + json.dumps(FLOW_JOB).encode()]
+    "source",
+    [FLOW_JOB, json.dumps(FLOW_JOB), json.dumps(FLOW_JOB).encode(), b"\xef\xbb\xbf" + json.dumps(FLOW_JOB).encode()],
 )
 def test_a_flow_job_declares_what_job_literals_declare(source: Any) -> None:
     assert Flow.parse(source) == Flow.of(order_flow())
@@ -296,8 +297,12 @@ def test_a_node_that_says_nothing_is_as_the_node_around_it(inner: dict[str, Any]
 
 
 def test_a_node_cannot_be_both() -> None:
-    assert problem({"name": "x", "queue": "a", "queueName": "b"}).startswith("queueName: is BullMQ's and stands beside queue")
-    assert problem({"name": "x", "queueName": "a", "id": "1", "opts": {"jobId": "2"}}).startswith("opts.jobId: stands beside id")
+    assert problem({"name": "x", "queue": "a", "queueName": "b"}).startswith(
+        "queueName: is BullMQ's and stands beside queue"
+    )
+    assert problem({"name": "x", "queueName": "a", "id": "1", "opts": {"jobId": "2"}}).startswith(
+        "opts.jobId: stands beside id"
+    )
 
 
 @pytest.mark.parametrize(
@@ -357,7 +362,14 @@ def test_ids_join_jobs_in_both_directions() -> None:
 
 
 def test_a_job_without_an_id_goes_by_its_name() -> None:
-    flow = Flow.parse({"name": "top", "depends_on": ["load"], "children": [{"name": "x", "depends_on": ["load"]}], "jobs": [{"name": "load"}]})
+    flow = Flow.parse(
+        {
+            "name": "top",
+            "depends_on": ["load"],
+            "children": [{"name": "x", "depends_on": ["load"]}],
+            "jobs": [{"name": "load"}],
+        }
+    )
     assert flows.plan(flow).order == ("load", "x", "top")
 
 
@@ -381,7 +393,12 @@ def test_an_unknown_id_is_refused_with_the_nearest() -> None:
 
 def test_an_id_given_twice_is_a_duplicate_with_both_places() -> None:
     with pytest.raises(DuplicateJobError) as caught:
-        Flow.parse({"name": "top", "children": [{"name": "a", "id": "x"}, {"name": "b", "children": [{"name": "c", "id": "x"}]}]})
+        Flow.parse(
+            {
+                "name": "top",
+                "children": [{"name": "a", "id": "x"}, {"name": "b", "children": [{"name": "c", "id": "x"}]}],
+            }
+        )
     assert str(caught.value).startswith("children[1].children[0].id: the id 'x' is that of children[0] already")
     assert caught.value.job == "x"
 
@@ -420,7 +437,10 @@ def test_inputs_put_results_into_data() -> None:
     [
         ("load", "inputs[0]: 'load' is no input"),
         ({"at": ["order"]}, "inputs[0].from: None is no id"),
-        ({"at": ["order"], "from": "lod"}, "inputs[0].from: no job of this document has the id 'lod'; did you mean 'load'?"),
+        (
+            {"at": ["order"], "from": "lod"},
+            "inputs[0].from: no job of this document has the id 'lod'; did you mean 'load'?",
+        ),
         ({"at": "order", "from": "load"}, "inputs[0].at: 'order' is no path into the data"),
         ({"at": [], "from": "load"}, "inputs[0].at: [] is no path"),
         ({"at": ["other"], "from": "load"}, "inputs[0].at: ['other'] leads to no null"),
@@ -559,7 +579,7 @@ def test_the_path_to_a_deep_spot_has_its_middle_left_out() -> None:
     for _ in range(5_000):
         document = {"name": "x", "children": [document]}
     assert problem(document).startswith(
-        "children[0].children[0].children[0]…children[0].children[0].children[0].children[0].name ''"
+        "children[0].children[0].children[0]….children[0].children[0].children[0].children[0].name ''"
     )
 
 
@@ -578,7 +598,10 @@ def test_what_is_no_document_is_refused(source: Any) -> None:
         (b'{"name": "\xff"}', "the JSON text is not UTF-8: byte 0xff at position 10"),
         ('{"name": "a", "name": "b"}', "the document: the key 'name' stands there twice"),
         ('{"name": "a", "data": {"x": [{"y": 1, "y": 2}]}}', "data.x[0]: the key 'y' stands there twice"),
-        ('{"name": "a", "data": {"x": {"y": 1, "y": 2}}, "data": {}}', "the document: the key 'data' stands there twice"),
+        (
+            '{"name": "a", "data": {"x": {"y": 1, "y": 2}}, "data": {}}',
+            "the document: the key 'data' stands there twice",
+        ),
         ('{"name": "a", "data": {"x": NaN}}', "data.x: NaN has no place in JSON"),
         ('{"name": "a", "data": {"a b": [-Infinity]}}', "data['a b'][0]: -Infinity has no place in JSON"),
         ('{"name": "a", "data": {"x": 1e999}}', "data.x: the number '1e999' is too large"),

@@ -1,0 +1,66 @@
+"""Store: what a place must offer that keeps runs for workers. Few coarse verbs, each of them one atomic step.
+
+Whatever a caller does to a store, crashing in the middle included, the store has either taken the whole step or nothing of
+it. The in-memory store is the model that others are tested to be equal to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from flows._verbs import Grant, Reply, Settle, Want
+
+
+class Store(Protocol):
+    """The verbs, as workers and clients use them. All may be called from any thread.
+
+    Attributes:
+        clock: The store's clock, in seconds; instants in replies are its.
+    """
+
+    clock: Callable[[], float]
+
+    def put_run(self, run: Any, /) -> None:
+        """Accept a run and release the jobs that wait for nothing."""
+        ...
+
+    def exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> Reply:
+        """Settle attempts that have ended and claim jobs.
+
+        Each exchange loop has a name of its own and one call in flight. The same *seq* again is a call whose reply was
+        lost: it gets the same reply and changes nothing, so it is safe to send a call again until it is answered.
+
+        A settle is taken if its grant holds the newest fence of its job; the same settle twice counts once; others are
+        refused. No job is granted twice without a settle, a release or a lost lease in between.
+
+        Raises:
+            StaleCallError: *seq* is older than the last one answered; nothing was changed.
+        """
+        ...
+
+    def pass_on(self, settle: Settle, worker: str, /) -> Grant | None:
+        """An exchange of the smallest kind: settle a completed attempt and claim the one job that it releases.
+
+        Returns:
+            The grant; None where there is more or less to do than that, and nothing has changed.
+        """
+        ...
+
+    def close_loop(self, loop: str, /) -> None:
+        """Forget an exchange loop that will not call again."""
+        ...
+
+    def extend(self, grants: Sequence[Grant], /) -> Sequence[Grant]:
+        """Extend leases by their full length from now; returns the grants that hold none any more."""
+        ...
+
+    def rescue(self) -> int:
+        """Take back the jobs of expired leases, wherever their workers have gone; returns how many."""
+        ...
+
+    def cancel(self, run: Any, reason: str, /) -> None:
+        """Cancel a run: what has not started ends at once, what runs is told to stop. A second call changes nothing."""
+        ...
