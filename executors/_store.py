@@ -1,7 +1,7 @@
 """Store: what a place must offer that keeps runs for workers. Few coarse verbs, each of them one atomic step.
 
-Whatever a caller does to a store, crashing in the middle included, the store has either taken the whole step or nothing of
-it. The in-memory store is the model that others are tested to be equal to.
+Whatever becomes of a caller, crashing in the middle included, the store has taken either the whole
+step or nothing of it. The in-memory store is the model that others are tested to be equal to.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ class Store(Protocol):
         """Accept a run and release the jobs that wait for nothing."""
         ...
 
-    def exchange(
-        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
-    ) -> Reply:
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts that have ended and claim jobs.
 
         Each exchange loop has a name of its own and one call in flight. The same *seq* again is a call whose reply was

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
-from contextvars import Context as Scope
+from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -50,7 +50,8 @@ class BadResultError(DataError):
 def perform(grant: Grant, clock: Clock) -> Settle:
     """Run a sync handler to its end in this thread.
 
-    Each attempt runs in a context of its own, so that no context variable leaks from job to job or into the caller.
+    Each attempt runs in a copy of this thread's context, so that no context variable leaks from job to job. The thread
+    must be one that may have `current_grant` set: a hand, or a caller's inside a context of its own.
 
     Raises:
         BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the
@@ -67,9 +68,8 @@ def perform(grant: Grant, clock: Clock) -> Settle:
             kwargs = _NO_KWARGS
         else:
             args, kwargs = _inputs(grant, handler)
-        scope = Scope()
-        scope.run(current_grant.set, grant)
-        value = scope.run(handler.fn, *args, **kwargs)
+        current_grant.set(grant)
+        value = copy_context().run(handler.fn, *args, **kwargs)
         if value.__class__ in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:

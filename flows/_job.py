@@ -52,7 +52,7 @@ class Job(Generic[R_co]):
     predecessors: tuple[Job[Any], ...]
 
     def __init__(
-        self,
+        self: Job[Any],  # what a literal's handler will return is not known to type checkers
         name: str,
         *,
         queue: str | Queue | None = None,

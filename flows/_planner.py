@@ -131,7 +131,7 @@ class _Planner:
         plan, index, dependents = self.plan, self.index, self.plan.dependents
         odd = {job for job, one in enumerate(plan.settings) if one.on_failure != "fail"}
         for position, (needed, kinds, whole) in enumerate(self.needs):
-            if kinds is not None or odd:
+            if kinds is not None or odd or plan.effects:
                 self._link_oddly(position, needed, kinds or [_VALUE] * len(needed))
                 places = tuple([index[child] for child in needed]) if whole else ()
             else:
@@ -163,18 +163,19 @@ class _Planner:
                     )
                 given[job.id] = job
         counts: dict[str, int] = {}
+        taken = set(given)
         for job, position in self.index.items():
             if job.id is not None:
                 ids[position] = job.id
                 continue
-            name = job.name
-            count = counts.get(name, 0) + 1
-            name_now = name if count == 1 else f"{name}#{count}"
-            while name_now in given:
+            count = counts.get(job.name, 0) + 1
+            job_id = job.name if count == 1 else f"{job.name}#{count}"
+            while job_id in taken:
                 count += 1
-                name_now = f"{name}#{count}"
-            counts[name] = count
-            ids[position] = name_now
+                job_id = f"{job.name}#{count}"
+            counts[job.name] = count
+            taken.add(job_id)
+            ids[position] = job_id
         self.plan.ids = ids
         self.plan._positions = self.index
 

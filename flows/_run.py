@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flows._duration import Duration, seconds
 from flows._events import Event
-from flows._views import JobViews
+from flows._views import JobViews, end_state
 from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCancelledError, WaitTimeoutError
 
 if TYPE_CHECKING:
@@ -59,8 +59,7 @@ class Run(Generic[R_co]):
         """
         if not self._record.ended:
             return "running"
-        ends = {self._record.state_of(root) for root in self._record.plan.roots}
-        return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"
+        return end_state(self._record)
 
     @property
     def value(self) -> R_co:

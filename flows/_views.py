@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 Outcome = Literal["completed", "failed", "skipped", "cancelled", "released", "lost"]
 
 
+def end_state(record: RunRecord) -> str:
+    """The state of a run that has ended: its root's, where a skipped root counts as completed. Of several roots, a
+    failed one counts most, then a cancelled one.
+    """
+    ends = {record.state_of(root) for root in record.plan.roots}
+    return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One try of a job.

@@ -16,6 +16,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final, Protocol
 
 from executors._leasing._gate import Gate
@@ -64,9 +65,7 @@ class Crew:
             SystemExit).
     """
 
-    def __init__(
-        self, store: Store, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]
-    ) -> None:
+    def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]) -> None:
         self.store = store
         self.clock = store.clock
         self.run = run
@@ -109,27 +108,29 @@ class Crew:
         """
         monitor.watch(self)
         self.gate.enter()
-        line, state = self._line, self.run.state
         try:
-            self.turn(Woken())
-            while state.open:
-                if line:
-                    try:
-                        self._work(line.popleft())
-                    except IndexError:
-                        continue  # another hand was quicker
-                elif self.done:
-                    self.turn()
-                elif not self.gate.park(self._idle, deadline, self.clock):
-                    break
-                if deadline is not None and self.clock() >= deadline:
-                    break
+            # An empty context, as threads have: handlers see the same whoever runs them, and nothing of the caller's.
+            Context().run(self._lend, deadline)
         except BaseException as error:
             self.fall(error)
         finally:
             self.gate.leave()
             self.hand_over()
         return self._outcome()
+
+    def _lend(self, deadline: float | None) -> None:
+        line, state = self._line, self.run.state
+        self.turn(Woken())
+        while state.open and (deadline is None or self.clock() < deadline):
+            if line:
+                try:
+                    self._work(line.popleft())
+                except IndexError:
+                    continue  # another hand was quicker
+            elif self.done:
+                self.turn()
+            elif not self.gate.park(self._idle, deadline, self.clock):
+                break
 
     def await_end(self, deadline: float | None) -> bool:
         """As `lend`, but the calling thread only waits: where handlers must not run in it."""

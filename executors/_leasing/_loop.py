@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -88,8 +89,14 @@ class LoopLine:
             loop_thread.call(self._cancel_live)
 
     def _cancel_live(self) -> None:
-        for grant, task in list(self._live.items()):
+        for grant in self._live:
             grant.stop = grant.stop or "the run was cancelled"
+        # A task that is cancelled before its first step never runs at all, and its job would never be settled: those
+        # just made take that step first, and see that they need not begin.
+        asyncio.get_running_loop().call_soon(self._cancel_tasks)
+
+    def _cancel_tasks(self) -> None:
+        for task in list(self._live.values()):
             task.cancel()
 
     def _pump(self) -> None:
@@ -110,6 +117,8 @@ class LoopLine:
     async def _attempt(self, grant: Grant) -> Settle:
         clock = self._crew.clock
         started_at = clock()
+        if grant.run.state.cancelling:
+            return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
             return await perform_async(grant, clock)
         except asyncio.CancelledError as error:
@@ -130,16 +139,14 @@ class LoopLine:
         try:
             await asyncio.wait((inner,), timeout=timeout)
         except asyncio.CancelledError:
-            inner.cancel()
-            await asyncio.wait((inner,), timeout=GRACE_SECONDS)
+            await _stop(inner)
         if inner.done():
             self._finish(grant, inner.result())
             return
         name = grant.run.plan.ids[grant.job]
         if grant.stop is None:
             grant.stop = "the attempt timed out"
-            inner.cancel()
-            await asyncio.wait((inner,), timeout=GRACE_SECONDS)
+            await _stop(inner)
         if not inner.done():
             log.warning(
                 "job %r does not end though it was cancelled; it is given up and its result will be dropped", name
@@ -160,6 +167,13 @@ class LoopLine:
         self._crew.turn()
         self._crew.hand_over()
         self._pump()
+
+
+async def _stop(attempt: asyncio.Task[Settle]) -> None:
+    """Cancel an attempt and give it its grace; being cancelled meanwhile, with the run, ends the grace."""
+    attempt.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.wait((attempt,), timeout=GRACE_SECONDS)
 
 
 def _after_fork() -> None:

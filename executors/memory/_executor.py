@@ -120,27 +120,19 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
     Raises:
         UnknownTaskError: A job's task is not registered here; all such jobs in one error.
     """
-    made: dict[Any, Handler] = {}
-    handlers: list[Handler] = []
-    problems: list[DefinitionError] = []
-    for job, task in enumerate(plan.tasks):
-        if task is None:
-            task = _registry.find(plan.names[job], plan.queues_of[job])
-            if task is None:
-                problems.append(_registry.unknown(plan.names[job], plan.queues_of[job], plan.ids[job]))
-                continue
-        handler = made.get(task)
-        if handler is None:
-            handler = made[task] = Handler(task)
-        handlers.append(handler)
-    if problems:
-        raise DefinitionError.of(problems)
+    tasks: Sequence[Any] = plan.tasks
+    if None in tasks:
+        tasks = [task or _registry.find(*place) for task, *place in zip(tasks, plan.names, plan.queues_of, strict=True)]
+        if None in tasks:
+            places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
+            raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
+    made = {task: Handler(task) for task in dict.fromkeys(tasks)}
     for settings in {id(one): one for one in plan.settings}.values():
         if settings.run_in == "process":
             raise UnsupportedError(
                 "run_in='process' is not available on this executor yet; leave it out to run in a thread"
             )
-    return handlers
+    return [made[task] for task in tasks]
 
 
 def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]:

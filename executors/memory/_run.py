@@ -147,9 +147,8 @@ class MemoryRun:
             return Failed("DependencyFailedError", f"{self.failed(first)}", "", name, "failed")
         if state == SKIPPED and cause is not None:
             first = self.first_cause(job)
-            return Failed(
-                "Skip", f"because of {self.plan.ids[first]}, which was {self.state_of(first)}", "", name, "skipped"
-            )
+            what = "failed" if self.state.state[first] == FAILED else f"was {self.state_of(first)}"
+            return Failed("Skip", f"because of {self.plan.ids[first]}, which {what}", "", name, "skipped")
         if state == CANCELLED:
             return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
         return Failed(

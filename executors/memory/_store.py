@@ -123,7 +123,8 @@ class MemoryStore:
             run.finished[job] = run.started[follower] = now
             run.fences[follower] = fence
             run.workers[follower] = worker
-            run.journal.append((now, "completed", out.ended))
+            ended: Sequence[Any] = out.ended if grant.attempt == 1 else ((job, grant.attempt, None),)
+            run.journal.append((now, "completed", ended))
             run.journal.append((now, "started", out.ready))
         if run.watchers:
             run.notify()
@@ -272,7 +273,7 @@ class MemoryStore:
 
     def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
         if out.ended:
-            if run.errors or run.state.cause or run.state.cancelling:
+            if run.errors or run.state.cause or run.state.cancelling or run.numbers:
                 self._journal_ends(run, out.ended, now)
             else:
                 run.journal.append((now, "completed", out.ended))
