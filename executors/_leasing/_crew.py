@@ -61,11 +61,10 @@ class Crew:
         run: The run.
         slots: How many handlers may run at once.
         name: The worker's name, shown beside attempts.
-        cancel: How to cancel the run when a handler raised what is meant for the process (KeyboardInterrupt,
-            SystemExit).
+        on_end: Called once when the run has ended.
     """
 
-    def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, cancel: Callable[[str], None]) -> None:
+    def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, on_end: Callable[[], None]) -> None:
         self.store = store
         self.clock = store.clock
         self.run = run
@@ -74,11 +73,12 @@ class Crew:
         self.done: deque[Settle] = deque()
         self.fallen: BaseException | None = None
         self._line: deque[Grant] = deque()
-        self._cancel = cancel
+        self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
-        self._interrupted = False
+        self.interrupted = False
         self._closed = False
+        self._close_lock = threading.Lock()
         self._long: set[Handler] = set()
         self._deadlines: dict[Grant, float] = {}
         self._watch_mark = (0, 0)
@@ -115,13 +115,14 @@ class Crew:
             self.fall(error)
         finally:
             self.gate.leave()
+            self.turn()
             self.hand_over()
         return self._outcome()
 
     def _lend(self, deadline: float | None) -> None:
         line, state = self._line, self.run.state
         self.turn(Woken())
-        while state.open and (deadline is None or self.clock() < deadline):
+        while state.open and self.fallen is None and (deadline is None or self.clock() < deadline):
             if line:
                 try:
                     self._work(line.popleft())
@@ -136,7 +137,7 @@ class Crew:
         """As `lend`, but the calling thread only waits: where handlers must not run in it."""
         try:
             self.start()
-            while self.run.state.open and self.gate.wait(self._ended, deadline, self.clock):
+            while self._going() and self.gate.wait(self._going, deadline, self.clock):
                 pass
         except BaseException as error:
             self.fall(error)
@@ -164,7 +165,7 @@ class Crew:
             finally:
                 lock.release()
             # An outcome that came between the last look and the release is still ours to feed: look again.
-        if not self.run.state.open and not self._closed:
+        if not self.run.state.open:
             self._close()
 
     def hand_over(self) -> None:
@@ -200,7 +201,7 @@ class Crew:
     def fall(self, error: BaseException) -> None:
         """Something was raised that is meant for the process: cancel the run and have the caller raise it."""
         self.fallen = self.fallen or error
-        self._cancel(f"{type(error).__name__} was raised")
+        self.store.cancel(self.run, f"{type(error).__name__} was raised")
         self.gate.open()
 
     def _carry_out(self) -> None:
@@ -247,7 +248,7 @@ class Crew:
 
     def _work(self, grant: Grant) -> bool:
         """Run one job; False when it was given up meanwhile, so that this thread's place has been taken."""
-        if self._interrupted:
+        if self.interrupted:
             now = self.clock()
             self.done.append(Settle(grant, End.CANCELLED, None, now, now))
             return True
@@ -287,7 +288,10 @@ class Crew:
             taken = self.core.idle_but_for(1) and self.store.pass_on(settle, self.name)
             if not taken:
                 return False
-            self._line.append(taken)
+            if self._on_loop is not None and self.run.handlers[taken.job].is_async:
+                self._on_loop.put([taken])
+            else:
+                self._line.append(taken)
             self._turns += 1
             return True
         finally:
@@ -322,16 +326,16 @@ class Crew:
 
     def _interrupt(self) -> None:
         """The run was cancelled: handlers on the loop are cancelled, those in threads can ask their context."""
-        self._interrupted = True
+        self.interrupted = True
         if self._on_loop is not None:
             self._on_loop.interrupt()
         self.turn(Woken())
         self.hand_over()
 
     def _idle(self) -> bool:
-        return not self._line and not self.done and self.run.state.open > 0 and self.fallen is None
+        return not self._line and not self.done and self._going()
 
-    def _ended(self) -> bool:
+    def _going(self) -> bool:
         return self.run.state.open > 0 and self.fallen is None
 
     def _outcome(self) -> bool:
@@ -340,9 +344,11 @@ class Crew:
         return not self.run.state.open
 
     def _close(self) -> None:
-        self._closed = True
         monitor.unwatch(self)
-        self.store.close_loop(self.name)
-        if self._interrupt in self.run.interrupters:
-            self.run.interrupters.remove(self._interrupt)
         self.gate.open()
+        with self._close_lock:
+            closed, self._closed = self._closed, True
+        if not closed:
+            self.store.close_loop(self.name)
+            self.run.interrupters.remove(self._interrupt)
+            self._on_end()

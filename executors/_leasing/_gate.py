@@ -75,13 +75,16 @@ class Gate:
                 return True
             self.hands -= 1
             self._parked.append(bell)
-        if _rung(bell, deadline, clock):
-            return True
-        with self._lock:
-            if bell in self._parked:
-                self._parked.remove(bell)
-                self.hands += 1
-        return False
+        rung = False
+        try:
+            rung = _rung(bell, deadline, clock)
+        finally:
+            if not rung:
+                with self._lock:
+                    if bell in self._parked:
+                        self._parked.remove(bell)
+                        self.hands += 1
+        return rung
 
     def wait(self, going: Callable[[], bool], deadline: float | None, clock: Callable[[], float]) -> bool:
         """Let the calling thread, which is no hand, wait for the end; False when the deadline has passed."""

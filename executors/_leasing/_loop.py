@@ -57,7 +57,7 @@ class LoopLine:
         self._crew = crew
         self._slots = slots
         self._line: deque[Grant] = deque()
-        self._live: dict[Grant, asyncio.Task[None]] = {}
+        self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
         self._turning = False
 
@@ -107,6 +107,11 @@ class LoopLine:
                 grant = self._line.popleft()
             except IndexError:
                 break
+            if self._crew.interrupted:
+                now = self._crew.clock()
+                self._live[grant] = loop.create_future()
+                self._finish(grant, Settle(grant, End.CANCELLED, None, now, now))
+                continue
             timeout = grant.run.plan.settings[grant.job].timeout
             attempt = self._attend(grant) if timeout is None else self._attend_timed(grant, timeout)
             self._live[grant] = loop.create_task(attempt)

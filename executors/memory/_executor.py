@@ -60,8 +60,8 @@ class MemoryExecutor:
                 if background:
                     self.join(former)
                 return former
-        self._runs[run.id] = run
-        self.store.put_run(run)
+        else:
+            self._put(run)
         if background:
             self.join(run)
         return run
@@ -97,14 +97,19 @@ class MemoryExecutor:
             if run.crew is not None:
                 return run.crew, False
             name = f"{os.getpid()}-{next(self._numbers)}"
-            run.crew = crew = Crew(
-                self.store, run, slots=self.slots, name=name, cancel=lambda reason: self.store.cancel(run, reason)
-            )
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
             return crew, True
+
+    def _put(self, run: MemoryRun) -> None:
+        self._runs[run.id] = run
+        self.store.put_run(run)
 
     def _file(self, key: str, run: MemoryRun) -> MemoryRun:
         with self._lock:
-            former = self._keyed.setdefault(key, run)
+            former = self._keyed.get(key)
+            if former is None:
+                self._put(run)  # before others can find it: whoever joins it must find its jobs
+                former = self._keyed[key] = run
         if former is not run and former.plan.fingerprint != run.plan.fingerprint:
             theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
             raise IdempotencyConflictError(

@@ -144,7 +144,9 @@ class MemoryRun:
         cause = self.state.cause.get(job)
         if state == FAILED and cause is not None:
             first = self.first_cause(job)
-            return Failed("DependencyFailedError", f"{self.failed(first)}", "", name, "failed")
+            own = self.failed(first)
+            text = f"dependency {self.plan.ids[first]!r} failed: {own.type}: {own.message}"
+            return Failed("DependencyFailedError", text, "", name, "failed")
         if state == SKIPPED and cause is not None:
             first = self.first_cause(job)
             what = "failed" if self.state.state[first] == FAILED else f"was {self.state_of(first)}"
@@ -205,6 +207,10 @@ class MemoryRun:
     def record(self, job: int, line: str) -> None:
         """A handler adds a line to its job's log."""
         self.logs.setdefault(job, []).append(line)
+
+    def dismiss(self) -> None:
+        """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""
+        self.crew = None
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call *changed* after each change, from any thread."""

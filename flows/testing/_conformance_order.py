@@ -9,8 +9,10 @@ from collections import Counter
 from typing import Any
 
 import flows
-from flows.testing._conformance_kit import QUEUE, SOON, Suite, Where, needs
+from flows.testing._conformance_kit import SOON, Suite, Where, needs
 from flows.testing._conformance_results import add, give
+
+QUEUE = "conformance-order"
 
 WIDE = 10_000
 """Jobs of a wide or long flow: far above any batch, chunk or recursion limit."""
@@ -105,6 +107,32 @@ class Orders(Suite):
 
         flows.execute(give([occupy().out for _ in range(2 * limit + 1)]), executor=executor)
         assert most == limit
+
+    def test_async_handlers_and_threads_share_the_places_of_the_executor(self, executor: Where) -> None:
+        running, most, lock = 0, 0, threading.Lock()
+
+        def enter(change: int) -> None:
+            nonlocal running, most
+            with lock:
+                running += change
+                most = max(most, running)
+
+        @flows.task(queue=QUEUE)
+        async def on_loop() -> None:
+            enter(+1)
+            for _ in range(100):
+                await asyncio.sleep(0)
+            enter(-1)
+
+        @flows.task(queue=QUEUE)
+        def in_thread() -> None:
+            enter(+1)
+            threading.Event().wait(0.002)
+            enter(-1)
+
+        jobs = [task().out for _ in range(self.concurrency) for task in (on_loop, in_thread)]
+        flows.execute(give(jobs), executor=executor)
+        assert most <= self.concurrency
 
     @needs("one at a time", "priorities")
     def test_jobs_are_taken_up_by_priority_then_first_come(self, executor: Where) -> None:
