@@ -127,14 +127,16 @@ class Job(Generic[R_co]):
 
         def __bool__(self) -> NoReturn:
             raise TypeError(
-                f"the truth of {self!r} is not known while the flow is built; branch on job.out with when()"
+                f"the truth of {self!r} is not known while the flow is built; a small task that takes job.out can decide, and raise flows.Skip"
             )
 
         def __len__(self) -> NoReturn:
             raise TypeError(f"{self!r} has no length; did you mean job.out, passed to a task?")
 
         def __iter__(self) -> NoReturn:
-            raise TypeError(f"{self!r} cannot be iterated while the flow is built; fan out over job.out with each()")
+            raise TypeError(
+                f"{self!r} cannot be iterated while the flow is built; pass job.out to a task that takes the list"
+            )
 
 
 def call_job(task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[R]:

@@ -20,8 +20,8 @@ R = TypeVar("R")
 Path = tuple[str | int, ...]
 
 _HINT = (
-    "it stands for a result that is known only at run time: pass it to a task as it is, fan out over it with each(), "
-    "branch on it with when(), or compute with it in a small task"
+    "it stands for a result that is known only at run time: pass it to a task as it is (a part of it by .name or [0]), "
+    "or compute with it in a small task"
 )
 
 

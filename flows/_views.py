@@ -19,8 +19,9 @@ Outcome = Literal["completed", "failed", "skipped", "cancelled", "released", "lo
 
 
 def end_state(record: RunRecord) -> str:
-    """The state of a run that has ended: its root's, where a skipped root counts as completed. Of several roots, a
-    failed one counts most, then a cancelled one.
+    """The state of a run that has ended: its root's, where a skipped root counts as completed.
+
+    Of several roots, a failed one counts most, then a cancelled one.
     """
     ends = {record.state_of(root) for root in record.plan.roots}
     return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"

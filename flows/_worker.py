@@ -134,13 +134,18 @@ class WorkerCore:
         slots: How many jobs it may run at once.
         run: Work for this run only; None for any.
         queues: Work for these queues only; None for any.
+        ahead: Whether to claim a little more than the slots hold. Only where one line waits for the slots: two would
+            each fill them.
 
     Attributes:
         held: Jobs granted and not yet settled.
     """
 
-    def __init__(self, *, slots: int, run: RunBrief | None = None, queues: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, *, slots: int, run: RunBrief | None = None, queues: frozenset[str] | None = None, ahead: bool = True
+    ) -> None:
         self.slots = slots
+        self.ahead = ahead
         self.run = run
         self.queues = queues
         self.held = 0
@@ -276,6 +281,6 @@ class WorkerCore:
         """How many jobs to claim: the free slots, and what will be started within `AHEAD_SECONDS`."""
         wanted = self.slots - self.held + settling
         pace = self._pace
-        if pace >= 0:
+        if pace >= 0 and self.ahead:
             wanted += CLAIM_LIMIT if pace * CLAIM_LIMIT <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
         return min(CLAIM_LIMIT, wanted)

@@ -17,16 +17,18 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from executors._leasing._gate import Gate
-from executors._leasing._loop import LoopLine
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
 from flows._handlers import Handler, judge_error, perform
 from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
+
+if TYPE_CHECKING:
+    from executors._leasing._loop import LoopLine
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
@@ -45,6 +47,11 @@ class CrewRun(RunBrief, Protocol):
     @property
     def has_async(self) -> bool:
         """Whether any job is async."""
+        ...
+
+    @property
+    def has_sync(self) -> bool:
+        """Whether any job is not."""
         ...
 
     @property
@@ -69,7 +76,7 @@ class Crew:
         self.clock = store.clock
         self.run = run
         self.name = name
-        self.core = WorkerCore(slots=slots, run=run)
+        self.core = WorkerCore(slots=slots, run=run, ahead=not (run.has_async and run.has_sync))
         self.done: deque[Settle] = deque()
         self.fallen: BaseException | None = None
         self._line: deque[Grant] = deque()
@@ -85,7 +92,7 @@ class Crew:
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
-        self._on_loop = LoopLine(self, slots) if run.has_async else None
+        self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
 
     def start(self) -> None:
@@ -203,6 +210,11 @@ class Crew:
         self.fallen = self.fallen or error
         self.store.cancel(self.run, f"{type(error).__name__} was raised")
         self.gate.open()
+
+    def _loop_line(self, slots: int) -> LoopLine:
+        from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
+
+        return LoopLine(self, slots)
 
     def _carry_out(self) -> None:
         core = self.core

@@ -28,12 +28,59 @@ interpreter.
 
 MAX_SLOTS: Final = 10_000
 
+_numbers = itertools.count(1)
+"""Tell the crews of this process apart."""
+
+
+class _Home:
+    """Where runs live: a store, and what finds them in it again."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
+        self.keyed: dict[str, MemoryRun] = {}
+        self.lock = threading.Lock()
+
+    def put(self, run: MemoryRun) -> None:
+        """Accept a run and release its leaves."""
+        self.runs[run.id] = run
+        self.store.put_run(run)
+
+    def file(self, key: str, run: MemoryRun) -> MemoryRun:
+        """Accept *run* under *key*, or give the run that has it; of many callers at once one is the first."""
+        with self.lock:
+            former = self.keyed.get(key)
+            if former is None:
+                self.put(run)  # before others can find it: whoever joins it must find its jobs
+                self.keyed[key] = run
+                return run
+        theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
+        if theirs != ours:
+            raise IdempotencyConflictError(
+                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {theirs}, not {ours}); "
+                "use another key for other work"
+            )
+        return former
+
+
+_process_home = _Home()
+
+
+def _after_fork() -> None:
+    global _process_home
+    _process_home = _Home()  # its runs are the parent's, and its locks may have been held
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 
 class MemoryExecutor:
     """Runs in the memory of this process; they die with it.
 
-    ``memory://`` is one store per process; ``memory://?private=1`` a store of its own. ``concurrency=N`` says how
-    many handlers of a run may run at once. Runs without a key leave the store with their `Run` object.
+    ``memory://`` is one store per process, whatever its other options; ``memory://?private=1`` a store of its own.
+    ``concurrency=N`` says how many handlers of a run may run at once. Runs without a key leave the store with their
+    `Run` object.
     """
 
     embedded = True
@@ -41,34 +88,37 @@ class MemoryExecutor:
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
-        self.store = MemoryStore()
-        self._runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
-        self._keyed: dict[str, MemoryRun] = {}
-        self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
+        self._own = _Home() if options.get("private") else None
+
+    @property
+    def store(self) -> MemoryStore:
+        """The store that the runs live in."""
+        return self._home.store
+
+    @property
+    def _home(self) -> _Home:
+        return self._own or _process_home
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         """Accept a run: all of it or, if this raises, nothing."""
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
+        home = self._home
         run = MemoryRun(
-            options.run_id, options.key, options.trace_id, plan, handlers, bindings, self.store.clock, self.store.epoch
+            options.run_id, options.key, options.trace_id, plan, handlers, bindings, home.store.clock, home.store.epoch
         )
-        if options.key is not None:
-            former = self._file(options.key, run)
-            if former is not run:
-                if background:
-                    self.join(former)
-                return former
+        if options.key is None:
+            home.put(run)
         else:
-            self._put(run)
+            _ = plan.fingerprint  # data that has none is refused before anything is stored
+            run = home.file(options.key, run)
         if background:
             self.join(run)
         return run
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
         """The run of that id or key, if there is one."""
-        return self._keyed.get(key) if key is not None else self._runs.get(run_id or "")
+        return self._home.keyed.get(key) if key is not None else self._home.runs.get(run_id or "")
 
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
@@ -93,30 +143,12 @@ class MemoryExecutor:
 
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
-        with self._lock:
+        with self._home.lock:
             if run.crew is not None:
                 return run.crew, False
-            name = f"{os.getpid()}-{next(self._numbers)}"
+            name = f"{os.getpid()}-{next(_numbers)}"
             run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
             return crew, True
-
-    def _put(self, run: MemoryRun) -> None:
-        self._runs[run.id] = run
-        self.store.put_run(run)
-
-    def _file(self, key: str, run: MemoryRun) -> MemoryRun:
-        with self._lock:
-            former = self._keyed.get(key)
-            if former is None:
-                self._put(run)  # before others can find it: whoever joins it must find its jobs
-                former = self._keyed[key] = run
-        if former is not run and former.plan.fingerprint != run.plan.fingerprint:
-            theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
-            raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {theirs}, not {ours}); "
-                "use another key for other work"
-            )
-        return former
 
 
 def _handlers(plan: Plan[Any]) -> Sequence[Handler]:

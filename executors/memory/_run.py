@@ -79,9 +79,8 @@ class MemoryRun:
         distinct = {id(one): one for one in plan.settings}.values()
         used = set(handlers)
         self.has_async = any(handler.is_async for handler in used)
-        self.has_timeout = any(one.timeout is not None for one in distinct) and not all(
-            handler.is_async for handler in used
-        )
+        self.has_sync = not all(handler.is_async for handler in used)
+        self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
         self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size

@@ -130,7 +130,7 @@ class Orders(Suite):
             threading.Event().wait(0.002)
             enter(-1)
 
-        jobs = [task().out for _ in range(self.concurrency) for task in (on_loop, in_thread)]
+        jobs = [task().out for _ in range(max(20, self.concurrency)) for task in (on_loop, in_thread)]
         flows.execute(give(jobs), executor=executor)
         assert most <= self.concurrency
 

@@ -59,7 +59,9 @@ class Policies(Suite):
         error = run.jobs["seer"].error
         assert error is not None
         assert (error.type, error.job, error.state) == ("DependencyFailedError", "seer", "failed")
-        assert "broken: broken is broken" in error.message
+        assert "'broken'" in error.message
+        assert "Oops" in error.message
+        assert "broken is broken" in error.message
         assert (states(run), list(run.jobs["seer"].attempts)) == ({"broken": "failed", "seer": "failed"}, [])
 
     @needs("delays")

@@ -80,7 +80,9 @@ class Retries(Suite):
     def test_only_errors_worth_it_are_tried_again(self, executor: Where) -> None:
         options = {"attempts": 4, "retry_on": (LookupError, ValueError), "give_up_on": KeyError}
         for raised, tries in ((LookupError, 4), (IndexError, 4), (KeyError, 1), (Oops, 1), (UnicodeError, 4)):
-            run = flows.execute(flaky(9, lambda _, raised=raised: raised("x"), **options)(), executor=executor, check=False)
+            run = flows.execute(
+                flaky(9, lambda _, raised=raised: raised("x"), **options)(), executor=executor, check=False
+            )
             assert (raised, len(run.jobs["flaky"].attempts)) == (raised, tries)
 
     def test_a_handler_gives_up(self, executor: Where) -> None:

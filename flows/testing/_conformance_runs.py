@@ -171,7 +171,9 @@ class Runs(Suite):
     @needs("keys")
     def test_the_key_of_a_run_is_in_the_keys_of_its_jobs(self, executor: Where) -> None:
         look = flows.task(lambda: flows.current().idempotency_key, name="look", queue=QUEUE)
-        run = flows.execute(give([look().out, look().out, look.using(idempotency_key="mine")().out]), executor=executor, key="k")
+        run = flows.execute(
+            give([look().out, look().out, look.using(idempotency_key="mine")().out]), executor=executor, key="k"
+        )
         assert run.value == ["k/look", "k/look#2", "mine"]
         assert run.jobs["look#2"].idempotency_key == "k/look#2"
 
