@@ -7,7 +7,7 @@ case, bound by a list comprehension) or an `Arguments` template in which `Pick` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from flows._job import Job
 from flows._names import shown
@@ -64,10 +64,6 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
     Raises:
         DataError: A container holds itself, nests too deep, or is one that references cannot sit in.
     """
-    if type(value) is list and all(type(item) is Reference for item in value):
-        for item in value:
-            found(item)
-        return
     stack: list[tuple[object, int]] = [(value, 0)]
     while stack:
         item, depth = stack.pop()
@@ -97,6 +93,11 @@ def is_reference(value: object) -> bool:
     return kind is Reference or kind is OptionalReference or kind is Job
 
 
+def only_references(value: object) -> bool:
+    """Whether *value* is a list or tuple of nothing but references: the long lists of fan-ins are."""
+    return type(value) in (list, tuple) and set(map(type, cast("list[object]", value))) == {Reference}
+
+
 def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool = False) -> Any:
     """*value* with each reference replaced by its `Pick`; containers without references stay as they are unless *copy*.
 
@@ -113,8 +114,10 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool
         compiled: Any = {key: compile_value(item, index, spot, copy=copy) for key, item in value.items()}
         changed = any(compiled[key] is not item for key, item in value.items())
     elif isinstance(value, list | tuple):
-        if value and kind in (list, tuple) and all(type(item) is Reference and not item._path for item in value):
-            return Picks(kind, [index[item._job] for item in value])
+        if only_references(value):
+            children = [index[item._job] for item in value if not item._path]
+            if len(children) == len(value):
+                return Picks(kind, children)
         parts = [compile_value(item, index, spot, copy=copy) for item in value]
         changed = any(part is not item for part, item in zip(parts, value, strict=True))
         compiled = parts if isinstance(value, list) else tuple(parts)

@@ -127,7 +127,8 @@ class Job(Generic[R_co]):
 
         def __bool__(self) -> NoReturn:
             raise TypeError(
-                f"the truth of {self!r} is not known while the flow is built; a small task that takes job.out can decide, and raise flows.Skip"
+                f"the truth of {self!r} is not known while the flow is built; "
+                "a small task that takes job.out can decide, and raise flows.Skip"
             )
 
         def __len__(self) -> NoReturn:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
 from flows import _registry
-from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, scan
+from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, only_references, scan
 from flows._flow import Flow
 from flows._job import Job
 from flows._opts import Opts, Queue, Settings, resolve
@@ -136,7 +136,8 @@ class _Planner:
                 places = tuple([index[child] for child in needed]) if whole else ()
             else:
                 places = tuple([index[child] for child in needed])
-                inputs = places if len(places) < 2 else tuple(dict.fromkeys(places))
+                twice = len(places) > 1 and len(set(places)) < len(places)
+                inputs = tuple(dict.fromkeys(places)) if twice else places
                 for child in inputs:
                     ahead = dependents[child]
                     if ahead:
@@ -221,6 +222,8 @@ class _Planner:
             for value in (*job.args, *job.kwargs.values()):
                 if type(value) is Reference:
                     needed.append(value._job)
+                elif only_references(value):
+                    needed.extend([item._job for item in value])
                 elif isinstance(value, CONTAINERS) or is_reference(value):
                     scan(value, found, _spot(job))
         except DefinitionError as error:

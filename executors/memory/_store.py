@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
-from typing import Any, cast
+from typing import Any
 
 from executors.memory._claims import Claims
 from executors.memory._run import MemoryRun
@@ -198,11 +198,12 @@ class MemoryStore:
     ) -> int:
         """Settle from *position* on as long as they are of *run*; returns the position after them."""
         values, fences, started, finished, states = run.values, run.fences, run.started, run.finished, run.state.state
+        this: object = run
         completed: list[int] = []
         for at in range(position, len(settles)):
             settle = settles[at]
             grant = settle.grant
-            if cast("object", grant.run) is not run:
+            if grant.run is not this:
                 break
             job = grant.job
             if fences[job] != grant.fence:
