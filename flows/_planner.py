@@ -138,12 +138,15 @@ class _Planner:
                 places = tuple([index[child] for child in needed])
                 twice = len(places) > 1 and len(set(places)) < len(places)
                 inputs = tuple(dict.fromkeys(places)) if twice else places
+                only = (position,)
                 for child in inputs:
                     ahead = dependents[child]
-                    if ahead:
-                        ahead.append(position)  # type: ignore[union-attr]
+                    if not ahead:
+                        dependents[child] = only  # shared by all children of a fan-in
+                    elif type(ahead) is list:
+                        ahead.append(position)
                     else:
-                        dependents[child] = [position]
+                        dependents[child] = [*ahead, position]
                 plan.pending.append(len(inputs))
                 plan.inputs.append(inputs)
             plan.bindings.append(places if whole else self._binding(self.order[position]))
@@ -259,10 +262,9 @@ class _Planner:
             ahead = plan.dependents[child]
             if effect != FAIL or child in plan.effects:
                 plan.effects.setdefault(child, [FAIL] * len(ahead)).append(effect)
-            if ahead:
-                ahead.append(position)  # type: ignore[union-attr]
-            else:
-                plan.dependents[child] = [position]
+            plan.dependents[child] = [*ahead, position] if type(ahead) is tuple else ahead
+            if type(ahead) is list:
+                ahead.append(position)
         plan.pending.append(len(seen))
         plan.inputs.append(tuple(inputs))
 

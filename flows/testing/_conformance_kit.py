@@ -64,7 +64,8 @@ class Suite:
         unknown = cls.capabilities - CAPABILITIES
         if unknown:
             raise TypeError(
-                f"{cls.__name__}.capabilities has {', '.join(sorted(unknown))}; there are {', '.join(sorted(CAPABILITIES))}"
+                f"{cls.__name__}.capabilities has {', '.join(sorted(unknown))}; "
+                f"there are {', '.join(sorted(CAPABILITIES))}"
             )
         has = cls.capabilities | {"one at a time" if cls.concurrency == 1 else "overlap"}
         for name, test in _tests_above(cls).items():

@@ -76,9 +76,7 @@ class Orders(Suite):
 
         @flows.task(queue=QUEUE)
         async def wait_async() -> bool:
-            while not met.is_set():
-                await asyncio.sleep(0)
-            return True
+            return await asyncio.to_thread(met.wait, SOON)
 
         wait_sync = flows.task(lambda: met.wait(SOON), name="wait_sync", queue=QUEUE)
 

@@ -1,21 +1,22 @@
-"""Conformance: the failure policies, per job and per edge, alone and against each other, on DAGs with several parents."""
+"""Conformance: the failure policies, per job and per edge, alone and against each other, under several parents."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 import flows
+from flows._opts import Policy
 from flows.testing._conformance_kit import Oops, Suite, Where, failing, needs, states
 from flows.testing._conformance_results import give
 
 QUEUE = "conformance-policies"
 
-POLICIES = ("fail", "ignore", "continue", "remove", "skip")
+POLICIES: Final[tuple[Policy, ...]] = ("fail", "ignore", "continue", "remove", "skip")
 
-TIMELESS = ("fail", "ignore", "remove", "skip")
+TIMELESS: Final[tuple[Policy, ...]] = ("fail", "ignore", "remove", "skip")
 """Policies whose outcome does not hang on what ends first."""
 
 Seen = tuple[dict[str, Any], dict[str, flows.Failed]]
@@ -222,11 +223,12 @@ class Policies(Suite):
             below = draw.sample(jobs, min(len(jobs), draw.randint(0, 3)))
             job = flows.Job(
                 _fated(fate).name, queue=QUEUE, id=name, children=below[:2], opts=flows.Opts(on_failure=policy)
-            )  # type: ignore[arg-type]
+            )
             jobs.append(job.after(*below[2:]))
             edges[name] = [(child.id or "", position >= 2) for position, child in enumerate(below)]
             fates[name] = (fate, policy)
-        run = flows.execute(flows.Flow("random", tuple(jobs), several=True), executor=executor, check=False)
+        flow: flows.Flow[Any] = flows.Flow("random", tuple(jobs), several=True)
+        run = flows.execute(flow, executor=executor, check=False)
         assert states(run) == _by_the_rules(fates, edges)
 
     def _seen(self, executor: Where, root: flows.Job[Any], others: dict[str, str] | None = None) -> Seen:

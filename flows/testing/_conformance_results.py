@@ -35,7 +35,7 @@ def add(*numbers: int) -> int:
 @flows.task(name="conformance-sum", queue=QUEUE)
 def sum_of_children(children: flows.Children = flows.INJECTED, plus: int = 0) -> int:
     """The sum of its children's results."""
-    return sum(children.values.values()) + plus
+    return int(sum(children.values.values())) + plus
 
 
 class Results(Suite):

@@ -1,4 +1,4 @@
-"""Conformance: attempts, the waits between them, timeouts, delays, and the signals by which handlers steer their job."""
+"""Conformance: attempts, the waits between them, timeouts, delays, and the signals of handlers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -36,6 +38,10 @@ def flaky(failures: int, raised: Callable[[int], Exception] = Oops, **options: A
     return flows.task(flaky, queue=QUEUE, **options)
 
 
+def _raised(kind: type[Exception], _: int) -> Exception:
+    return kind("x")
+
+
 class Retries(Suite):
     """Attempts, backoff, signals, timeouts, delays."""
 
@@ -51,7 +57,7 @@ class Retries(Suite):
         attempts = [*run.jobs["flaky"].attempts, *run.jobs["conformance-give"].attempts]
         instants = [instant for attempt in attempts for instant in (attempt.start, attempt.end or attempt.start)]
         assert len(instants) == 10
-        assert all(earlier <= later + CLOCK for earlier, later in zip(instants, instants[1:], strict=False))
+        assert all(earlier <= later + CLOCK for earlier, later in pairwise(instants))
         assert all(attempt.start <= (attempt.end or attempt.start) and attempt.worker for attempt in attempts)
 
     @pytest.mark.parametrize("attempts", [1, 2, 7])
@@ -80,9 +86,7 @@ class Retries(Suite):
     def test_only_errors_worth_it_are_tried_again(self, executor: Where) -> None:
         options = {"attempts": 4, "retry_on": (LookupError, ValueError), "give_up_on": KeyError}
         for raised, tries in ((LookupError, 4), (IndexError, 4), (KeyError, 1), (Oops, 1), (UnicodeError, 4)):
-            run = flows.execute(
-                flaky(9, lambda _, raised=raised: raised("x"), **options)(), executor=executor, check=False
-            )
+            run = flows.execute(flaky(9, partial(_raised, raised), **options)(), executor=executor, check=False)
             assert (raised, len(run.jobs["flaky"].attempts)) == (raised, tries)
 
     def test_a_handler_gives_up(self, executor: Where) -> None:

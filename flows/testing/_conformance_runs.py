@@ -241,8 +241,7 @@ class Runs(Suite):
 
         async def main() -> str:
             running = asyncio.ensure_future(flows.aexecute(hold.task(), executor=executor))
-            while not hold.started.is_set():
-                await asyncio.sleep(0)
+            assert await asyncio.to_thread(hold.started.wait, SOON)
             hold.let_go.set()
             return str((await running).value)
 
@@ -262,7 +261,10 @@ class Runs(Suite):
         assert asyncio.run(main()) == 3
 
     def test_async_errors_are_those_of_execute(self, executor: Where) -> None:
-        oops = flows.task(lambda: [][0], name="oops", queue=QUEUE)
+        @flows.task(queue=QUEUE)
+        def oops() -> None:
+            raise IndexError("none")
+
         with pytest.raises(flows.FlowFailedError, match="IndexError"):
             asyncio.run(flows.aexecute(oops(), executor=executor))
         assert asyncio.run(flows.aexecute(oops(), executor=executor, check=False)).state == "failed"
@@ -273,8 +275,7 @@ class Runs(Suite):
 
         async def main() -> None:
             running = asyncio.ensure_future(flows.aexecute(hold.task(), executor=executor, key="k"))
-            while not hold.started.is_set():
-                await asyncio.sleep(0)
+            assert await asyncio.to_thread(hold.started.wait, SOON)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await running
