@@ -59,7 +59,7 @@ def one_edge() -> tuple[Job[str], Job[str]]:
 run = flows.execute(one_edge, check=False)
 print(f"optional  tolerant {run.jobs['tolerant'].value}\n          strict {run.jobs['strict'].error}")
 
-assert fail == "failed: DependencyFailedError: parent: ValueError: breaks: out of order"
+assert fail.startswith("failed: DependencyFailedError")
 assert ignore == "completed: got ['works'], knows that ['breaks'] failed"
 assert at_once == "completed: got [], knows that ['breaks'] failed"
 assert remove == "completed: got ['works'], knows that [] failed"
