@@ -98,8 +98,8 @@ def only_references(value: object) -> bool:
     return type(value) in (list, tuple) and set(map(type, cast("list[object]", value))) == {Reference}
 
 
-def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool = False) -> Any:
-    """*value* with each reference replaced by its `Pick`; containers without references stay as they are unless *copy*.
+def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
+    """*value* with each reference replaced by its `Pick`; lists and dicts are copied, so that later changes stay out.
 
     Depth was checked by `scan`, so the recursion is bounded.
     """
@@ -110,24 +110,23 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str, *, copy: bool
         return Pick(index[value.reference._job], value.reference._path, True)
     if kind is Job:
         return Pick(index[value], (), False)
-    if isinstance(value, dict):
-        compiled: Any = {key: compile_value(item, index, spot, copy=copy) for key, item in value.items()}
-        changed = any(compiled[key] is not item for key, item in value.items())
-    elif isinstance(value, list | tuple):
+    if kind is dict:
+        return {key: compile_value(item, index, spot) for key, item in value.items()}
+    if kind is list or kind is tuple:
         if only_references(value):
             children = [index[item._job] for item in value if not item._path]
             if len(children) == len(value):
                 return Picks(kind, children)
-        parts = [compile_value(item, index, spot, copy=copy) for item in value]
-        changed = any(part is not item for part, item in zip(parts, value, strict=True))
-        compiled = parts if isinstance(value, list) else tuple(parts)
-    else:
-        return value
-    if changed and kind not in (dict, list, tuple):
-        raise DataError(
-            f"{spot}: a reference sits inside {shown(value)}; only plain lists, tuples and dicts can hold one"
-        )
-    return compiled if changed or (copy and kind in (dict, list)) else value
+        parts = [compile_value(item, index, spot) for item in value]
+        return parts if kind is list else tuple(parts)
+    if isinstance(value, dict | list | tuple):
+        found: list[object] = []
+        scan(value, found.append, spot)
+        if found:
+            raise DataError(
+                f"{spot}: a reference sits inside {shown(value)}; only plain lists, tuples and dicts can hold one"
+            )
+    return value
 
 
 class Lookup:

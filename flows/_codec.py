@@ -20,7 +20,11 @@ def canonical(value: Any, spot: str) -> bytes:
     Raises:
         DataError: Something in it has no JSON form; the message has the path to it.
     """
-    plain = jsonable(value, spot)
+    return written(jsonable(value, spot))
+
+
+def written(plain: Any) -> bytes:
+    """What `jsonable` gave, as JSON with sorted keys and no spaces."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 

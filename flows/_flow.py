@@ -67,6 +67,7 @@ class Flow(Generic[R_co]):
         if isinstance(source, Job):
             return cls(source.name, (source,), several=False)
         if isinstance(source, FlowFunction):
+            source.check_needs_nothing()
             return cast("Flow[R_co]", source())
         if callable(source) and not inspect.isclass(source):
             made: object = source()
@@ -107,7 +108,9 @@ class Flow(Generic[R_co]):
         return plan(self)
 
     def __eq__(self, other: object) -> bool:
-        return self.to_dict() == other.to_dict() if isinstance(other, Flow) else NotImplemented
+        if not isinstance(other, Flow):
+            return NotImplemented
+        return self is other or self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
         return hash((self.name, len(self.roots)))
@@ -132,6 +135,19 @@ class FlowFunction(Generic[P, R_co]):
         finally:
             made_here.reset(outer)
         return self._flow(returned, made)
+
+    def check_needs_nothing(self) -> None:
+        """Do nothing if the function can be called without arguments.
+
+        Raises:
+            DefinitionError: It cannot.
+        """
+        try:
+            inspect.signature(self.fn).bind()
+        except TypeError as error:
+            raise DefinitionError(
+                f"flow {self.name!r}: {error}; call {self.name}(...) with its arguments and pass what that returns"
+            ) from None
 
     def _flow(self, returned: object, made: tuple[Job[Any], ...]) -> Flow[R_co]:
         several = isinstance(returned, tuple)

@@ -167,5 +167,5 @@ def _unfinished(value: Any) -> BadResultError:
         value.close()
         hint = "did you forget await, or async def?"
     else:
-        hint = "return a list instead"
+        hint = "return a list instead."
     return BadResultError(f"the handler returned a {kind}; {hint} What it did stands, so it is not tried again.")

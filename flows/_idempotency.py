@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows._binding import Arguments, Pick, Picks
-from flows._codec import canonical, jsonable
+from flows._codec import jsonable, written
 from flows._task import call_arguments
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def fingerprint(plan: Plan[Any]) -> str:
     for child, dependent, effect in plan.edges():
         edges[dependent].append((plan.ids[child], effect))
     for job, job_id in enumerate(plan.ids):
-        data = jsonable(data_of(plan, job), f"job {job_id!r}: data")
+        data = jsonable(data_of(plan, job), f"job {job_id!r}: data", depth=-1)  # values count, as in a call
         row = [job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])]
-        digest.update(canonical(row, f"job {job_id!r}"))
+        digest.update(written(row))
         digest.update(b"\n")
-    digest.update(canonical([plan.ids[root] for root in plan.roots], "roots"))
+    digest.update(written([plan.ids[root] for root in plan.roots]))
     return digest.hexdigest()
 
 

@@ -227,6 +227,7 @@ class _Parser:
             and name is not None
             and given.startswith(f"{name}#")
             and given[len(name) + 1 :].isdecimal()
+            and len(given) < len(name) + 16
         ):
             return given  # numbered by the planner: may be longer than ids that people give
         return self.problems.checked(check_name, given, "id", trail)
@@ -242,7 +243,7 @@ class _Parser:
             )
             return {}
         try:
-            return cast("dict[str, Any]", jsonable(dict(data), "data"))
+            return cast("dict[str, Any]", jsonable(dict(data), "data", depth=-1))  # values count, as in a call
         except DataError as error:
             self.problems.below(trail, str(error), DataError)
             return {}

@@ -53,8 +53,8 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     planner = _Planner(flow)
     planner.walk()
     planner.place_jobs()
-    planner.link_jobs()
     planner.name_jobs()
+    planner.link_jobs()
     planner.check()
     return planner.plan
 
@@ -70,7 +70,7 @@ class _Planner:
         self.needs: list[Needs] = []
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
-        """Jobs whose data could not be read through: already among the problems."""
+        """Jobs whose data cannot be read through; what is wrong is said when they have ids."""
 
     def walk(self) -> None:
         """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in that of last visits."""
@@ -149,7 +149,7 @@ class _Planner:
                         dependents[child] = [*ahead, position]
                 plan.pending.append(len(inputs))
                 plan.inputs.append(inputs)
-            plan.bindings.append(places if whole else self._binding(self.order[position]))
+            plan.bindings.append(places if whole else self._binding(position))
 
     def name_jobs(self) -> None:
         """Give ids: the given one, else the name, else ``name#2`` and on, by first visit."""
@@ -228,9 +228,8 @@ class _Planner:
                 elif only_references(value):
                     needed.extend([item._job for item in value])
                 elif isinstance(value, CONTAINERS) or is_reference(value):
-                    scan(value, found, _spot(job))
-        except DefinitionError as error:
-            self.problems.append(error)
+                    scan(value, found, "")
+        except DefinitionError:
             self.broken.add(job)
         values = len(needed) + len(job.children)
         needed += job.children
@@ -268,16 +267,15 @@ class _Planner:
         plan.pending.append(len(seen))
         plan.inputs.append(tuple(inputs))
 
-    def _binding(self, job: AnyJob) -> Binding:
-        if job in self.broken:
-            return ()
-        spot, index = _spot(job), self.index
-        literal = job.task is None
+    def _binding(self, position: int) -> Binding:
+        job, spot, index = self.order[position], self._spot(position), self.index
         try:
+            if job in self.broken:
+                scan([*job.args, *job.kwargs.values()], lambda _: None, spot)
             return Arguments(
                 tuple([compile_value(value, index, spot) for value in job.args]),
-                {name: compile_value(value, index, spot, copy=literal) for name, value in job.kwargs.items()},
-                by_name=literal,
+                {name: compile_value(value, index, spot) for name, value in job.kwargs.items()},
+                by_name=job.task is None,
             )
         except DefinitionError as error:
             self.problems.append(error)
@@ -295,7 +293,7 @@ class _Planner:
             for place, child in enumerate(needed)
         )
         named = call_arguments(job.task, job.args, job.kwargs)
-        compiled = {name: compile_value(value, self.index, _spot(job)) for name, value in named.items()}
+        compiled = {name: compile_value(value, self.index, self._spot(position)) for name, value in named.items()}
         parameters = job.task.signature.parameters
         for name, value in compiled.items():
             if type(value) is Pick and not value.optional and (releasing or value.child in removing):
@@ -312,16 +310,21 @@ class _Planner:
             else "may still be running when a dependency with on_failure='continue' releases the job"
         )
         return DefinitionError(
-            f"job {self.plan.ids[position]!r}: parameter {parameter!r} takes the result of {self.plan.ids[child]!r}, "
+            f"{self._spot(position)}: parameter {parameter!r} takes the result of {self.plan.ids[child]!r}, "
             f"which {why}; pass flows.optional(job.out), give the parameter a default, take flows.Children, or use "
             ".after()"
         )
 
+    def _spot(self, position: int) -> str:
+        return f"job {self.plan.ids[position]!r}"
+
     def _cycle(self, path: list[AnyJob], child: AnyJob) -> CycleError:
         """*path* leads from the job at hand up to a root; *child* stands on it and is needed again."""
-        circle = path[: path.index(child) + 1]
-        names = [job.id or job.name for job in circle]
-        if len(circle) == 1:
+        self.order = list(self.index)
+        self.index = {job: place for place, job in enumerate(self.order)}
+        self.name_jobs()
+        names = [self.plan.ids[self.index[job]] for job in path[: path.index(child) + 1]]
+        if len(names) == 1:
             return CycleError(f"job {names[0]!r} depends on itself", cycle=(names[0], names[0]))
         shown = [names[-1], *names] if len(names) <= 20 else [names[-1], *names[:9], "...", *names[-9:]]
         return CycleError(
@@ -346,7 +349,3 @@ def _place(job: AnyJob) -> tuple[str, Settings]:
     elif task is not None and isinstance(task.home, Queue) and task.home.name == queue:
         queue_opts = task.home.opts
     return name, resolve(queue_opts, None if task is None else task.opts, job.opts)
-
-
-def _spot(job: AnyJob) -> str:
-    return f"job {job.id or job.name!r}"

@@ -37,7 +37,7 @@ class Reference:
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("_"):
             raise AttributeError(
-                f"{self!r} has no attribute {name!r}: underscore names cannot be reached through a reference"
+                f"a reference has no attribute {name!r}: underscore names cannot be reached through one"
             )
         return Reference(self._job, (*self._path, name))
 
@@ -45,6 +45,12 @@ class Reference:
         if type(key) is not int and not isinstance(key, str):
             raise TypeError(f"{self!r}[{key!r}]: only a name or a position can be taken of a reference ({_HINT})")
         return Reference(self._job, (*self._path, key))
+
+    def __copy__(self) -> Reference:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Reference:
+        return self  # a copy of the job would be another job
 
     def __repr__(self) -> str:
         return f"<{describe(self._job)}.out{spell(self._path)}>"

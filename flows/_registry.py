@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import inspect
 import threading
 from typing import TYPE_CHECKING, Any
@@ -70,7 +71,7 @@ def registered() -> list[AnyTask]:
 
 def _source(fn: Callable[..., Any]) -> str:
     """What tells one source file from another; all cells of a notebook, and a script, are ``__main__``."""
-    plain: Any = inspect.unwrap(fn)
+    plain = _plain(fn)
     module = getattr(plain, "__module__", None) or ""
     code = getattr(plain, "__code__", None)
     if module == "__main__" or code is None:
@@ -79,5 +80,17 @@ def _source(fn: Callable[..., Any]) -> str:
 
 
 def _place(fn: Callable[..., Any]) -> str:
-    code = getattr(inspect.unwrap(fn), "__code__", None)
+    code = getattr(_plain(fn), "__code__", None)
     return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(fn)
+
+
+def _plain(fn: Any) -> Any:
+    """The function inside decorators, partials and callable objects."""
+    while True:
+        fn = inspect.unwrap(fn)
+        if isinstance(fn, functools.partial):
+            fn = fn.func
+        elif hasattr(fn, "__code__") or not inspect.isfunction(getattr(type(fn), "__call__", None)):  # noqa: B004
+            return fn
+        else:
+            fn = type(fn).__call__

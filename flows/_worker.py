@@ -234,7 +234,9 @@ class WorkerCore:
         self._due_at = reply.due_at
         for settle in reply.refused:
             self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))
-        if grants:
+        if grants and self._draining:  # asked for before, answered since: they go back as they came
+            self._settles += [Settle(grant, End.RELEASED, None, now, now) for grant in grants]
+        elif grants:
             if self.run is None:  # nobody else works for a worker that serves one run
                 self._recall_at = now + UNSTARTED_SECONDS
             self._effects.append(Start(grants))
@@ -260,6 +262,7 @@ class WorkerCore:
             self._look = True
         if self._recall_at is not None and now >= self._recall_at:
             self._recall_at = None
+            self._pace = -1.0  # it was too hopeful: what goes back now must not be claimed again with the same call
             self._effects.append(Recall())
 
     def _decide(self) -> None:
@@ -270,7 +273,8 @@ class WorkerCore:
                 self.seq += 1
                 self._settles = []
                 self._look = False
-                want = Want(max(0, wanted), self.run, self.queues, not self._suspects)
+                suspects = self._suspects - sum(settle.grant.suspect for settle in settles) if self._suspects else 0
+                want = Want(max(0, wanted), self.run, self.queues, not suspects)
                 self._flying = Exchange(self.seq, settles, want)
                 self._effects.append(self._flying)
             elif self._draining and not self.held and not self._stopped:
