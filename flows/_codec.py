@@ -14,17 +14,8 @@ INT_RANGE = (-(2**63), 2**64 - 1)
 """Integers that survive every store exactly."""
 
 
-def canonical(value: Any, spot: str) -> bytes:
-    """*value* as JSON with sorted keys and no spaces: equal data, equal bytes.
-
-    Raises:
-        DataError: Something in it has no JSON form; the message has the path to it.
-    """
-    return written(jsonable(value, spot))
-
-
-def written(plain: Any) -> bytes:
-    """What `jsonable` gave, as JSON with sorted keys and no spaces."""
+def canonical(plain: Any) -> bytes:
+    """What `jsonable` gave, as JSON with sorted keys and no spaces: equal data, equal bytes."""
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 

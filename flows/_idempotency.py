@@ -6,7 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows._binding import Arguments, Pick, Picks
-from flows._codec import jsonable, written
+from flows._codec import canonical, jsonable
 from flows._task import call_arguments
 
 if TYPE_CHECKING:
@@ -46,9 +46,9 @@ def fingerprint(plan: Plan[Any]) -> str:
     for job, job_id in enumerate(plan.ids):
         data = jsonable(data_of(plan, job), f"job {job_id!r}: data", depth=-1)  # values count, as in a call
         row = [job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])]
-        digest.update(written(row))
+        digest.update(canonical(row))
         digest.update(b"\n")
-    digest.update(written([plan.ids[root] for root in plan.roots]))
+    digest.update(canonical([plan.ids[root] for root in plan.roots]))
     return digest.hexdigest()
 
 
