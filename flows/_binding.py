@@ -6,7 +6,7 @@ case, bound by a list comprehension) or an `Arguments` template in which `Pick` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from flows._job import Job
@@ -16,6 +16,9 @@ from flows.errors import DataError
 
 DEPTH_LIMIT = 64
 """How deep data may nest; deeper trees are almost always a mistake, and other stores cannot hold them."""
+
+
+_REFERENCES = frozenset((Reference, OptionalReference, Job))
 
 
 class Pick(NamedTuple):
@@ -81,6 +84,8 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
             continue
         if depth >= DEPTH_LIMIT:
             raise DataError(f"{spot}: data nests deeper than {DEPTH_LIMIT} levels, or is circular")
+        if holds_nothing(inner):
+            continue
         depth += 1
         stack.extend(
             (element, depth) for element in reversed(inner) if isinstance(element, CONTAINERS) or is_reference(element)
@@ -89,13 +94,17 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
 
 def is_reference(value: object) -> bool:
     """Whether *value* stands for a job's result (a bare job means its ``.out``)."""
-    kind = type(value)
-    return kind is Reference or kind is OptionalReference or kind is Job
+    return type(value) in _REFERENCES
 
 
 def only_references(value: object) -> bool:
     """Whether *value* is a list or tuple of nothing but references: the long lists of fan-ins are."""
     return type(value) in (list, tuple) and set(map(type, cast("list[object]", value))) == {Reference}
+
+
+def holds_nothing(values: Collection[object]) -> bool:
+    """Whether no value is a reference or may hold one: told by the kinds, so that long lists of numbers cost little."""
+    return not any(kind in _REFERENCES or issubclass(kind, CONTAINERS) for kind in set(map(type, values)))
 
 
 def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
@@ -117,6 +126,8 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
             children = [index[item._job] for item in value if not item._path]
             if len(children) == len(value):
                 return Picks(kind, children)
+        if holds_nothing(value):
+            return value.copy() if kind is list else value
         parts = [compile_value(item, index, spot) for item in value]
         return parts if kind is list else tuple(parts)
     if isinstance(value, dict | list | tuple):
@@ -165,6 +176,8 @@ class Lookup:
             values, completed = self.values, self.completed
             return template.kind([values[child] for child in template.children if completed(child)])
         if kind is list or kind is tuple:
+            if holds_nothing(template):
+                return template.copy() if kind is list else template
             parts = [part for part in map(self.resolve, template) if part is not _ABSENT]
             return parts if kind is list else tuple(parts)
         if kind is dict:
