@@ -70,13 +70,14 @@ def _factory(scheme: str) -> Any:
         return entry.load()
     known = sorted({*SCHEMES, *(entry.name for entry in entry_points(group="flows.executors"))})
     raise UnknownExecutorError(
-        f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}"
+        f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}, and those "
+        "that installed packages offer under the entry-point group 'flows.executors'"
     )
 
 
 def masked(url: str) -> str:
     """A URL without its password, fit for messages and logs."""
     head, at, tail = url.rpartition("@")
-    scheme, slashes, credentials = head.partition("://")
+    scheme, slashes, credentials = head.partition("://") if "://" in head else ("", "", head)
     user, colon, _ = credentials.partition(":")
     return f"{scheme}{slashes}{user}{':***' if colon else ''}@{tail}" if at else url

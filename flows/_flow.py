@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 
 from flows._job import Job, made_here
 from flows._names import check_name, shown
+from flows._reference import Reference
 from flows.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Flow(Generic[R_co]):
         made: tuple[Job[Any], ...] = (),
         retention: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
+        if not roots or not all(isinstance(root, Job) for root in roots):
+            raise DefinitionError(f"flow {name!r} is about {shown(roots)}; its roots are jobs, at least one")
         self.name = name
         self.roots = roots
         self.several = several
@@ -69,6 +72,8 @@ class Flow(Generic[R_co]):
         if isinstance(source, FlowFunction):
             source.check_needs_nothing()
             return cast("Flow[R_co]", source())
+        if isinstance(source, Reference):
+            raise DefinitionError(f"{source!r} is a result, no flow: pass the job itself, without .out")
         if callable(source) and not inspect.isclass(source):
             made: object = source()
             if isinstance(made, Flow | Job):

@@ -157,6 +157,8 @@ def _type_adapter(hint: Any) -> TypeAdapter[Any] | None:
     try:
         return TypeAdapter(hint)
     except PydanticUserError:
+        if not isinstance(hint, type) and typing.get_origin(hint) is None:
+            return None  # an object that is no type: nothing can be said of values
         try:
             return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
         except PydanticUserError:

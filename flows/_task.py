@@ -65,8 +65,18 @@ class Task(Generic[P, R]):
             try:
                 self._signature.bind(*args, **kwargs)
             except TypeError as error:
-                raise DefinitionError(f"task {self.name!r}: {error}; it takes {self.name}{self._signature}") from None
+                raise DefinitionError(
+                    f"task {self.name!r}: {error}; it takes {self.name}{self._signature}{self._missing_default()}"
+                ) from None
         return call_job(self, args, kwargs)
+
+    def _missing_default(self) -> str:
+        """A hint for those who annotated a parameter for the library to fill in, and left out its default."""
+        for name, parameter in self._signature.parameters.items():
+            hint = str(parameter.annotation).rstrip("'>")
+            if parameter.default is parameter.empty and hint.endswith(("Children", "Context")):
+                return f"; give {name!r} the default flows.INJECTED"
+        return ""
 
     def using(
         self, *, queue: str | Queue | None = None, id: str | None = None, **options: Unpack[Options]

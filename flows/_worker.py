@@ -230,7 +230,8 @@ class WorkerCore:
         if self._suspects:
             self._suspects -= sum(settle.grant.suspect for settle in flying.settles)
         self._suspects += reply.suspects
-        self._look = reply.more
+        if reply.more:  # and if it was woken since it asked, the answer knows nothing of that
+            self._look = True
         self._due_at = reply.due_at
         for settle in reply.refused:
             self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))

@@ -203,11 +203,13 @@ class Runs(Suite):
             finally:
                 stopped.set()
 
-        run = flows.submit(give(endless().out), executor=executor)
+        run = flows.submit(endless(), executor=executor)
         assert started.wait(SOON)
-        run.cancel()
+        run.cancel("not needed")
         assert run.wait(SOON).state == "cancelled"
         assert stopped.is_set()
+        with pytest.raises(flows.RunCancelledError, match="not needed"):
+            run.check()
 
     @needs("cancel", "delays")
     def test_what_has_not_started_is_cancelled(self, executor: Where) -> None:

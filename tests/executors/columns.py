@@ -1,0 +1,88 @@
+"""Runs of any shape for a store without an executor: no handler is ever called, the test says how attempts end."""
+
+import itertools
+from typing import Any
+
+import flows
+from executors.memory import MemoryRun, MemoryStore
+from executors.memory._executor import _handlers
+from flows import Job, Opts
+from flows._plan import Plan
+from flows._state import STATE_NAMES
+from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
+from tests.flows.naive_run import Dag
+
+_numbers = itertools.count(1)
+
+
+@flows.task(name="told")
+def told(optional: list[Any], children: flows.Children = flows.INJECTED) -> None:
+    """Its attempts end as the test says."""
+
+
+def plan_of(dag: Dag, **options: Any) -> Plan[Any]:
+    """The plan of a flow of that shape; *options* are those of every job."""
+    jobs: list[Job[Any]] = []
+    for number, policy in enumerate(dag.policies):
+        edges = dag.into(number)
+        job = Job(
+            "told",
+            id=str(number),
+            data={"optional": [flows.optional(jobs[edge.child].out) for edge in edges if edge.kind == "optional"]},
+            children=[jobs[edge.child] for edge in edges if edge.kind == "value"],
+            opts=Opts(**({"on_failure": policy} | options)),
+        )
+        jobs.append(job.after(*[jobs[edge.child] for edge in edges if edge.kind == "order"]))
+
+    @flows.flow(name="told")
+    def all_of_them() -> Any:
+        return tuple(jobs)
+
+    return flows.plan(all_of_them())
+
+
+def put(store: MemoryStore, plan: Plan[Any]) -> MemoryRun:
+    """A new run of *plan* in *store*."""
+    name = f"run-{next(_numbers)}"
+    run = MemoryRun(name, None, name, plan, _handlers(plan), plan.bindings, store.clock, store.epoch)
+    store.put_run(run)
+    return run
+
+
+class Clock:
+    """Time that the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def done(grant: Grant, value: object = None) -> Settle:
+    return Settle(grant, End.COMPLETED, value, 0.0, 1.0)
+
+
+def other(grant: Grant, end: End, after: float = 0.0) -> Settle:
+    return FailedSettle(grant, end, ValueError("no"), 0.0, 1.0, after)
+
+
+class Caller:
+    """One exchange loop."""
+
+    def __init__(self, store: MemoryStore, name: str = "loop") -> None:
+        self.store = store
+        self.name = name
+        self.seq = 0
+
+    def __call__(self, *settles: Settle, limit: int = 64, **want: Any) -> Reply:
+        self.seq += 1
+        return self.store.exchange(self.name, self.seq, settles, Want(limit, **want), self.name)
+
+
+def states(run: MemoryRun) -> list[str]:
+    return [STATE_NAMES[code] for code in run.state.state]
+
+
+def kinds(run: MemoryRun) -> list[tuple[str, str | None, int | None]]:
+    return [(event.kind, event.job, event.attempt) for event in run.events(0)[0]]

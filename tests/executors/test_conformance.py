@@ -1,0 +1,24 @@
+"""Every executor passes the suite."""
+
+import pytest
+
+from executors.memory import MemoryExecutor
+from flows.testing import ExecutorConformance
+
+
+class TestMemory(ExecutorConformance):
+    capabilities = ExecutorConformance.capabilities - {"process"}
+    concurrency = 50
+
+    @pytest.fixture
+    def executor(self) -> MemoryExecutor:
+        return MemoryExecutor("memory://?private=1&concurrency=50")
+
+
+class TestMemoryOneAtATime(ExecutorConformance):
+    capabilities = ExecutorConformance.capabilities - {"process"}
+    concurrency = 1
+
+    @pytest.fixture
+    def executor(self) -> str:
+        return "memory://?private=1&concurrency=1"
