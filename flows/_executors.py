@@ -49,7 +49,7 @@ def _made(url: str) -> Executor:
         raise UnknownExecutorError(
             f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does"
         )
-    factory = _factory(scheme)
+    factory = _factory(scheme.lower())
     return cast("Executor", factory(url))
 
 

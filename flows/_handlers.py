@@ -12,7 +12,9 @@ from flows._binding import Arguments, Lookup
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
+from flows._job import Job
 from flows._machine import inputs_of
+from flows._reference import OptionalReference, Reference
 from flows._signature import CHILDREN, Parameters
 from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, Settle
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType))
+_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, OptionalReference))
+"""Kinds of values that no handler means to return."""
 _COMPLETED = End.COMPLETED
 _NO_KWARGS: dict[str, Any] = {}
 
@@ -162,10 +165,12 @@ def _counting(state: RunState, job: int) -> Callable[[int], bool]:
 
 
 def _unfinished(value: Any) -> BadResultError:
-    kind = "coroutine" if inspect.iscoroutine(value) else "generator"
-    if kind == "coroutine":
+    if inspect.iscoroutine(value):
         value.close()
-        hint = "did you forget await, or async def?"
+        what, hint = "coroutine", "did you forget await, or async def?"
+    elif isinstance(value, Job | Reference | OptionalReference):
+        what = "job" if isinstance(value, Job) else "reference"
+        hint = "calling a task runs nothing; in a handler, call the plain function, task.fn(...)."
     else:
-        hint = "return a list instead."
-    return BadResultError(f"the handler returned a {kind}; {hint} What it did stands, so it is not tried again.")
+        what, hint = "generator", "return a list instead."
+    return BadResultError(f"the handler returned a {what}; {hint} What it did stands, so it is not tried again.")

@@ -133,7 +133,7 @@ class Plan(Generic[R_co]):
                 if finish[job] + cost[dependent] > finish[dependent] or through[dependent] < 0:
                     finish[dependent] = finish[job] + cost[dependent]
                     through[dependent] = job
-        last = max(range(len(self)), key=finish.__getitem__)
+        last = max(range(len(self)), key=lambda job: (finish[job], job))  # of equals the last: to a root
         path = [last]
         while through[path[-1]] >= 0:
             path.append(through[path[-1]])

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from flows import _registry
+from flows._children import INJECTED
 from flows._job import Job, call_job
 from flows._names import check_name, check_queue, shown
 from flows._opts import Options, Opts, Queue
@@ -63,11 +64,16 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Job[R]:
         if kwargs or len(args) != self._arity:
             try:
-                self._signature.bind(*args, **kwargs)
+                given = self._signature.bind(*args, **kwargs).arguments
             except TypeError as error:
                 raise DefinitionError(
                     f"task {self.name!r}: {error}; it takes {self.name}{self._signature}{self._missing_default()}"
                 ) from None
+            for name in given:
+                if self._signature.parameters[name].default is INJECTED:
+                    raise DefinitionError(
+                        f"task {self.name!r}: parameter {name!r} is filled in at run time; leave it out"
+                    )
         return call_job(self, args, kwargs)
 
     def _missing_default(self) -> str:

@@ -102,7 +102,7 @@ class RunRecord(Protocol):
 
 
 class Executor(Protocol):
-    """Where runs live and how their jobs come to be worked off.
+    """Where runs live and how their jobs come to be worked off. Records are its own: it gets back what it gave out.
 
     Attributes:
         embedded: Whether `work` works a run off in the calling process; elsewhere workers of their own do it.
@@ -127,7 +127,7 @@ class Executor(Protocol):
         """The run of that id or key, if there is one."""
         ...
 
-    def work(self, record: RunRecord, timeout: float | None) -> bool:
+    def work(self, record: Any, timeout: float | None) -> bool:
         """Return when the run has ended, after working it off where the executor is embedded.
 
         Args:
@@ -138,11 +138,11 @@ class Executor(Protocol):
         """
         ...
 
-    def cancel(self, record: RunRecord, reason: str) -> None:
+    def cancel(self, record: Any, reason: str) -> None:
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat."""
         ...
 
-    def join(self, record: RunRecord) -> None:
+    def join(self, record: Any) -> None:
         """Make sure that somebody works on the run without waiting for it: background threads where embedded."""
         ...
 

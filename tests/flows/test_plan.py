@@ -46,7 +46,7 @@ def test_a_job_stands_one_level_above_its_highest_dependency() -> None:
         ({"mail": 9.0, "pay": 1.0, "process": 0.5}, ["load", "mail", "process"]),
         ({"pay": 9.0, "mail": 1.0, "step": 0.5}, ["load", "pay", "process"]),
         ({"step": 2.0, "mail": 3.0}, ["load", "mail", "process"]),
-        ({"mail": 1.0}, ["load", "mail"]),
+        ({"mail": 1.0}, ["load", "mail", "process"]),
     ],
 )
 def test_the_critical_path_is_the_one_that_takes_longest(
@@ -167,3 +167,11 @@ def test_a_fan_in_of_1_000_000_jobs_plans() -> None:
     plan = flows.plan(root)
     assert (len(plan), plan.ids[0], plan.ids[-2], len(plan.levels)) == (1_000_001, "step", "step#1000000", 2)
     assert len(plan.inputs[-1]) == 1_000_000
+
+
+def test_the_critical_path_leads_to_a_root_through_jobs_that_cost_nothing() -> None:
+    @flows.task
+    def step(before: object = None) -> None: ...
+
+    plan = flows.plan(step.using(id="c")(step.using(id="b")(step.using(id="a")().out).out))
+    assert plan.critical_path({"a": 2.0}) == plan.critical_path({}) == ["a", "b", "c"]

@@ -244,3 +244,13 @@ def test_arguments_by_name_put_the_variadic_ones_in_their_places() -> None:
     task = flows.task(all_kinds, name="task-kinds")
     named = call_arguments(task, (1, 2, 8, 9), {"c": 4, "x": 5})
     assert named == {"a": 1, "b": 2, "rest": [8, 9], "c": 4, "x": 5}
+
+
+def test_an_injected_parameter_cannot_be_passed() -> None:
+    @flows.task
+    def told(order: int, children: flows.Children = flows.INJECTED) -> int:
+        return order
+
+    for call in (lambda: told(1, flows.Children({}, {})), lambda: told(1, children=flows.Children({}, {}))):
+        with pytest.raises(flows.DefinitionError, match="'told': parameter 'children' is filled in at run time"):
+            call()
