@@ -45,6 +45,11 @@ class CrewRun(RunBrief, Protocol):
         ...
 
     @property
+    def ended(self) -> bool:
+        """Whether every job is terminal."""
+        ...
+
+    @property
     def has_async(self) -> bool:
         """Whether any job is async."""
         ...
@@ -127,9 +132,9 @@ class Crew:
         return self._outcome()
 
     def _lend(self, deadline: float | None) -> None:
-        line, state = self._line, self.run.state
+        line, run = self._line, self.run
         self.turn(Woken())
-        while state.open and self.fallen is None and (deadline is None or self.clock() < deadline):
+        while not run.ended and self.fallen is None and (deadline is None or self.clock() < deadline):
             if line:
                 try:
                     self._work(line.popleft())
@@ -172,7 +177,7 @@ class Crew:
             finally:
                 lock.release()
             # An outcome that came between the last look and the release is still ours to feed: look again.
-        if not self.run.state.open:
+        if self.run.ended:
             self._close()
 
     def hand_over(self) -> None:
@@ -348,12 +353,12 @@ class Crew:
         return not self._line and not self.done and self._going()
 
     def _going(self) -> bool:
-        return self.run.state.open > 0 and self.fallen is None
+        return not self.run.ended and self.fallen is None
 
     def _outcome(self) -> bool:
         if self.fallen is not None:
             raise self.fallen
-        return not self.run.state.open
+        return self.run.ended
 
     def _close(self) -> None:
         monitor.unwatch(self)

@@ -41,6 +41,10 @@ class LoopThread:
                     self._loop = loop
         self._loop.call_soon_threadsafe(callback)
 
+    def runs_here(self) -> bool:
+        """Whether the calling thread is the one that this loop runs in: to block it is to block all async handlers."""
+        return self._loop is not None and asyncio._get_running_loop() is self._loop
+
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
@@ -132,6 +136,8 @@ class LoopLine:
             cancelled = RuntimeError("the handler was cancelled from inside")
             cancelled.__cause__ = error
             return judge_error(grant, cancelled, started_at, clock())
+        except GeneratorExit:
+            raise  # a task that was given up is collected, in whatever thread and under whatever lock
         except BaseException as error:
             self._crew.fall(error)
             return Settle(grant, End.RELEASED, None, started_at, clock())
@@ -141,17 +147,16 @@ class LoopLine:
         clock = self._crew.clock
         started_at = clock()
         inner = asyncio.get_running_loop().create_task(self._attempt(grant))
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # the run was cancelled
             await asyncio.wait((inner,), timeout=timeout)
-        except asyncio.CancelledError:
+        name = grant.run.plan.ids[grant.job]
+        timed_out = not inner.done() and grant.stop is None
+        if not inner.done():
+            grant.stop = grant.stop or "the attempt timed out"
             await _stop(inner)
-        if inner.done():
+        if inner.done() and not timed_out:
             self._finish(grant, inner.result())
             return
-        name = grant.run.plan.ids[grant.job]
-        if grant.stop is None:
-            grant.stop = "the attempt timed out"
-            await _stop(inner)
         if not inner.done():
             log.warning(
                 "job %r does not end though it was cancelled; it is given up and its result will be dropped", name

@@ -76,11 +76,12 @@ class Claims:
 
     def _take_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
         """At most one job that has lost a worker, so that a deadly one takes no others with it."""
-        entry = self.queues.take_suspect(want.queues, cast("MemoryRun | None", want.run))
-        if entry is None:
-            return 0
         before = len(grants)
-        self._grant(entry[0], (entry[1],), now, worker, grants, SuspectGrant)
+        while len(grants) == before:
+            entry = self.queues.take_suspect(want.queues, cast("MemoryRun | None", want.run))
+            if entry is None:
+                break
+            self._grant(entry[0], (entry[1],), now, worker, grants, SuspectGrant)  # none, if it was cancelled meanwhile
         return len(grants) - before
 
     def _grant(

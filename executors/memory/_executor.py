@@ -16,9 +16,11 @@ from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
 from flows import _registry
 from flows._binding import Arguments, Binding
+from flows._executors import masked
 from flows._handlers import Handler
+from flows._names import shown
 from flows._plan import Plan
-from flows.errors import DefinitionError, IdempotencyConflictError, UnknownExecutorError, UnsupportedError
+from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
@@ -125,6 +127,8 @@ class MemoryExecutor:
         deadline = None if timeout is None else self.store.clock() + timeout
         if record.ended:
             return True
+        if record.has_async:
+            _check_loop(record)
         crew, mine = self._crew(record)
         if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
             return crew.lend(deadline)
@@ -203,16 +207,31 @@ def _loop_runs_here() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
+def _check_loop(run: MemoryRun) -> None:
+    """Refuse to wait for async handlers where they cannot go on meanwhile.
+
+    Raises:
+        RunError: The caller is itself an async handler, and would wait for ever.
+    """
+    from executors._leasing._loop import loop_thread
+
+    if loop_thread.runs_here():
+        raise RunError(
+            f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop that "
+            "they run on, for ever: use await flows.aexecute(...), or await run"
+        )
+
+
 def _options(url: str) -> dict[str, int]:
-    parts = urlsplit(url)
+    parts, spot = urlsplit(url), shown(masked(url))
     if parts.netloc or parts.path not in ("", "/"):
-        raise UnknownExecutorError(f"{url!r}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
+        raise UnknownExecutorError(f"{spot}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
     options: dict[str, int] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
         if high is None:
-            raise UnknownExecutorError(f"{url!r}: memory:// has no option {name!r}; there are private and concurrency")
+            raise UnknownExecutorError(f"{spot}: memory:// has no option {name!r}; there are private and concurrency")
         if not value.isdecimal() or not (name == "private" or int(value) >= 1) or int(value) > high:
-            raise UnknownExecutorError(f"{url!r}: {name}={value!r} must be a whole number up to {high}")
+            raise UnknownExecutorError(f"{spot}: {name}={value!r} must be a whole number up to {high}")
         options[name] = int(value)
     return options

@@ -53,6 +53,12 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
     )
 
 
+def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
+    """Whether all jobs go to one queue, first come first served."""
+    one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
+    return one_queue and all(not one.priority and not one.lifo for one in distinct)
+
+
 class MemoryRun:
     """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
 
@@ -68,18 +74,14 @@ class MemoryRun:
         epoch: float,
     ) -> None:
         size = len(plan)
-        self.clock = clock
-        self.epoch = epoch
-        self.id = run_id
-        self.key = key
-        self.trace_id = trace_id
+        self.clock, self.epoch = clock, epoch
+        self.id, self.key, self.trace_id = run_id, key, trace_id
         self.plan = plan
         self.handlers = handlers
         self.bindings = bindings
         distinct = {id(one): one for one in plan.settings}.values()
-        used = set(handlers)
-        self.has_async = any(handler.is_async for handler in used)
-        self.has_sync = not all(handler.is_async for handler in used)
+        kinds = {handler.is_async for handler in set(handlers)}
+        self.has_async, self.has_sync = True in kinds, False in kinds
         self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
         self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
@@ -97,6 +99,8 @@ class MemoryRun:
         self.progress: dict[int, object] = {}
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
+        self.ended = False
+        """Whether every job is terminal and the journal says so."""
         self.delayed: list[tuple[float, int, int]] = []
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""
@@ -106,10 +110,7 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        alike = plan.queues_of.count(plan.queues_of[0]) == size and {(s.priority, s.lifo) for s in distinct} == {
-            (0, False)
-        }
-        self.only_lane = self.lane(plan.queues_of[0], 0) if alike else None
+        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan, distinct) else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
     def lane(self, queue: str, priority: int) -> Lane:
@@ -119,10 +120,6 @@ class MemoryRun:
             lane = self._lane_of[queue, priority] = Lane(self, queue, priority)
             insort(self.lanes, lane)
         return lane
-
-    @property
-    def ended(self) -> bool:
-        return not self.state.open
 
     def state_of(self, job: int) -> str:
         return STATE_NAMES[self.state.state[job]]
@@ -135,11 +132,13 @@ class MemoryRun:
 
     def failed(self, job: int) -> Failed:
         """Why a job did not complete: what its handler raised, or what became of its dependencies."""
+        name = self.plan.ids[job]
+        state = self.state.state[job]
+        if state == CANCELLED:  # whatever its handler then raised
+            return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
         own = self.errors.get(job)
         if own is not None:
             return own
-        name = self.plan.ids[job]
-        state = self.state.state[job]
         cause = self.state.cause.get(job)
         if state == FAILED and cause is not None:
             first = self.first_cause(job)
@@ -150,8 +149,6 @@ class MemoryRun:
             first = self.first_cause(job)
             what = "failed" if self.state.state[first] == FAILED else f"was {self.state_of(first)}"
             return Failed("Skip", f"because of {self.plan.ids[first]}, which {what}", "", name, "skipped")
-        if state == CANCELLED:
-            return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
         return Failed(
             "PendingError",
             "had not ended when a dependency with policy 'continue' released the job",

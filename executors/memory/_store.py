@@ -12,7 +12,7 @@ from executors.memory._claims import Claims
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._state import ACTIVE, COMPLETED, SWEEP_LIMIT, Commands, Retry
+from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
 from flows.errors import Failed, FailedState, LeaseLostError
 
@@ -219,7 +219,8 @@ class MemoryStore:
                 if completed:
                     machine.complete(run.state, completed, self.chunk, out)
                     completed = []
-                self._settle_otherwise(run, settle, now, out)
+                if states[job] == ACTIVE:
+                    self._settle_otherwise(run, settle, now, out)
         else:
             at += 1
         if run.leases:
@@ -244,21 +245,21 @@ class MemoryStore:
             run.keep_attempt(job, "failed", failed)
             run.journal.append((now, "retrying", ((job, grant.attempt, failed),)))
         else:
-            run.keep_error(job, settle.error, "failed")
+            run.keep_error(job, settle.error, "cancelled" if run.state.state[job] == CANCELLED else "failed")
 
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
+        run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
         run.keep_attempt(job, "lost", lost)
         run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
-            run.errors[job] = Failed.of(
-                LeaseLostError(f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"),
-                run.plan.ids[job],
-            )
+            if run.state.state[job] == FAILED:
+                why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
+                run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
         elif len(out.ready) > before:
             out.ready.pop()
             self._claims.queues.suspect(run, job)
@@ -321,6 +322,7 @@ class MemoryStore:
         self._claims.leased.pop(run, None)
         run.delayed.clear()
         run.journal.append((now, "ended", ((None, None, None),)))
+        run.ended = True  # last: whoever sees it may read the rest
 
     def _wake_due(self, now: float, only: object) -> None:
         for run in tuple(self._timed):

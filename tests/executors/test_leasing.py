@@ -127,6 +127,10 @@ def test_a_failure_that_a_cancel_overtakes_is_recorded_as_cancelled() -> None:
     assert (job.state, run.state) == ("cancelled", "cancelled")
     assert job.error is not None
     assert job.error.state == "cancelled"
+    (attempt,) = job.attempts
+    assert (attempt.outcome, str(attempt.error)) == ("cancelled", "ValueError: flaky: once more")
+    assert attempt.error is not None
+    assert attempt.error.state == "cancelled"
 
 
 def test_an_async_handler_that_swallows_its_cancellation_completes() -> None:

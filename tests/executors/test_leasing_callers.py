@@ -86,7 +86,27 @@ def test_who_waits_is_told_at_once_while_other_handlers_still_run(waiting: Latch
         raise KeyboardInterrupt
 
     run = flows.submit(gather(gated().out, dies().out))
-    caught(KeyboardInterrupt, lambda: run.wait(PATIENCE))
+    caught(KeyboardInterrupt, lambda: run.wait(5 * PATIENCE))
+    assert run.state == "running"
+    gate.open()
+    assert settled(run) == "cancelled"
+
+
+def test_who_lends_its_thread_is_told_at_once_while_other_handlers_still_run() -> None:
+    caller, gate, elsewhere = threading.current_thread(), Latch(), Latch()
+
+    @flows.task
+    def dies_here() -> None:
+        if threading.current_thread() is caller:
+            elsewhere.wait()
+            raise KeyboardInterrupt
+        elsewhere.open()
+        gate.wait()
+
+    executor = private()
+    flow = gather(dies_here().out, dies_here().out)
+    caught(KeyboardInterrupt, lambda: flows.execute(flow, executor=executor, key="run"))
+    run = flows.get(key="run", executor=executor)
     assert run.state == "running"
     gate.open()
     assert settled(run) == "cancelled"

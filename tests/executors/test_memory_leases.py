@@ -64,6 +64,19 @@ def test_the_result_of_a_worker_that_lost_its_lease_is_refused_even_before_anoth
     assert [(attempt.number, attempt.outcome) for attempt in run.attempts_of(0)] == [(1, "lost"), (1, "completed")]
 
 
+def test_a_lease_of_another_is_not_extended(leased: MemoryStore, clock: Clock) -> None:
+    put(leased, plan_of(CHAIN))
+    (lost,) = Caller(leased, "frozen")().grants
+    clock.now += 30.0
+    leased.rescue()
+    (again,) = Caller(leased, "other")().grants
+    clock.now += 20.0
+    assert leased.extend([lost]) == [lost]
+    clock.now += 10.0
+    assert leased.rescue() == 1
+    assert leased.extend([again]) == [again]
+
+
 def test_a_job_that_loses_three_workers_has_failed(leased: MemoryStore, clock: Clock) -> None:
     run = put(leased, plan_of(CHAIN, attempts=1))
     call = Caller(leased)

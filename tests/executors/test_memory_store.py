@@ -86,11 +86,13 @@ def test_the_first_settle_of_a_grant_stands(first: End, again: End, together: bo
     call = Caller(store)
     (grant,) = call(limit=1).grants
     one = done(grant, "one") if first is End.COMPLETED else other(grant, first)
-    two = other(grant, again)
+    two = done(grant, "two") if again is End.COMPLETED else other(grant, again)
     replies = [call(one, two, limit=0)] if together else [call(one, limit=0), call(two, limit=0)]
     assert all(not reply.refused for reply in replies)
     assert states(run)[0] == first.name.lower()
     assert run.state.open == {"completed": 2, "failed": 0, "skipped": 0}[states(run)[0]]
+    if first is End.COMPLETED and not together:
+        assert run.values[0] == "one"
 
 
 def test_fences_grow_over_runs_and_loops() -> None:
@@ -174,6 +176,15 @@ def test_more_says_whether_anything_was_left() -> None:
     assert call(limit=1, run=run).more
     assert not call(limit=1).more
     assert not call(limit=1, run=run).more
+
+
+def test_runs_of_equal_priority_take_turns_and_numbered_priorities_come_later() -> None:
+    store = MemoryStore()
+    late = put(store, plan_of(TWO, priority=1))
+    long, short = put(store, plan_of(Dag(("fail",) * 100, ()))), put(store, plan_of(TWO))
+    call = Caller(store)
+    turns = [grant.run for _ in range(3) for grant in call(limit=40).grants]
+    assert turns == [long] * 32 + [short] * 2 + [long] * 68 + [late] * 2
 
 
 # Cancelling

@@ -268,16 +268,15 @@ def test_a_cancelled_run_releases_nothing_and_tries_nothing_again() -> None:
     dag = Dag(("ignore",) * 6, (Edge(0, 3), Edge(1, 4), Edge(2, 5)))
     run, out = begun(dag, delays={3: 1.0}), Commands()
     machine.cancel(run, out)
+    machine.cancel(run, out)
     assert states(run) == ["active"] * 3 + ["cancelled"] * 3
-    assert (out.interrupt, out.ended) == ([0, 1, 2], [3, 4, 5])
+    assert (out.interrupt, out.ended) == ([0, 1, 2], [3, 4, 5]), "each is told once"
     end(run, (0, "completed"))
     out = Commands()
     assert not machine.retry(run, 1, Retry(0.0), out)
     machine.release(run, 2, out)
     assert (states(run)[:3], out.ready, out.delayed) == (["completed", "cancelled", "cancelled"], [], [])
-    again = Commands()
-    machine.cancel(run, again)
-    assert (again.ended, again.interrupt, run.open) == ([], [], 0)
+    assert run.open == 0
 
 
 def test_a_lost_job_of_a_cancelled_run_is_cancelled() -> None:
@@ -324,3 +323,24 @@ def test_completing_many_sweeps_within_the_limit_and_leaves_the_rest() -> None:
     assert out.ended == [0, 1, 2]
     assert out.ready == [3, 4, 5, 6, 7]
     assert list(run.ordinal)[:3] == [1, 2, 3]
+
+
+# Followers
+
+
+def test_the_follower_is_the_one_dependent_that_a_completion_releases_at_once() -> None:
+    assert machine.follower(begun(CHAIN), 0) == 1
+    fork = begun(Dag(("fail",) * 3, (Edge(0, 1), Edge(0, 2))))
+    join = begun(Dag(("fail",) * 3, (Edge(0, 2), Edge(1, 2))))
+    delayed = begun(CHAIN, delays={1: 1.0})
+    not_granted = columns(CHAIN)
+    machine.begin(not_granted, Commands())
+    doomed = begun(Dag(("fail",) * 4, (Edge(0, 1), Edge(2, 3))))
+    end(doomed, (2, "failed"))
+    unswept = begun(Dag(("fail",) * 4, (Edge(0, 1), Edge(2, 3))))
+    machine.settle(unswept, 2, COMPLETED, Commands())
+    assert [machine.follower(run, 0) for run in (fork, join, delayed, not_granted, doomed, unswept)] == [-1] * 6
+    assert machine.follower(begun(CHAIN), 1) == -1, "which does not run"
+
+
+CHAIN = Dag(("fail", "fail"), (Edge(0, 1),))
