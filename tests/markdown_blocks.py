@@ -102,13 +102,9 @@ def run(path: Path) -> None:
 
 
 def compare(where: str, expected: str, printed: str) -> None:
-    want, got = (
-        "".join(f"{line.rstrip()}\n" for line in text.rstrip().splitlines()) for text in (expected, printed)
-    )
+    want, got = ("".join(f"{line.rstrip()}\n" for line in text.rstrip().splitlines()) for text in (expected, printed))
     if not doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS):
-        difference = difflib.unified_diff(
-            want.splitlines(), got.splitlines(), "shown", "printed", lineterm=""
-        )
+        difference = difflib.unified_diff(want.splitlines(), got.splitlines(), "shown", "printed", lineterm="")
         raise AssertionError(f"{where}: the output is another one\n" + "\n".join(difference))
 
 

@@ -49,9 +49,7 @@ def test_every_peer_of_a_workloads_kind_gets_its_rounds(workload: str, peers: di
 def test_the_command_prints_a_row_for_each_peer_and_writes_json(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     command = [sys.executable, "-m", "benchmarks", "--quick", "--only", "chain", "import", "--json"]
-    done = subprocess.run(
-        [*command, str(file)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-    )
+    done = subprocess.run([*command, str(file)], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     figures = json.loads(file.read_text())
     assert figures["missing"] == {}

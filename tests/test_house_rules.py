@@ -119,9 +119,7 @@ def test_the_library_does_not_print() -> None:
 
 def test_neither_library_nor_tests_sleep() -> None:
     found = {
-        f"{place(path)}::{name}"
-        for path in files(*LIBRARY, "tests")
-        for name in sleepers(ast.parse(path.read_bytes()))
+        f"{place(path)}::{name}" for path in files(*LIBRARY, "tests") for name in sleepers(ast.parse(path.read_bytes()))
     }
     assert found == set(SLEEPERS)
 

@@ -13,9 +13,7 @@ TIMED = "import time; began = time.perf_counter(); import {module}; print(time.p
 
 
 def fresh_interpreter(code: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
 

@@ -55,9 +55,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> N
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file()
-        and path.suffix in {".py", ".lua", ".sql", ".typed"}
-        and "__pycache__" not in path.parts
+        if path.is_file() and path.suffix in {".py", ".lua", ".sql", ".typed"} and "__pycache__" not in path.parts
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= source
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == source
@@ -72,9 +70,7 @@ def test_the_metadata_names_extras_licence_and_python(metadata: Message) -> None
 
 
 def test_run_time_needs_no_server_library(metadata: Message) -> None:
-    required = {
-        line.partition(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line
-    }
+    required = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
     assert required == {"networkx", "opentelemetry-api", "pydantic", "tenacity"}
 
 

@@ -44,10 +44,6 @@ def test_there_are_errors_to_speak_of() -> None:
 
 def test_no_public_submodule_bears_the_name_of_something_public() -> None:
     # Importing flows.plan the module would replace flows.plan the function.
-    submodules = {
-        module.name for module in pkgutil.iter_modules(flows.__path__) if not module.name.startswith("_")
-    }
-    shadowed = {
-        name for name in submodules & set(flows.__all__) if not isinstance(getattr(flows, name), ModuleType)
-    }
+    submodules = {module.name for module in pkgutil.iter_modules(flows.__path__) if not module.name.startswith("_")}
+    shadowed = {name for name in submodules & set(flows.__all__) if not isinstance(getattr(flows, name), ModuleType)}
     assert not shadowed

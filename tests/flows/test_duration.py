@@ -126,9 +126,7 @@ def test_any_text_is_a_finite_duration_or_a_definition_error(text: str) -> None:
     assert 0.0 <= result <= LIMIT_SECONDS
 
 
-@given(
-    st.integers() | st.floats() | st.timedeltas() | st.none() | st.booleans() | st.binary() | st.decimals()
-)
+@given(st.integers() | st.floats() | st.timedeltas() | st.none() | st.booleans() | st.binary() | st.decimals())
 def test_any_value_is_a_finite_duration_or_a_definition_error(value: Any) -> None:
     try:
         result = seconds(value)

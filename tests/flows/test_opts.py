@@ -53,11 +53,7 @@ def test_what_was_given_is_kept_in_its_final_form() -> None:
 
 
 def test_every_declared_option_is_understood() -> None:
-    assert (
-        {*Opts(**FULL).given, "retry"}
-        == set(Options.__annotations__)
-        == set(Settings.__slots__) - {"retry_parts"}
-    )
+    assert {*Opts(**FULL).given, "retry"} == set(Options.__annotations__) == set(Settings.__slots__) - {"retry_parts"}
 
 
 def test_what_was_not_given_is_not_set() -> None:
@@ -186,10 +182,7 @@ def test_all_wrong_options_are_listed_at_once() -> None:
 
 
 def test_limits_are_inclusive() -> None:
-    assert (
-        Opts(attempts=1000, priority=2_097_151, delay="366d", idempotency_key="x" * 255).given["attempts"]
-        == 1000
-    )
+    assert Opts(attempts=1000, priority=2_097_151, delay="366d", idempotency_key="x" * 255).given["attempts"] == 1000
     assert Opts(retry_on=()).given == {"retry_on": ()}
 
 

@@ -74,9 +74,7 @@ def test_a_retry_replaces_the_rules_of_its_level_and_below(levels: Any) -> None:
     ],
     ids=["attempts", "backoff", "retry_on", "give_up_on", "timeout"],
 )
-def test_what_a_level_above_the_retry_gives_stands_in_place_of_that_part(
-    higher: Opts, parts: set[str]
-) -> None:
+def test_what_a_level_above_the_retry_gives_stands_in_place_of_that_part(higher: Opts, parts: set[str]) -> None:
     for settings in (
         resolve(Opts(retry=RETRYING), None, higher),
         resolve(None, Opts(retry=RETRYING).updated(higher), None),
@@ -113,9 +111,7 @@ levels = st.none() | st.builds(
 
 
 @given(levels, levels, levels)
-def test_resolving_is_laying_one_level_over_the_other(
-    queue: Opts | None, task: Opts | None, job: Opts | None
-) -> None:
+def test_resolving_is_laying_one_level_over_the_other(queue: Opts | None, task: Opts | None, job: Opts | None) -> None:
     laid = Opts()
     for level in (queue, task, job):
         laid = laid if level is None else laid.updated(level)

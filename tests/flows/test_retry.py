@@ -28,9 +28,7 @@ def settings_of(**options: Any) -> Settings:
     return resolve(None, None, Opts(**options))
 
 
-def verdict(
-    settings: Settings, error: Exception, attempt: int = 1, elapsed: float = 0.0, key: str = "k"
-) -> Verdict:
+def verdict(settings: Settings, error: Exception, attempt: int = 1, elapsed: float = 0.0, key: str = "k") -> Verdict:
     return judge(settings, error, attempt=attempt, elapsed=elapsed, key=key)
 
 
@@ -139,9 +137,7 @@ def test_a_custom_backoff_gets_attempt_and_error() -> None:
     ],
     ids=["custom", "tenacity wait", "tenacity controller"],
 )
-def test_a_wait_that_is_no_duration_becomes_300_s_and_is_noted(
-    make: Callable[[Any], Settings], answer: Any
-) -> None:
+def test_a_wait_that_is_no_duration_becomes_300_s_and_is_noted(make: Callable[[Any], Settings], answer: Any) -> None:
     judged = verdict(make(answer), ValueError())
     assert (judged.kind, judged.after, judged.counted) == ("retry", 300.0, True)
     assert "waiting 300 s instead" in judged.note
