@@ -158,6 +158,7 @@ def deep_document(depth: int) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.slow
 def test_a_deep_chain_is_read_written_and_read_from_text_without_recursion() -> None:
     def act() -> None:
         flow = Flow.parse(deep_document(10_000))

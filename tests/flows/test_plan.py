@@ -136,6 +136,7 @@ def chain(length: int) -> Job[Any]:
 
 
 @pytest.mark.usefixtures("little_stack")
+@pytest.mark.slow
 def test_a_chain_of_100_000_jobs_costs_no_stack() -> None:
     plan = flows.plan(chain(100_000))
     assert (len(plan), plan.ids[-1], len(plan.levels), len(plan.critical_path())) == (100_000, "step", 100_000, 100_000)

@@ -248,9 +248,9 @@ def test_arguments_by_name_put_the_variadic_ones_in_their_places() -> None:
 
 def test_an_injected_parameter_cannot_be_passed() -> None:
     @flows.task
-    def told(order: int, children: flows.Children = flows.INJECTED) -> int:
+    def informed(order: int, children: flows.Children = flows.INJECTED) -> int:
         return order
 
-    for call in (lambda: told(1, flows.Children({}, {})), lambda: told(1, children=flows.Children({}, {}))):
-        with pytest.raises(flows.DefinitionError, match="'told': parameter 'children' is filled in at run time"):
+    for call in (lambda: informed(1, flows.Children({}, {})), lambda: informed(1, children=flows.Children({}, {}))):
+        with pytest.raises(flows.DefinitionError, match="'informed': parameter 'children' is filled in at run time"):
             call()
