@@ -47,6 +47,10 @@ class Store(Protocol):
         """
         ...
 
+    def abandon(self, run: Any, reason: str, /) -> None:
+        """End a run at once, without waiting for the handlers that run; their results will be refused."""
+        ...
+
     def close_loop(self, loop: str, /) -> None:
         """Forget an exchange loop that will not call again."""
         ...

@@ -46,9 +46,13 @@ def execute(
         IdempotencyConflictError: The key belongs to another flow.
         UnavailableError: The executor cannot be reached.
     """
-    chosen, record = _submit(flow, executor, key, background=False)
-    run: Run[R] = Run(chosen, record)
-    run.wait()
+    run, mine = _submit(flow, executor, key, background=False)
+    try:
+        run.wait()
+    except BaseException as error:
+        if mine:  # not one that others began and wait for, too
+            run.cancel(f"its caller stopped: {type(error).__name__}")
+        raise
     return run.check() if check else run
 
 
@@ -62,7 +66,7 @@ def submit(
 
     Arguments and errors are those of `execute`, but that the run's failure raises nothing.
     """
-    return Run(*_submit(flow, executor, key, background=True))
+    return _submit(flow, executor, key, background=True)[0]
 
 
 async def aexecute(
@@ -72,12 +76,13 @@ async def aexecute(
     key: str | None = None,
     check: bool = True,
 ) -> Run[R]:
-    """`execute` for async code: the loop goes on meanwhile. Cancelling the call cancels the run."""
-    run = await asubmit(flow, executor=executor, key=key)
+    """`execute` for async code: the loop goes on meanwhile. Cancelling the call cancels the run that it began."""
+    run, mine = _submit(flow, executor, key, background=True)
     try:
         await run
     except BaseException as error:
-        run.cancel(f"its caller stopped: {type(error).__name__}")
+        if mine:
+            run.cancel(f"its caller stopped: {type(error).__name__}")
         raise
     return run.check() if check else run
 
@@ -108,11 +113,13 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     return Run(chosen, record)
 
 
-def _submit(flow: Any, executor: str | Executor | None, key: str | None, *, background: bool) -> tuple[Executor, Any]:
+def _submit(flow: Any, executor: str | Executor | None, key: str | None, *, background: bool) -> tuple[Run[Any], bool]:
+    """The run of the flow, and whether this call began it."""
     chosen = executor_of(executor)
     planned = plan(flow)
     run_id = uuid.uuid4().hex
     options = RunOptions(
         run_id, None if key is None else check_name(key, "key", KEY_LIMIT), current_trace_id() or run_id
     )
-    return chosen, chosen.submit(planned, options, background=background)
+    record = chosen.submit(planned, options, background=background)
+    return Run(chosen, record, planned), record.id == run_id

@@ -71,12 +71,15 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
     while stack:
         item, depth = stack.pop()
         if isinstance(item, dict):
+            if any(is_reference(key) for key in item):
+                raise DataError(f"{spot}: a reference cannot be the key of a dict, its value is not known yet")
             inner: Sequence[object] = list(item.values())
         elif isinstance(item, list | tuple):
             inner = item
         elif isinstance(item, set | frozenset):
-            if any(is_reference(element) for element in item):
-                raise DataError(f"{spot}: a set cannot hold references, its order is not stable; use a list")
+            for element in item:
+                if is_reference(element) or (isinstance(element, tuple | frozenset) and _holds_reference(element)):
+                    raise DataError(f"{spot}: a set cannot hold references, its order is not stable; use a list")
             continue
         else:
             if is_reference(item):
@@ -90,6 +93,12 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
         stack.extend(
             (element, depth) for element in reversed(inner) if isinstance(element, CONTAINERS) or is_reference(element)
         )
+
+
+def _holds_reference(value: object) -> bool:
+    found: list[object] = []
+    scan(value, found.append, "")
+    return bool(found)
 
 
 def is_reference(value: object) -> bool:
@@ -130,6 +139,8 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
             return value.copy() if kind is list else value
         parts = [compile_value(item, index, spot) for item in value]
         return parts if kind is list else tuple(parts)
+    if kind is set or kind is bytearray:
+        return value.copy()
     if isinstance(value, dict | list | tuple):
         found: list[object] = []
         scan(value, found.append, spot)
@@ -183,7 +194,7 @@ class Lookup:
         if kind is dict:
             resolved = {key: self.resolve(item) for key, item in template.items()}
             return {key: part for key, part in resolved.items() if part is not _ABSENT}
-        return template
+        return template.copy() if kind is set or kind is bytearray else template
 
     def bind(self, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
         """The positional and keyword arguments of one attempt."""

@@ -31,7 +31,7 @@ def executor_of(given: str | Executor | None) -> Executor:
     if given is None:
         given = os.environ.get("FLOWS_EXECUTOR") or "memory://"
     if not isinstance(given, str):
-        if hasattr(given, "submit") and hasattr(given, "work"):
+        if hasattr(given, "submit") and hasattr(given, "work") and not isinstance(given, type):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
     if "private=1" in given:

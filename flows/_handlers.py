@@ -17,7 +17,7 @@ from flows._machine import inputs_of
 from flows._reference import OptionalReference, Reference
 from flows._signature import CHILDREN, Parameters
 from flows._state import COMPLETED, RunState
-from flows._verbs import End, FailedSettle, Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
 from flows.errors import DataError, Failed
 
 if TYPE_CHECKING:
@@ -97,6 +97,20 @@ async def perform_async(grant: Grant, clock: Clock) -> Settle:
 
 def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
     """What an exception of the attempt means: another try after a while, a skip, or the end of the job."""
+    try:
+        return _judged(grant, error, started_at, ended_at)
+    except Exception:  # the exception of a user may do anything when it is looked at
+        return FailedSettle(grant, End.FAILED, error, started_at, ended_at)
+
+
+def cancelled_inside(error: BaseException | None) -> RuntimeError:
+    """What a cancellation that we have not asked for counts as: a failure like others."""
+    cancelled = RuntimeError("the handler was cancelled, and not by the run")
+    cancelled.__cause__ = error
+    return cancelled
+
+
+def _judged(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
     from flows._retry import judge
 
     if grant.run.state.cancelling:
@@ -150,7 +164,7 @@ def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequen
     run, job = grant.run, grant.job
     spot = f"job {run.plan.ids[job]!r}"
     try:
-        args, kwargs = Lookup(run.values, _counting(run.state, job), run.failed).bind(arguments)
+        args, kwargs = Lookup(run.values, _counting(run.state, job), _failing(run, job)).bind(arguments)
     except LookupError as error:
         raise DataError(f"{spot}: {error}") from error
     return handler.parameters.spread(kwargs, spot) if arguments.by_name else (args, kwargs)
@@ -162,6 +176,21 @@ def _counting(state: RunState, job: int) -> Callable[[int], bool]:
     if cut is None:
         return lambda child: states[child] == COMPLETED
     return lambda child: states[child] == COMPLETED and 0 < state.ordinal[child] <= cut
+
+
+def _failing(run: RunBrief, job: int) -> Callable[[int], Failed]:
+    """Tells what an optional place receives; of children that were pending at an early release always the same."""
+    ordinal, cut = run.state.ordinal, run.state.cut.get(job)
+    if cut is None:
+        return run.failed
+    text = "had not ended when a dependency with on_failure='continue' released the job"
+
+    def failed(child: int) -> Failed:
+        if 0 < ordinal[child] <= cut:
+            return run.failed(child)
+        return Failed("PendingError", text, "", run.plan.ids[child], "cancelled")
+
+    return failed
 
 
 def _unfinished(value: Any) -> BadResultError:

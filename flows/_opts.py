@@ -82,7 +82,7 @@ class Opts:
         priority: 0 (without it) comes before all numbered ones; then the lower first.
         lifo: Whether the job goes before those that wait already.
         on_failure: What its final failure does to the jobs that depend on it. Without it, ``"fail"``.
-        idempotency_key: Names the effect, in place of ``"{run}/{job}"``; jobs of one key share the result.
+        idempotency_key: Names the effect, in place of ``"{run}/{job}"``. Handlers hand it on.
         run_in: Where a sync handler runs: ``"thread"`` or ``"process"``.
 
     Raises:

@@ -285,16 +285,17 @@ class _Planner:
         """A value that may fall away must go to a place that can do without it."""
         plan = self.plan
         job = self.order[position]
-        if job.task is None or job in self.broken:
-            return  # the handler of a literal may not be known here; a missing parameter fails the job with its name
+        task = job.task or _registry.find(job.name, plan.queues_of[position])
+        if task is None or job in self.broken:
+            return  # a handler that is not known here; a missing parameter will fail the job with its name
         needed, kinds, _ = self.needs[position]
         releasing = any(
             plan.settings[self.index[child]].on_failure == "continue" and (kinds is None or kinds[place] != _OPTIONAL)
             for place, child in enumerate(needed)
         )
-        named = call_arguments(job.task, job.args, job.kwargs)
+        named = call_arguments(task, job.args, job.kwargs) if job.task else job.kwargs
         compiled = {name: compile_value(value, self.index, self._spot(position)) for name, value in named.items()}
-        parameters = job.task.signature.parameters
+        parameters = task.signature.parameters
         for name, value in compiled.items():
             if type(value) is Pick and not value.optional and (releasing or value.child in removing):
                 parameter = parameters.get(name)

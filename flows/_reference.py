@@ -6,6 +6,7 @@ does with a value would silently work on the stand-in, so it raises `TypeError` 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
@@ -122,6 +123,8 @@ def follow(value: Any, path: Path) -> Any:
                 raise AttributeError("underscore attributes cannot be reached")
             else:
                 value = getattr(value, cast("str", step))
+                if inspect.isroutine(value):
+                    raise AttributeError("it is a method, not a part of the value")
         except (LookupError, TypeError, AttributeError) as error:
             taken = spell(path[:depth]) or " itself"
             kind = type(value).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -13,6 +14,7 @@ from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCance
 if TYPE_CHECKING:
     import asyncio
 
+    from flows._plan import Plan
     from flows.executor import Executor, RunRecord
 
 R_co = TypeVar("R_co", covariant=True)
@@ -26,10 +28,10 @@ class Run(Generic[R_co]):
         jobs: Job id, or `Job` object, -> `JobView`.
     """
 
-    def __init__(self, executor: Executor, record: RunRecord) -> None:
+    def __init__(self, executor: Executor, record: RunRecord, plan: Plan[Any] | None = None) -> None:
         self._executor = executor
         self._record = record
-        self.jobs = JobViews(record)
+        self.jobs = JobViews(record, plan or record.plan)
 
     @property
     def id(self) -> str:
@@ -88,7 +90,7 @@ class Run(Generic[R_co]):
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
         if not self._executor.work(self._record, limit):
-            raise WaitTimeoutError(f"run {self.id} has not ended within {limit:g} s; it goes on")
+            raise WaitTimeoutError(f"run {self.id} has not ended within {limit:g} s; it goes on", run=self)
         return self
 
     def __await__(self) -> Generator[Any, None, Run[R_co]]:
@@ -98,7 +100,7 @@ class Run(Generic[R_co]):
         """What has happened and happens, in order, until the run has ended; blocks between events."""
         import threading
 
-        self._executor.join(self._record)
+        self._executor.join(self._record, blocks=True)
         changed = threading.Event()
         unwatch = self._record.watch(changed.set)
         try:
@@ -207,7 +209,7 @@ class Run(Generic[R_co]):
 
 def _from_thread(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Callable[[], None]:
     def call() -> None:
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits there any more
             loop.call_soon_threadsafe(callback)
 
     return call

@@ -48,6 +48,10 @@ class Parameters:
             hint = _evaluated(parameter.annotation, task.fn)
             wanted = _injection(hint)
             if wanted is not None:
+                if parameter.kind is parameter.POSITIONAL_ONLY:
+                    raise DefinitionError(
+                        f"task {task.name!r}: parameter {name!r} is filled in by name; move it behind the slash"
+                    )
                 self.injected[name] = wanted
             elif parameter.default is INJECTED:
                 raise DefinitionError(
@@ -99,9 +103,8 @@ class Parameters:
         kwargs = dict(named)
         positional = True
         parameters = self.signature.parameters
-        spilling = any(
-            parameter.kind is parameter.VAR_POSITIONAL and kwargs.get(name) for name, parameter in parameters.items()
-        )
+        by_place = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY)
+        spilling = any(parameter.kind in by_place and kwargs.get(name) for name, parameter in parameters.items())
         for name, parameter in parameters.items():
             if self._required(parameter) and name not in kwargs:
                 raise DataError(f"{spot}: there is no value for parameter {name!r} of {self._call()}")
@@ -112,7 +115,7 @@ class Parameters:
                 if name in kwargs:
                     args.append(kwargs.pop(name))
                 elif spilling and parameter.default is not parameter.empty:
-                    args.append(parameter.default)  # what follows in *args must not slip into its place
+                    args.append(parameter.default)  # what follows must not slip into its place
                 else:
                     positional = False
         return args, kwargs

@@ -229,7 +229,8 @@ def call_arguments(task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[
         if kind is inspect.Parameter.VAR_POSITIONAL:
             named[name] = list(value)
         elif kind is inspect.Parameter.VAR_KEYWORD:
-            named.update(value)
+            # A keyword may have the name of a positional-only parameter: two arguments, not one.
+            named.update(value if named.keys().isdisjoint(value) else {f"**{name}": value})
         else:
             named[name] = value
     return named

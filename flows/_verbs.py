@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from flows.errors import Failed, FailedState
+
 if TYPE_CHECKING:
     from flows._binding import Binding
     from flows._handlers import Handler
     from flows._plan import Plan
     from flows._state import RunState
-    from flows.errors import Failed
 
 
 class End(IntEnum):
@@ -28,6 +29,9 @@ class End(IntEnum):
     CANCELLED = 4
     RELEASED = 5
     """Given back unrun, or interrupted by a drain; costs no attempt."""
+
+
+_STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
 
 
 class RunBrief(Protocol):
@@ -93,7 +97,7 @@ class Settle:
 
     Attributes:
         value: The result of a completed attempt.
-        error: The live exception of one that did not complete.
+        error: The live exception of one that did not complete, and `failed` what is kept of it.
         after: Seconds until the next try.
         counted: Whether a retry costs an attempt.
         started_at, ended_at: By the clock of the worker's process, which in memory is the store's.
@@ -101,6 +105,7 @@ class Settle:
 
     __slots__ = ("end", "ended_at", "grant", "started_at", "value")
     error: BaseException | None = None
+    failed: Failed | None = None
     after = 0.0
     counted = True
 
@@ -118,7 +123,7 @@ class Settle:
 class FailedSettle(Settle):
     """How an attempt ended that did not complete."""
 
-    __slots__ = ("after", "counted", "error")
+    __slots__ = ("after", "counted", "error", "failed")
 
     def __init__(
         self,
@@ -132,6 +137,10 @@ class FailedSettle(Settle):
     ) -> None:
         super().__init__(grant, end, None, started_at, ended_at)
         self.error = error
+        # Written down here, by the worker: the exception's own code may run, and a store must not wait for that.
+        self.failed = (
+            None if error is None else Failed.of(error, grant.run.plan.ids[grant.job], _STATES.get(end, "failed"))
+        )
         self.after = after
         self.counted = counted
 

@@ -13,6 +13,7 @@ from flows._names import shown
 from flows.errors import Failed, NoValueError
 
 if TYPE_CHECKING:
+    from flows._plan import Plan
     from flows.executor import RunRecord
 
 Outcome = Literal["completed", "failed", "skipped", "cancelled", "released", "lost"]
@@ -133,14 +134,15 @@ class JobView:
 class JobViews(Mapping[str, JobView]):
     """The jobs of a run by id, in run order; a `Job` object of the flow will do as the key, too."""
 
-    def __init__(self, record: RunRecord) -> None:
+    def __init__(self, record: RunRecord, plan: Plan[Any]) -> None:
         self._record = record
+        self._plan = plan  # of whoever asks: the jobs of a run that another submitted under the key go by the same ids
         self._index: dict[str, int] = {}
 
     def __getitem__(self, job: str | Job[Any]) -> JobView:
         index = self._positions()
         if isinstance(job, Job):
-            position = self._record.plan.position_of(job)
+            position = self._plan.position_of(job)
         else:
             position = index.get(job)
         if position is None:

@@ -142,8 +142,15 @@ class Executor(Protocol):
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat."""
         ...
 
-    def join(self, record: Any) -> None:
-        """Make sure that somebody works on the run without waiting for it: background threads where embedded."""
+    def join(self, record: Any, *, blocks: bool = False) -> None:
+        """Make sure that somebody works on the run without waiting for it: background threads where embedded.
+
+        Args:
+            blocks: Whether the caller will block this thread until something happens in the run.
+
+        Raises:
+            RunError: Nothing could ever happen then, because the run needs this thread.
+        """
         ...
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from executors._leasing._gate import Gate
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
-from flows._handlers import Handler, judge_error, perform
+from flows._handlers import Handler, cancelled_inside, judge_error, perform
 from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
@@ -47,6 +47,10 @@ class CrewRun(RunBrief, Protocol):
     @property
     def ended(self) -> bool:
         """Whether every job is terminal."""
+        ...
+
+    def notify(self) -> None:
+        """Tell those who watch the run that something has changed."""
         ...
 
     @property
@@ -106,35 +110,30 @@ class Crew:
         self.turn(Woken())
         self.hand_over()
 
-    def lend(self, deadline: float | None) -> bool:
+    def lend(self) -> None:
         """Work in the calling thread until the run has ended.
 
-        Args:
-            deadline: When to stop all the same, by the store's clock; the crew goes on in the background.
-
-        Returns:
-            Whether the run has ended.
-
         Raises:
-            BaseException: What a handler raised that was meant for the process; the run is cancelled.
+            BaseException: What a handler raised that was meant for the process, or what interrupted this thread; the
+                run has been cancelled.
         """
         monitor.watch(self)
         self.gate.enter()
         try:
             # An empty context, as threads have: handlers see the same whoever runs them, and nothing of the caller's.
-            Context().run(self._lend, deadline)
+            Context().run(self._lend)
         except BaseException as error:
             self.fall(error)
         finally:
             self.gate.leave()
             self.turn()
             self.hand_over()
-        return self._outcome()
+        self._raise_fallen()
 
-    def _lend(self, deadline: float | None) -> None:
+    def _lend(self) -> None:
         line, run = self._line, self.run
         self.turn(Woken())
-        while not run.ended and self.fallen is None and (deadline is None or self.clock() < deadline):
+        while not run.ended and self.fallen is None:
             if line:
                 try:
                     self._work(line.popleft())
@@ -142,18 +141,23 @@ class Crew:
                     continue  # another hand was quicker
             elif self.done:
                 self.turn()
-            elif not self.gate.park(self._idle, deadline, self.clock):
-                break
+            else:
+                self.gate.park(self._idle)
 
     def await_end(self, deadline: float | None) -> bool:
-        """As `lend`, but the calling thread only waits: where handlers must not run in it."""
-        try:
-            self.start()
-            while self._going() and self.gate.wait(self._going, deadline, self.clock):
-                pass
-        except BaseException as error:
-            self.fall(error)
-        return self._outcome()
+        """As `lend`, but the calling thread only waits, and what interrupts it does not touch the run.
+
+        Args:
+            deadline: When to stop waiting, by the store's clock; the crew goes on.
+
+        Returns:
+            Whether the run has ended.
+        """
+        self.start()
+        while self._going() and self.gate.wait(self._going, deadline, self.clock):
+            pass
+        self._raise_fallen()
+        return self.run.ended
 
     def turn(self, event: Event | None = None) -> None:
         """Feed what has ended to the core and carry out what it wants.
@@ -211,10 +215,13 @@ class Crew:
         return min(times) if times else None
 
     def fall(self, error: BaseException) -> None:
-        """Something was raised that is meant for the process: cancel the run and have the caller raise it."""
+        """Something was raised that is meant for the process: end the run at once and have the caller raise it.
+
+        What was raised may have struck anywhere, so nothing that this crew holds is counted on any more.
+        """
         self.fallen = self.fallen or error
-        self.store.cancel(self.run, f"{type(error).__name__} was raised")
-        self.gate.open()
+        self.store.abandon(self.run, f"{type(error).__name__} was raised")
+        self._close()
 
     def _loop_line(self, slots: int) -> LoopLine:
         from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
@@ -227,6 +234,8 @@ class Crew:
             if isinstance(effect, Exchange):
                 reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
                 core.replied(effect.seq, reply, reply.now)
+                if reply.due_at is not None:
+                    monitor.ring_before(reply.due_at)
             elif isinstance(effect, Start):
                 self._place(effect.grants)
             elif isinstance(effect, Recall):
@@ -278,7 +287,10 @@ class Crew:
         except BaseException as error:
             now = self.clock()
             settle = Settle(grant, End.RELEASED, None, now, now)
-            self.fall(error)
+            if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load
+                settle = judge_error(grant, cancelled_inside(error), now, now)
+            else:
+                self.fall(error)
         if timeout is not None and self._deadlines.pop(grant, None) is None:
             log.info("%s: the late result of %r was dropped", self.name, grant)
             return False
@@ -355,10 +367,9 @@ class Crew:
     def _going(self) -> bool:
         return not self.run.ended and self.fallen is None
 
-    def _outcome(self) -> bool:
+    def _raise_fallen(self) -> None:
         if self.fallen is not None:
             raise self.fallen
-        return self.run.ended
 
     def _close(self) -> None:
         monitor.unwatch(self)
@@ -369,3 +380,4 @@ class Crew:
             self.store.close_loop(self.name)
             self.run.interrupters.remove(self._interrupt)
             self._on_end()
+            self.run.notify()

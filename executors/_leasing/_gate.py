@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sized
 
 from executors._leasing._hands import hands
+
+log = logging.getLogger("flows")
 
 
 class Gate:
@@ -56,35 +59,37 @@ class Gate:
                     self._parked.pop().release()
                 else:
                     started += 1
-        for _ in range(started):
-            hands.run(self._help)
+        for still in range(started, 0, -1):
+            try:
+                hands.run(self._help)
+            except RuntimeError:  # no more threads can be had: those at work go on
+                log.exception("no thread could be started for a job")
+                with self._lock:
+                    self.hands -= still
+                break
 
-    def park(self, idle: Callable[[], bool], deadline: float | None, clock: Callable[[], float]) -> bool:
-        """Let the calling hand rest until it is called, the run ends or *deadline* passes.
+    def park(self, idle: Callable[[], bool]) -> None:
+        """Let the calling hand rest until it is called or the run ends.
 
         Args:
             idle: Whether there is really nothing to do; asked again with the gate closed.
-
-        Returns:
-            False when the deadline has passed.
         """
         bell = threading.Lock()
         bell.acquire()
         with self._lock:
             if not idle():
-                return True
+                return
             self.hands -= 1
             self._parked.append(bell)
         rung = False
         try:
-            rung = _rung(bell, deadline, clock)
+            rung = bell.acquire()
         finally:
             if not rung:
                 with self._lock:
                     if bell in self._parked:
                         self._parked.remove(bell)
                         self.hands += 1
-        return rung
 
     def wait(self, going: Callable[[], bool], deadline: float | None, clock: Callable[[], float]) -> bool:
         """Let the calling thread, which is no hand, wait for the end; False when the deadline has passed."""
@@ -94,7 +99,15 @@ class Gate:
             if not going():
                 return True
             self._waiting.append(bell)
-        return _rung(bell, deadline, clock)
+        rung = False
+        try:
+            rung = _rung(bell, deadline, clock)
+        finally:
+            if not rung:
+                with self._lock:
+                    if bell in self._waiting:
+                        self._waiting.remove(bell)
+        return rung
 
     def open(self) -> None:
         """The run has ended: wake all who rest or wait."""

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import Final
 
 KEPT_SECONDS: Final = 10.0
@@ -39,7 +40,7 @@ class Hands:
 class _Hand(threading.Thread):
     def __init__(self, idle: deque[_Hand], work: Callable[[], None], number: int) -> None:
         super().__init__(name=f"flows-hand-{number}", daemon=True)
-        self._line = idle
+        self._resting = idle
         self._work: Callable[[], None] | None = work
         self._bell = threading.Lock()
         self._bell.acquire()
@@ -57,9 +58,9 @@ class _Hand(threading.Thread):
 
     def run(self) -> None:
         while self._work is not None:
-            self._work()
+            Context().run(self._work)  # what a job leaves behind in the context goes with it
             self._work = None
-            self._line.append(self)
+            self._resting.append(self)
             if not self._bell.acquire(timeout=KEPT_SECONDS):
                 with self._claim:
                     if self._work is None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from flows._handlers import judge_error, perform_async
+from flows._handlers import cancelled_inside, judge_error, perform_async
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
@@ -39,7 +41,7 @@ class LoopThread:
                     loop = asyncio.new_event_loop()
                     threading.Thread(target=self._run, args=(loop,), name="flows-loop", daemon=True).start()
                     self._loop = loop
-        self._loop.call_soon_threadsafe(callback)
+        self._loop.call_soon_threadsafe(callback, context=Context())  # not the caller's: handlers would see it
 
     def runs_here(self) -> bool:
         """Whether the calling thread is the one that this loop runs in: to block it is to block all async handlers."""
@@ -48,7 +50,11 @@ class LoopThread:
     @staticmethod
     def _run(loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
-        loop.run_forever()
+        while True:
+            try:
+                loop.run_forever()
+            except BaseException:  # raised in a task that a handler left to itself; other runs need the loop
+                log.exception("a task of a handler raised what stops an event loop; it goes on")
 
 
 loop_thread = LoopThread()
@@ -64,11 +70,6 @@ class LoopLine:
         self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
         self._turning = False
-
-    @property
-    def live(self) -> int:
-        """How many handlers are running."""
-        return len(self._live)
 
     def put(self, grants: list[Grant]) -> None:
         """Run these as soon as there are slots. Thread-safe."""
@@ -118,13 +119,21 @@ class LoopLine:
                 continue
             timeout = grant.run.plan.settings[grant.job].timeout
             attempt = self._attend(grant) if timeout is None else self._attend_timed(grant, timeout)
-            self._live[grant] = loop.create_task(attempt)
+            task = self._live[grant] = loop.create_task(attempt)
+            task.add_done_callback(functools.partial(self._check_settled, grant))
+
+    def _check_settled(self, grant: Grant, task: asyncio.Future[None]) -> None:
+        """A task that somebody cancelled before its first step, or amid its last, has settled nothing itself."""
+        if self._live.get(grant) is task:
+            now = self._crew.clock()
+            self._finish(grant, judge_error(grant, cancelled_inside(None), now, now))
 
     async def _attend(self, grant: Grant) -> None:
         self._finish(grant, await self._attempt(grant))
 
     async def _attempt(self, grant: Grant) -> Settle:
         clock = self._crew.clock
+        task = asyncio.current_task()
         started_at = clock()
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
@@ -133,12 +142,10 @@ class LoopLine:
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
-            cancelled = RuntimeError("the handler was cancelled from inside")
-            cancelled.__cause__ = error
-            return judge_error(grant, cancelled, started_at, clock())
-        except GeneratorExit:
-            raise  # a task that was given up is collected, in whatever thread and under whatever lock
+            return judge_error(grant, cancelled_inside(error), started_at, clock())
         except BaseException as error:
+            if isinstance(error, GeneratorExit) and not _steps(task):
+                raise  # a task that was given up is collected, in whatever thread and under whatever lock
             self._crew.fall(error)
             return Settle(grant, End.RELEASED, None, started_at, clock())
 
@@ -169,7 +176,7 @@ class LoopLine:
         self._crew.done.append(settle)
         if not self._turning:
             self._turning = True
-            asyncio.get_running_loop().call_soon(self._turn)
+            asyncio.get_running_loop().call_soon(self._turn, context=Context())  # not the handler's
 
     def _turn(self) -> None:
         """Once for all handlers that ended in this round of the loop."""
@@ -184,6 +191,11 @@ async def _stop(attempt: asyncio.Task[Settle]) -> None:
     attempt.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await asyncio.wait((attempt,), timeout=GRACE_SECONDS)
+
+
+def _steps(task: asyncio.Task[object] | None) -> bool:
+    """Whether *task* is at a step of its own at this moment, in this thread."""
+    return asyncio._get_running_loop() is not None and asyncio.current_task() is task
 
 
 def _after_fork() -> None:

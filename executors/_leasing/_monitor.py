@@ -23,6 +23,7 @@ LINGER_TICKS: Final = 50
 """Ticks without anything to see before the monitor naps: waking it again costs a small flow as much as running it."""
 
 _NAP_SECONDS: Final = 3600.0
+_MISHAP_SECONDS: Final = 1.0
 
 log = logging.getLogger("flows")
 
@@ -67,8 +68,12 @@ class Monitor:
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="flows-monitor", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="flows-monitor", daemon=True)
+                    try:
+                        thread.start()
+                    except RuntimeError:  # the interpreter is going down: a lent thread needs no monitor
+                        return
+                    self._thread = thread
         with contextlib.suppress(RuntimeError):  # it has been rung already
             self._bell.release()
 
@@ -102,10 +107,9 @@ class Monitor:
     def _tick(self, crew: Watched, now: float) -> float:
         try:
             next_at = crew.tick(now)
-        except Exception:  # the monitor serves all runs of the process: one that is broken must not stop it
-            log.exception("a run could not be looked after")
-            self.unwatch(crew)
-            return now
+        except BaseException:  # the monitor serves all runs of the process: one that is broken must not stop it
+            log.exception("a run could not be looked after; this is tried again")
+            return now + _MISHAP_SECONDS
         return now + _NAP_SECONDS if next_at is None else next_at
 
 

@@ -131,12 +131,15 @@ class MemoryExecutor:
             _check_loop(record)
         crew, mine = self._crew(record)
         if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
-            return crew.lend(deadline)
+            crew.lend()
+            return True
         return crew.await_end(deadline)
 
-    def join(self, record: MemoryRun) -> None:
+    def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
         if not record.ended:
+            if blocks and record.has_async:
+                _check_loop(record)
             crew, mine = self._crew(record)
             if mine:
                 crew.start()

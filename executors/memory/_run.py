@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from bisect import insort
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
@@ -15,12 +17,14 @@ from flows._handlers import Handler
 from flows._opts import Settings
 from flows._plan import Plan
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
-from flows._verbs import Grant
+from flows._verbs import Grant, Settle
 from flows._views import Attempt, Outcome
 from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+
+log = logging.getLogger("flows")
 
 _OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
@@ -178,11 +182,12 @@ class MemoryRun:
         self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
         self.finished[job] = 0.0
 
-    def keep_error(self, job: int, error: BaseException | None, state: FailedState) -> None:
+    def keep_error(self, job: int, settle: Settle) -> None:
         """File why a job ended otherwise than completed."""
-        if error is not None:
-            self.errors[job] = Failed.of(error, self.plan.ids[job], state)
-            self.exceptions[job] = error
+        if settle.error is not None and settle.failed is not None:
+            state: FailedState = "cancelled" if self.state.state[job] == CANCELLED else settle.failed.state
+            self.errors[job] = dataclasses.replace(settle.failed, state=state)
+            self.exceptions[job] = settle.error
 
     def progress_of(self, job: int) -> object:
         return self.progress.get(job)
@@ -216,7 +221,10 @@ class MemoryRun:
     def notify(self) -> None:
         """Tell the watchers that something has changed."""
         for changed in tuple(self.watchers):
-            changed()
+            try:
+                changed()
+            except Exception:  # whoever watches must not stop the run
+                log.exception("a watcher of run %s failed", self.id)
 
     def first_cause(self, job: int) -> int:
         """Down the chain of causes to the job that went wrong by itself."""

@@ -14,14 +14,9 @@ from flows import _machine as machine
 from flows import _state
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
-from flows.errors import Failed, FailedState, LeaseLostError
+from flows.errors import Failed, LeaseLostError
 
 _ENDS = {End.FAILED: _state.FAILED, End.SKIPPED: _state.SKIPPED, End.CANCELLED: _state.CANCELLED}
-_STATES: dict[End, FailedState] = {
-    End.FAILED: "failed",
-    End.SKIPPED: "skipped",
-    End.CANCELLED: "cancelled",
-}
 _COMPLETED = End.COMPLETED
 
 
@@ -82,17 +77,18 @@ class MemoryStore:
                     return last[1]
                 raise StaleCallError(f"call {seq} of {loop} came after call {last[0]}")
             now = self.clock()
-            if self._unswept:
-                for run in tuple(self._unswept):
-                    self._sweep(run, now)
+            swept = tuple(self._unswept)
+            for run in swept:
+                self._sweep(run, now)
             refused = self._settle(settles, now, touched) if settles else ()
             if self._timed:
                 self._wake_due(now, want.run)
             grants, suspects = self._claims.take(want, now, worker)
             due_at = self._due_at(want) if self._timed else None
             reply = Reply(now, grants, refused, self._more(want), due_at, suspects)
-            self._loops[loop] = (seq, reply)
-        for run in touched:
+            if not (want.run is not None and not want.run.state.open):  # such a loop has made its last call
+                self._loops[loop] = (seq, reply)
+        for run in (*touched, *swept):
             if run.watchers:
                 run.notify()
         return reply
@@ -129,6 +125,25 @@ class MemoryStore:
         if run.watchers:
             run.notify()
         return Grant(run, follower, 1, fence)
+
+    def abandon(self, run: MemoryRun, reason: str) -> None:
+        """End a run at once, without waiting for the handlers that run; their results will be refused."""
+        with self._lock:
+            if run.ended:
+                return
+            run.reason = run.reason or reason
+            out = Commands()
+            machine.cancel(run.state, out)
+            for job in range(len(run.plan)):
+                if run.state.state[job] == ACTIVE:
+                    run.fences[job] = -run.fences[job]
+                    machine.settle(run.state, job, CANCELLED, out)
+            self._sweep(run, self.clock(), out)
+            while run in self._unswept:
+                self._sweep(run, self.clock())
+        for interrupt in tuple(run.interrupters):
+            interrupt()
+        run.notify()
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -237,15 +252,15 @@ class MemoryStore:
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
         if settle.end is not End.RETRY:
-            run.keep_error(job, settle.error, _STATES[settle.end])
+            run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
-            failed = Failed.of(settle.error, run.plan.ids[job]) if settle.error is not None else None
+            failed = settle.failed
             run.since.setdefault(job, settle.started_at)
             run.keep_attempt(job, "failed", failed)
             run.journal.append((now, "retrying", ((job, grant.attempt, failed),)))
         else:
-            run.keep_error(job, settle.error, "cancelled" if run.state.state[job] == CANCELLED else "failed")
+            run.keep_error(job, settle)
 
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
