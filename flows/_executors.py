@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor"}
 
+COMING: Final = ("sqlite", "redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
+
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
 
@@ -68,6 +70,8 @@ def _factory(scheme: str) -> Any:
     found = entry_points(group="flows.executors", name=scheme)
     for entry in found:
         return entry.load()
+    if scheme in COMING:
+        raise UnknownExecutorError(f"{scheme}:// is not in this version yet; memory:// runs flows in this process")
     known = sorted({*SCHEMES, *(entry.name for entry in entry_points(group="flows.executors"))})
     raise UnknownExecutorError(
         f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}, and those "

@@ -71,14 +71,17 @@ class Flow(Generic[R_co]):
         if isinstance(source, Job):
             return cls(source.name, (source,), several=False)
         if isinstance(source, FlowFunction):
-            source.check_needs_nothing()
+            _check_needs_nothing(source.fn, f"flow {source.name!r}")
             return cast("Flow[R_co]", source())
         if isinstance(source, Reference):
             raise DefinitionError(f"{source!r} is a result, no flow: pass the job itself, without .out")
         if callable(source) and not inspect.isclass(source):
+            _check_needs_nothing(source, shown(source))
             made: object = source()
             if isinstance(made, Flow | Job):
                 return cls.of(made)
+            if inspect.iscoroutine(made):
+                made.close()
         raise DefinitionError(
             f"{shown(source)} is no flow: pass what a @flows.flow function returns, the function itself if it needs no "
             "arguments, or a job; a dict or JSON becomes a flow by flows.Flow.parse()"
@@ -146,19 +149,6 @@ class FlowFunction(Generic[P, R_co]):
         finally:
             made_here.reset(outer)
         return self._flow(returned, made)
-
-    def check_needs_nothing(self) -> None:
-        """Do nothing if the function can be called without arguments.
-
-        Raises:
-            DefinitionError: It cannot.
-        """
-        try:
-            inspect.signature(self.fn).bind()
-        except TypeError as error:
-            raise DefinitionError(
-                f"flow {self.name!r}: {error}; call {self.name}(...) with its arguments and pass what that returns"
-            ) from None
 
     def _flow(self, returned: object, made: tuple[Job[Any], ...]) -> Flow[R_co]:
         several = isinstance(returned, tuple)
@@ -232,3 +222,15 @@ def _flow_function(fn: Callable[..., Any], *, name: str | None) -> FlowFunction[
     if not callable(fn) or inspect.isclass(fn) or inspect.iscoroutinefunction(fn) or inspect.isgeneratorfunction(fn):
         raise DefinitionError(f"@flow takes a plain function that returns a job, not {shown(fn)}")
     return FlowFunction(fn, check_name(getattr(fn, "__name__", "flow") if name is None else name, "flow name"))
+
+
+def _check_needs_nothing(fn: Callable[..., Any], what: str) -> None:
+    try:
+        inspect.signature(fn).bind()
+    except TypeError as error:
+        name = getattr(fn, "__name__", "it")
+        raise DefinitionError(
+            f"{what}: {error}; call {name}(...) with its arguments and pass what that returns"
+        ) from None
+    except ValueError:
+        pass  # a callable that does not tell its parameters: calling it will

@@ -131,6 +131,14 @@ class Job(Generic[R_co]):
                 "a small task that takes job.out can decide, and raise flows.Skip"
             )
 
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__") or name in Job.__slots__:  # asked for by copying and pickling, of a job half made
+                raise AttributeError(name)
+            raise AttributeError(f"{self!r} has no attribute {name!r}; a part of its result is job.out.{name}")
+
+        def __getitem__(self, key: object) -> NoReturn:
+            raise TypeError(f"{self!r} has no items; a part of its result is job.out[{key!r}]")
+
         def __len__(self) -> NoReturn:
             raise TypeError(f"{self!r} has no length; did you mean job.out, passed to a task?")
 

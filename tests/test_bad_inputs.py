@@ -248,7 +248,7 @@ EXECUTORS: list[Mistake] = [
         "x": ("'x'", "begins with a scheme"),
         "redis+foo://h": ("'redis+foo'", "there are memory://"),
         "http://h": ("'http'", "there are memory://"),
-        "redis://localhost:6379/0": ("'redis'", "there are memory://"),
+        "redis://localhost:6379/0": ("redis://", "not in this version yet"),
         "memory://host": ("'memory://host'", "no host or path"),
         "memory:///path": ("no host or path",),
         "memory://?speed=9": ("'speed'", "private and concurrency"),

@@ -53,3 +53,11 @@ def test_a_flow_may_be_named_and_return_several_jobs() -> None:
     run = flows.execute(pair)
     assert run.name == "a pair"
     assert run.value == ("order 1", "order 2")
+
+
+def test_a_function_that_needs_arguments_or_is_async_is_no_flow() -> None:
+    async def later() -> None: ...
+
+    for source, said in ((lambda x: x, "missing a required argument: 'x'"), (later, "is no flow")):
+        with pytest.raises(flows.DefinitionError, match=said):
+            flows.execute(source)  # type: ignore[arg-type]

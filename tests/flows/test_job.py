@@ -1,5 +1,6 @@
 """Jobs: what may be given to one, and what it refuses to be taken for."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -120,3 +121,12 @@ def test_after_takes_jobs_only(given: Any) -> None:
 def test_on_failure_takes_a_policy_only(given: Any) -> None:
     with pytest.raises(DefinitionError, match="on_failure"):
         Job("a").on_failure(given)
+
+
+def test_reaching_into_a_job_hints_at_its_result() -> None:
+    job = flows.Job("load")
+    with pytest.raises(TypeError, match=r"job\.out\[0\]"):
+        job[0]  # type: ignore[index]
+    with pytest.raises(AttributeError, match=r"job\.out\.items"):
+        _ = job.items  # type: ignore[attr-defined]
+    assert copy.copy(job) is not job
