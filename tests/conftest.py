@@ -3,12 +3,15 @@
 `HYPOTHESIS_PROFILE` chooses one. Without it: `ci` where the variable CI is set, else `dev`.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import flows
 from flows import _registry
 
 # No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
@@ -20,9 +23,19 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 
 @pytest.fixture(autouse=True)
-def _tasks_of_this_test_only() -> Iterator[None]:
-    """Task names are the process's: those that a test registers go with it, so that files may use the same names."""
+def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
     before = {name: dict(named) for name, named in _registry._tasks.items()}
+    here = str(request.path)
+    for name, named in before.items():
+        seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}
+        _registry._tasks[name] = seen
     yield
     _registry._tasks.clear()
     _registry._tasks.update(before)
+
+
+def _is_of_another_test_file(task: flows.Task[..., object], here: str) -> bool:
+    code = getattr(inspect.unwrap(task.fn), "__code__", None)
+    file = Path(code.co_filename) if code is not None else Path(here)
+    return file.name.startswith("test_") and str(file) != here
