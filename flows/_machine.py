@@ -88,7 +88,7 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
                 settle(run, job, COMPLETED, out)
         return sweep(run, limit, out)
     state, pending, edges, ordinal, turn = run.state, run.pending, run.edges, run.ordinal, run.turn
-    ended, left = out.ended, limit
+    ended, ready, delays, left = out.ended, out.ready, run.delays, limit
     for job in jobs:
         if state[job] != ACTIVE:
             continue  # the same settle twice in one call
@@ -105,7 +105,11 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
         for dependent in dependents:
             pending[dependent] = open_edges = pending[dependent] - 1
             if not open_edges and state[dependent] == WAITING_CHILDREN:
-                _release(run, dependent, out)
+                if delays:
+                    _release(run, dependent, out)
+                else:  # as `_release` does, without the call
+                    state[dependent] = WAITING
+                    ready.append(dependent)
     run.turn = turn
     return sweep(run, limit, out) if run.later else False
 

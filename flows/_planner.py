@@ -7,6 +7,8 @@ before their parents.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
 
@@ -49,14 +51,26 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     """
     if isinstance(flow, Plan):
         return flow
-    flow = Flow.of(flow)
-    planner = _Planner(flow)
-    planner.walk()
-    planner.place_jobs()
-    planner.name_jobs()
-    planner.link_jobs()
-    planner.check()
+    planner = _Planner(Flow.of(flow))
+    with _no_collection():
+        planner.walk()
+        planner.place_jobs()
+        planner.name_jobs()
+        planner.link_jobs()
+        planner.check()
     return planner.plan
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Hold the garbage collector back: planning makes containers and no garbage, and looking for some costs a fifth."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class _Planner:
@@ -129,13 +143,15 @@ class _Planner:
     def link_jobs(self) -> None:
         """Lay the edges, and compile how results become arguments."""
         plan, index, dependents = self.plan, self.index, self.plan.dependents
+        place_of = index.__getitem__
+        add_pending, add_inputs, add_binding = plan.pending.append, plan.inputs.append, plan.bindings.append
         odd = {job for job, one in enumerate(plan.settings) if one.on_failure != "fail"}
         for position, (needed, kinds, whole) in enumerate(self.needs):
             if kinds is not None or odd or plan.effects:
                 self._link_oddly(position, needed, kinds or [_VALUE] * len(needed))
-                places = tuple([index[child] for child in needed]) if whole else ()
+                places = tuple(map(place_of, needed)) if whole else ()
             else:
-                places = tuple([index[child] for child in needed])
+                places = tuple(map(place_of, needed))
                 twice = len(places) > 1 and len(set(places)) < len(places)
                 inputs = tuple(dict.fromkeys(places)) if twice else places
                 only = (position,)
@@ -147,38 +163,42 @@ class _Planner:
                         ahead.append(position)
                     else:
                         dependents[child] = [*ahead, position]
-                plan.pending.append(len(inputs))
-                plan.inputs.append(inputs)
-            plan.bindings.append(places if whole else self._binding(position))
+                add_pending(len(inputs))
+                add_inputs(inputs)
+            add_binding(places if whole else self._binding(position))
 
     def name_jobs(self) -> None:
         """Give ids: the given one, else the name, else ``name#2`` and on, by first visit."""
         ids: list[str] = [""] * len(self.order)
         given: dict[str, AnyJob] = {}
-        for job in self.index:
-            if job.id is not None:
-                if job.id in given:
-                    self.problems.append(
-                        DuplicateJobError(
-                            f"two jobs have the id {job.id!r} (tasks {given[job.id].name!r} and {job.name!r}); ids are "
-                            "unique in a flow: pass the same job object where one job is meant, or give another id=",
-                            job=job.id,
-                        )
+        for job in [job for job in self.order if job.id is not None]:
+            job_id = cast("str", job.id)
+            if job_id in given:
+                self.problems.append(
+                    DuplicateJobError(
+                        f"two jobs have the id {job_id!r} (tasks {given[job_id].name!r} and {job.name!r}); ids are "
+                        "unique in a flow: pass the same job object where one job is meant, or give another id=",
+                        job=job_id,
                     )
-                given[job.id] = job
-        counts: dict[str, int] = {}
+                )
+            given[job_id] = job
+        # Only a given id, or a name that looks like a number of another, can be in the way of a number.
         taken = set(given)
+        clash = bool(given) or any("#" in name for name in set(self.plan.names))
+        counts: dict[str, int] = {}
         for job, position in self.index.items():
             if job.id is not None:
                 ids[position] = job.id
                 continue
-            count = counts.get(job.name, 0) + 1
-            job_id = job.name if count == 1 else f"{job.name}#{count}"
-            while job_id in taken:
-                count += 1
-                job_id = f"{job.name}#{count}"
-            counts[job.name] = count
-            taken.add(job_id)
+            name = job.name
+            count = counts.get(name, 0) + 1
+            job_id = name if count == 1 else f"{name}#{count}"
+            if clash:
+                while job_id in taken:
+                    count += 1
+                    job_id = f"{name}#{count}"
+                taken.add(job_id)
+            counts[name] = count
             ids[position] = job_id
         self.plan.ids = ids
         self.plan._positions = self.index

@@ -3,6 +3,7 @@
 `HYPOTHESIS_PROFILE` chooses one. Without it: `ci` where the variable CI is set, else `dev`.
 """
 
+import functools
 import inspect
 import os
 from collections.abc import Iterator
@@ -36,6 +37,13 @@ def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _is_of_another_test_file(task: flows.Task[..., object], here: str) -> bool:
+    file = _file_of(task)
+    return file is not None and file != here
+
+
+@functools.cache
+def _file_of(task: flows.Task[..., object]) -> str | None:
+    """The test file that a task is defined in; None for those of shared files."""
     code = getattr(inspect.unwrap(task.fn), "__code__", None)
-    file = Path(code.co_filename) if code is not None else Path(here)
-    return file.name.startswith("test_") and str(file) != here
+    file = Path(code.co_filename) if code is not None else Path()
+    return str(file) if file.name.startswith("test_") else None

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from statistics import median
 
+import pytest
+
 HEAVY = ("networkx", "redis", "opentelemetry.sdk", "dask", "pygraphviz", "executors")
 TIMES_PYDANTIC = 2.5
 ROUNDS = 9
@@ -23,6 +25,7 @@ def test_importing_flows_loads_nothing_heavy() -> None:
     assert not loaded & set(HEAVY)
 
 
+@pytest.mark.slow
 def test_importing_flows_takes_little_longer_than_importing_pydantic() -> None:
     times: dict[str, list[float]] = {"flows": [], "pydantic": []}
     fresh_interpreter("import flows, pydantic")  # compiled files and a warm file cache
