@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows._executors import executor_of
 from flows._flow import Flow
 from flows._job import Job
-from flows._names import check_name
-from flows._option_checks import KEY_LIMIT
 from flows._planner import plan
 from flows._run import Run
-from flows._telemetry import current_trace_id
+from flows._run_options import RunKeywords, run_options
 from flows.errors import DefinitionError, UnknownRunError
-from flows.executor import RunOptions
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from flows._plan import Plan
     from flows.executor import Executor
 
@@ -30,6 +28,7 @@ def execute(
     executor: str | Executor | None = None,
     key: str | None = None,
     check: bool = True,
+    **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """Run a flow to its end and return the run. Blocks; works inside a running event loop (Jupyter), too.
 
@@ -38,6 +37,8 @@ def execute(
         executor: A URL or an executor; without it ``FLOWS_EXECUTOR``, then ``memory://``.
         key: Names the run: the same key and flow again is the same run, whatever its state.
         check: Whether to raise when the run failed or was cancelled.
+        **options: ``timeout`` (a deadline for the run), ``fail_fast``, ``keep``, ``keep_failed``, ``keep_count``,
+            ``key_ttl``; see `RunKeywords`.
 
     Raises:
         DefinitionError: The flow, or something else given, is wrong; nothing has run.
@@ -46,7 +47,7 @@ def execute(
         IdempotencyConflictError: The key belongs to another flow.
         UnavailableError: The executor cannot be reached.
     """
-    run, mine = _submit(flow, executor, key, background=False)
+    run, mine = _submit(flow, executor, key, options, background=False)
     try:
         run.wait()
     except BaseException as error:
@@ -61,12 +62,13 @@ def submit(
     *,
     executor: str | Executor | None = None,
     key: str | None = None,
+    **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """Hand a flow over and return at once; in memory, background threads run it.
 
     Arguments and errors are those of `execute`, but that the run's failure raises nothing.
     """
-    return _submit(flow, executor, key, background=True)[0]
+    return _submit(flow, executor, key, options, background=True)[0]
 
 
 async def aexecute(
@@ -75,9 +77,10 @@ async def aexecute(
     executor: str | Executor | None = None,
     key: str | None = None,
     check: bool = True,
+    **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """`execute` for async code: the loop goes on meanwhile. Cancelling the call cancels the run that it began."""
-    run, mine = _submit(flow, executor, key, background=True)
+    run, mine = _submit(flow, executor, key, options, background=True)
     try:
         await run
     except BaseException as error:
@@ -92,9 +95,10 @@ async def asubmit(
     *,
     executor: str | Executor | None = None,
     key: str | None = None,
+    **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """`submit` for async code."""
-    return submit(flow, executor=executor, key=key)
+    return submit(flow, executor=executor, key=key, **options)
 
 
 def get(run_id: str | None = None, *, key: str | None = None, executor: str | Executor | None = None) -> Run[Any]:
@@ -113,13 +117,12 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     return Run(chosen, record)
 
 
-def _submit(flow: Any, executor: str | Executor | None, key: str | None, *, background: bool) -> tuple[Run[Any], bool]:
+def _submit(
+    flow: Any, executor: str | Executor | None, key: str | None, given: RunKeywords, *, background: bool
+) -> tuple[Run[Any], bool]:
     """The run of the flow, and whether this call began it."""
     chosen = executor_of(executor)
     planned = plan(flow)
-    run_id = uuid.uuid4().hex
-    options = RunOptions(
-        run_id, None if key is None else check_name(key, "key", KEY_LIMIT), current_trace_id() or run_id
-    )
+    options = run_options(key, given, planned.retention)
     record = chosen.submit(planned, options, background=background)
-    return Run(chosen, record, planned), record.id == run_id
+    return Run(chosen, record, planned), record.id == options.run_id

@@ -79,6 +79,7 @@ class _Planner:
     def __init__(self, flow: Flow[Any]) -> None:
         self.flow = flow
         self.plan: Plan[Any] = Plan(flow.name, (), several=flow.several)
+        self.plan.retention = flow.retention
         self.index: dict[AnyJob, int] = {}
         self.order: list[AnyJob] = []
         self.needs: list[Needs] = []

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from flows._events import Event
     from flows._plan import Plan
     from flows._views import Attempt
     from flows.errors import Failed
+
+
+KEEP_SECONDS: Final = 7 * 86_400.0
+KEEP_FAILED_SECONDS: Final = 30 * 86_400.0
+KEY_TTL_SECONDS: Final = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +30,22 @@ class RunOptions:
         run_id: The id to give the run, unique in the world.
         key: Names the run in the executor's namespace; a second submit of the key finds the first run.
         trace_id: 32 hex digits; the trace that the run belongs to.
+        timeout: Seconds from the submit to the run's deadline, at which it is cancelled; None: it has none.
+        fail_fast: Whether to cancel the rest as soon as the root is certain to fail.
+        keep, keep_failed: Seconds that the run is kept after it has ended well, or otherwise.
+        keep_count: How many ended runs of the flow's name are kept at most; None: any number.
+        key_ttl: Seconds after its end in which the run's key stays taken.
     """
 
     run_id: str
     key: str | None
     trace_id: str
+    timeout: float | None = None
+    fail_fast: bool = False
+    keep: float = KEEP_SECONDS
+    keep_failed: float = KEEP_FAILED_SECONDS
+    keep_count: int | None = None
+    key_ttl: float = KEY_TTL_SECONDS
 
 
 class RunRecord(Protocol):

@@ -19,10 +19,11 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final, Protocol
 
+from executors._leasing._attempts import attempts_of
 from executors._leasing._gate import Gate
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
-from flows._handlers import Handler, cancelled_inside, judge_error, perform
+from flows._handlers import Handler, cancelled_inside, judge_error
 from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
@@ -101,6 +102,7 @@ class Crew:
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
+        self._attempt = attempts_of(self)
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
 
@@ -283,7 +285,7 @@ class Crew:
             self._deadlines[grant] = deadline = self.clock() + timeout
             monitor.ring_before(deadline)
         try:
-            settle = perform(grant, self.clock)
+            settle = self._attempt(grant, self.clock)
         except BaseException as error:
             now = self.clock()
             settle = Settle(grant, End.RELEASED, None, now, now)

@@ -106,9 +106,7 @@ class MemoryExecutor:
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
-        run = MemoryRun(
-            options.run_id, options.key, options.trace_id, plan, handlers, bindings, home.store.clock, home.store.epoch
-        )
+        run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch)
         if options.key is None:
             home.put(run)
         else:

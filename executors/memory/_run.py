@@ -20,6 +20,7 @@ from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NA
 from flows._verbs import Grant, Settle
 from flows._views import Attempt, Outcome
 from flows.errors import Failed, FailedState
+from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
@@ -68,9 +69,7 @@ class MemoryRun:
 
     def __init__(
         self,
-        run_id: str,
-        key: str | None,
-        trace_id: str,
+        options: RunOptions,
         plan: Plan[Any],
         handlers: Sequence[Handler],
         bindings: Sequence[Binding],
@@ -79,7 +78,8 @@ class MemoryRun:
     ) -> None:
         size = len(plan)
         self.clock, self.epoch = clock, epoch
-        self.id, self.key, self.trace_id = run_id, key, trace_id
+        self.options = options
+        self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
         self.plan = plan
         self.handlers = handlers
         self.bindings = bindings

@@ -10,6 +10,7 @@ from flows import Job, Opts
 from flows._plan import Plan
 from flows._state import STATE_NAMES
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
+from flows.executor import RunOptions
 from tests.flows.naive_run import Dag
 
 _numbers = itertools.count(1)
@@ -44,7 +45,7 @@ def plan_of(dag: Dag, **options: Any) -> Plan[Any]:
 def put(store: MemoryStore, plan: Plan[Any]) -> MemoryRun:
     """A new run of *plan* in *store*."""
     name = f"run-{next(_numbers)}"
-    run = MemoryRun(name, None, name, plan, _handlers(plan), plan.bindings, store.clock, store.epoch)
+    run = MemoryRun(RunOptions(name, None, name), plan, _handlers(plan), plan.bindings, store.clock, store.epoch)
     store.put_run(run)
     return run
 

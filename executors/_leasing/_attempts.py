@@ -1,0 +1,22 @@
+"""How a crew makes the attempts of its run: plainly, unless something about the run asks for more.
+
+Chosen once a run, so that what a run does not use costs its jobs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from flows._handlers import Clock, perform
+from flows._verbs import Grant, Settle
+
+if TYPE_CHECKING:
+    from executors._leasing._crew import Crew
+
+Attempt = Callable[[Grant, Clock], Settle]
+
+
+def attempts_of(crew: Crew) -> Attempt:
+    """What a hand of *crew* calls with each grant."""
+    return perform
