@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from flows._plan import Plan
-    from flows.executor import Executor
+    from flows.executor import Executor, RunOptions
 
 R = TypeVar("R")
 
@@ -47,12 +47,13 @@ def execute(
         IdempotencyConflictError: The key belongs to another flow.
         UnavailableError: The executor cannot be reached.
     """
-    run, mine = _submit(flow, executor, key, options, background=False)
+    chosen, planned, asked = _prepared(flow, executor, key, options)
+    run: Run[R] | None = None
     try:
+        run = Run(chosen, chosen.submit(planned, asked, background=False), planned)
         run.wait()
     except BaseException as error:
-        if mine:  # not one that others began and wait for, too
-            run.cancel(f"its caller stopped: {type(error).__name__}")
+        _stop(chosen, asked, run, error)
         raise
     return run.check() if check else run
 
@@ -68,7 +69,8 @@ def submit(
 
     Arguments and errors are those of `execute`, but that the run's failure raises nothing.
     """
-    return _submit(flow, executor, key, options, background=True)[0]
+    chosen, planned, asked = _prepared(flow, executor, key, options)
+    return Run(chosen, chosen.submit(planned, asked, background=True), planned)
 
 
 async def aexecute(
@@ -80,12 +82,13 @@ async def aexecute(
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """`execute` for async code: the loop goes on meanwhile. Cancelling the call cancels the run that it began."""
-    run, mine = _submit(flow, executor, key, options, background=True)
+    chosen, planned, asked = _prepared(flow, executor, key, options)
+    run: Run[R] | None = None
     try:
+        run = Run(chosen, chosen.submit(planned, asked, background=True), planned)
         await run
     except BaseException as error:
-        if mine:
-            run.cancel(f"its caller stopped: {type(error).__name__}")
+        _stop(chosen, asked, run, error)
         raise
     return run.check() if check else run
 
@@ -117,12 +120,19 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     return Run(chosen, record)
 
 
-def _submit(
-    flow: Any, executor: str | Executor | None, key: str | None, given: RunKeywords, *, background: bool
-) -> tuple[Run[Any], bool]:
-    """The run of the flow, and whether this call began it."""
+def _prepared(
+    flow: Any, executor: str | Executor | None, key: str | None, given: RunKeywords
+) -> tuple[Executor, Plan[Any], RunOptions]:
+    """All that can be wrong before anything is stored."""
     chosen = executor_of(executor)
     planned = plan(flow)
-    options = run_options(key, given, planned.retention)
-    record = chosen.submit(planned, options, background=background)
-    return Run(chosen, record, planned), record.id == options.run_id
+    return chosen, planned, run_options(key, given, planned.retention)
+
+
+def _stop(chosen: Executor, asked: RunOptions, run: Run[Any] | None, error: BaseException) -> None:
+    """The caller of `execute` has been interrupted: cancel the run that it began, not one that others wait for, too."""
+    if run is None and isinstance(error, Exception):
+        return  # refused: nothing was stored
+    record = chosen.find(run_id=asked.run_id)  # an interrupt may have come between storing and knowing it
+    if record is not None:
+        chosen.cancel(record, f"its caller stopped: {type(error).__name__}")
