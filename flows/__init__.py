@@ -8,6 +8,7 @@ from flows._api import aexecute, asubmit, execute, get, submit
 from flows._backoff import Backoff
 from flows._children import INJECTED, Children
 from flows._context import Context, current
+from flows._each import each, when
 from flows._events import Event
 from flows._flow import Flow, flow
 from flows._job import Job
@@ -97,6 +98,7 @@ __all__ = [
     "aexecute",
     "asubmit",
     "current",
+    "each",
     "execute",
     "flow",
     "get",
@@ -104,4 +106,5 @@ __all__ = [
     "plan",
     "submit",
     "task",
+    "when",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import networkx
 
     from flows._binding import Binding
+    from flows._bodies import Body
     from flows._job import Job
     from flows._opts import Settings
     from flows._task import Task
@@ -40,13 +41,15 @@ class Plan(Generic[R_co]):
         dependents: The jobs that wait for it, one entry an edge.
         effects: For a job with an edge that is not a plain ``fail`` edge: the code of each edge, beside `dependents`.
         optional: For a job with optional edges: the children at their other ends.
+        conditions: What must hold for a job to run (`when`): bools and picks.
+        lists: For a job that is a list (`each`): what is stamped out per item.
         roots: The jobs the flow is about; `several` says that the value is a tuple.
         retention: What the flow's document asks for; see `Flow.retention`.
     """
 
     __slots__ = (
         *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
-        *("inputs", "pending", "dependents", "effects", "optional", "retention"),
+        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "retention"),
         *("_fingerprint", "_positions", "__weakref__"),
     )
 
@@ -65,6 +68,8 @@ class Plan(Generic[R_co]):
         self.dependents: list[list[int] | tuple[int, ...]] = []
         self.effects: dict[int, list[int]] = {}
         self.optional: dict[int, set[int]] = {}
+        self.conditions: dict[int, tuple[Any, ...]] = {}
+        self.lists: dict[int, Body] = {}
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
         self._fingerprint: str | None = None
@@ -72,6 +77,19 @@ class Plan(Generic[R_co]):
     def position_of(self, job: Job[Any]) -> int | None:
         """Where *job*, a job object of the flow that was planned, stands in the columns."""
         return self._positions.get(job)
+
+    def copy(self) -> Plan[R_co]:
+        """A plan with columns of its own, for a run that adds jobs to them."""
+        other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
+        for column in ("ids", "names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
+            setattr(other, column, list(getattr(self, column)))
+        other.dependents = [tuple(dependents) for dependents in self.dependents]
+        other.effects = {job: list(codes) for job, codes in self.effects.items()}
+        other.optional, other.conditions, other.lists = dict(self.optional), dict(self.conditions), dict(self.lists)
+        other.retention = self.retention
+        other._positions = self._positions
+        other._fingerprint = self._fingerprint
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)

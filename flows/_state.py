@@ -71,13 +71,16 @@ class RunState:
         limits: Attempts allowed.
         open: Jobs that are not terminal.
         cancelling: Whether the run was cancelled: nothing is released any more.
+        gated: Jobs whose condition is still to be judged when they are released.
+        lists: Lists whose items are known, and how many of them there are.
+        begun: How many items of a list have been stamped out.
     """
 
     __slots__ = (
         *("size", "open", "turn", "cancelling"),
         *("state", "pending", "dooms", "skips", "cancels", "conts", "cause"),
         *("ordinal", "cut", "made", "lost", "delays", "limits", "edges", "effects"),
-        *("cascade", "later", "sweeping", "position"),
+        *("cascade", "later", "sweeping", "position", "gated", "lists", "begun"),
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +94,7 @@ class RunState:
         effects: Effects,
         delays: Mapping[int, float],
         limits: Limits,
+        gated: set[int] | None = None,
     ) -> None:
         self.size = self.open = size
         self.state = state
@@ -112,6 +116,9 @@ class RunState:
         self.later: deque[int] = deque()
         self.sweeping = -1
         self.position = 0
+        self.gated = gated or set()
+        self.lists: dict[int, int] = {}
+        self.begun: dict[int, int] = {}
         self.turn = 0
         self.cancelling = False
 
@@ -124,15 +131,17 @@ class Commands:
         delayed: Jobs to put in their queues after the seconds beside them.
         ended: Jobs that became terminal.
         interrupt: Active jobs whose handlers should be told to stop.
+        grow: Lists that may be ready for further items.
     """
 
-    __slots__ = ("delayed", "ended", "interrupt", "ready")
+    __slots__ = ("delayed", "ended", "grow", "interrupt", "ready")
 
     def __init__(self) -> None:
         self.ready: list[int] = []
         self.delayed: list[tuple[int, float]] = []
         self.ended: list[int] = []
         self.interrupt: list[int] = []
+        self.grow: list[int] = []
 
 
 class Retry(NamedTuple):

@@ -156,7 +156,7 @@ class JobViews(Mapping[str, JobView]):
         return len(self._record.plan)
 
     def _positions(self) -> dict[str, int]:
-        if not self._index:
+        if len(self._index) != len(self._record.plan.ids):  # lists add jobs while the run goes on
             self._index = {job_id: position for position, job_id in enumerate(self._record.plan.ids)}
         return self._index
 

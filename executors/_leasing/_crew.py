@@ -23,6 +23,7 @@ from executors._leasing._attempts import attempts_of
 from executors._leasing._gate import Gate
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
+from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
 from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
@@ -249,10 +250,10 @@ class Crew:
         """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
         handlers = self.run.handlers
         if self._on_loop is not None:
-            on_loop = [grant for grant in grants if handlers[grant.job].is_async]
+            on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
             if on_loop:
                 self._on_loop.put(on_loop)
-                grants = [grant for grant in grants if not handlers[grant.job].is_async]
+                grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
         if grants:
             self._line.extend(grants)
             if self._long:
@@ -280,12 +281,12 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, End.CANCELLED, None, now, now))
             return True
-        timeout = grant.run.plan.settings[grant.job].timeout if self.run.has_timeout else None
+        timeout = grant.run.plan.settings[grant.job].timeout if self.run.has_timeout and not grant.control else None
         if timeout is not None:
             self._deadlines[grant] = deadline = self.clock() + timeout
             monitor.ring_before(deadline)
         try:
-            settle = self._attempt(grant, self.clock)
+            settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
             now = self.clock()
             settle = Settle(grant, End.RELEASED, None, now, now)

@@ -23,7 +23,7 @@ def expand(run: MemoryRun, entries: Iterable[Entry]) -> list[Event]:
         at = run.instant(now)
         for job in jobs:
             if type(job) is int:
-                attempt = 1 if kind == "started" or kind == "completed" else None
+                attempt = 1 if kind in ("started", "completed") and job not in run.plan.lists else None
                 events.append(Event(kind, at, ids[job], attempt))
             else:
                 position, number, detail = job

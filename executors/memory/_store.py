@@ -9,9 +9,11 @@ from heapq import heappop, heappush
 from typing import Any
 
 from executors.memory._claims import Claims
+from executors.memory._growth import gather, grow
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
+from flows._each import CONTROL_QUEUE
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
 from flows.errors import Failed, LeaseLostError
@@ -200,7 +202,7 @@ class MemoryStore:
                 out = touched[run] = Commands()
             position = self._settle_run(run, settles, position, now, out, refused)
             state = run.state
-            if state.sweeping >= 0 or state.cascade or state.later:
+            if state.sweeping >= 0 or state.cascade or state.later or out.grow:
                 self._sweep(run, now, out)
             else:
                 self._carry_out(run, out, now)
@@ -248,7 +250,11 @@ class MemoryStore:
         grant, job = settle.grant, settle.grant.job
         if settle.end is End.RELEASED:
             machine.release(run.state, job, out, settle.after)
-            run.journal.append((now, "released", ((job, grant.attempt, None),)))
+            if not grant.control:
+                run.journal.append((now, "released", ((job, grant.attempt, None),)))
+            return
+        if grant.control:
+            self._settle_control(run, settle, now, out)
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
         if settle.end is not End.RETRY:
@@ -262,27 +268,44 @@ class MemoryStore:
         else:
             run.keep_error(job, settle)
 
+    @staticmethod
+    def _settle_control(run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
+        job = settle.grant.job
+        if settle.end is End.PASSED:
+            machine.admit(run.state, job, out)
+        elif settle.end is End.EXPANDED:
+            run.lists.items[job] = settle.value
+            run.journal.append((now, "expanded", ((job, None, len(settle.value)),)))
+            machine.expand(run.state, job, len(settle.value), out)
+        else:
+            run.keep_error(job, settle)
+            machine.settle(run.state, job, _ENDS[settle.end], out)
+
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
-        run.keep_attempt(job, "lost", lost)
-        run.journal.append((now, "lost", ((job, grant.attempt, None),)))
+        if not grant.control:
+            run.keep_attempt(job, "lost", lost)
+            run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
-        elif len(out.ready) > before:
+        elif len(out.ready) > before and not run.is_control(job):
             out.ready.pop()
             self._claims.queues.suspect(run, job)
 
     def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
         """Take a chunk of the run's unswept edges, and do what the machine asks."""
         out = out or Commands()
-        if machine.sweep(run.state, self.chunk, out):
+        left = machine.sweep(run.state, self.chunk, out)
+        if out.grow or run.lists.growing:
+            left = grow(run, self.chunk, out) or left
+        if left:
             self._unswept[run] = None
         else:
             self._unswept.pop(run, None)
@@ -290,6 +313,8 @@ class MemoryStore:
 
     def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
         if out.ended:
+            if run.state.lists:
+                gather(run, out.ended)
             if run.errors or run.state.cause or run.state.cancelling or run.numbers:
                 self._journal_ends(run, out.ended, now)
             else:
@@ -313,7 +338,8 @@ class MemoryStore:
         plan = run.plan
         for job in ready:
             settings = plan.settings[job]
-            lane = run.lane(plan.queues_of[job], settings.priority)
+            queue = plan.queues_of[job] if job not in run.state.gated else CONTROL_QUEUE
+            lane = run.lane(queue, settings.priority)
             if settings.lifo:
                 lane.jobs.appendleft(job)
             else:
@@ -326,7 +352,7 @@ class MemoryStore:
         states = run.state.state
         for job in ended:
             end = states[job]
-            number = run.numbers.get(job, 1) if run.fences[job] else None
+            number = run.numbers.get(job, 1) if run.fences[job] and not run.is_control(job) else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
