@@ -19,6 +19,7 @@ EventKind = Literal[
     "progress",
     "expanded",
     "ended",
+    "reopened",
 ]
 
 
@@ -27,9 +28,9 @@ class Event:
     """One thing that happened in a run.
 
     Attributes:
-        kind: ``submitted`` and ``ended`` are the run's; the others are those of a job. ``retrying`` is a failed
-            attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one whose
-            worker died. ``expanded`` is a list whose items have become known.
+        kind: ``submitted``, ``ended`` and ``reopened`` are the run's; the others are those of a job. ``retrying`` is a
+            failed attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one
+            whose worker died. ``expanded`` is a list whose items have become known.
         at: When, by the store's clock.
         job: The job's id; None for the run's own events.
         attempt: Which attempt it was, where there was one.

@@ -27,6 +27,7 @@ from flows._state import (
     FAIL,
     FAILED,
     IGNORE,
+    KIND,
     LOST_LIMIT,
     ORDER_ONLY,
     REMOVE,
@@ -197,21 +198,26 @@ def room(run: RunState, job: int, limit: int | None) -> int:
     return left if limit is None else min(left, limit - (run.pending[job] - left))
 
 
-def stamp(run: RunState, first: int, outer: Iterable[tuple[int, int, int]], out: Commands) -> None:
-    """Take up the jobs from *first* on, which have just been added to the columns.
+def stamp(run: RunState, jobs: Sequence[int], outer: Iterable[tuple[int, int, int]], out: Commands) -> None:
+    """Take up *jobs*, which have just been put into the columns for the items of a list.
 
     Args:
         outer: Edges into them from jobs that have ended before, as (child, dependent, effect).
     """
-    run.open += run.size - first
+    run.open += len(jobs)
     for child, dependent, effect in outer:
         run.pending[dependent] -= 1
         _count(run, child, dependent, effect)
-    for job in range(first, run.size):
+    take_up(run, jobs, out)
+
+
+def take_up(run: RunState, jobs: Iterable[int], out: Commands) -> None:
+    """Decide about jobs that have come to wait for their children otherwise than by being submitted."""
+    for job in jobs:
         if run.state[job] == WAITING_CHILDREN:
             if run.cancelling:
                 _end(run, job, CANCELLED, out)
-            elif not run.pending[job] or job in run.cause:
+            elif not run.pending[job] or job in run.cause or job in run.lists:
                 _decide(run, job, out)
 
 
@@ -270,7 +276,7 @@ def influence(end: int, effect: int) -> str | None:
 
     This is the table of failure policies; everything else follows from it.
     """
-    kind = effect & ~ORDER_ONLY
+    kind = effect & KIND
     if end == COMPLETED or kind in (IGNORE, REMOVE):
         return None
     if kind == CONTINUE:

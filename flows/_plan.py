@@ -43,13 +43,14 @@ class Plan(Generic[R_co]):
         optional: For a job with optional edges: the children at their other ends.
         conditions: What must hold for a job to run (`when`): bools and picks.
         lists: For a job that is a list (`each`): what is stamped out per item.
+        gone: Jobs that are not of the run any more: those of items that a list had when it was expanded before.
         roots: The jobs the flow is about; `several` says that the value is a tuple.
         retention: What the flow's document asks for; see `Flow.retention`.
     """
 
     __slots__ = (
         *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
-        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "retention"),
+        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone", "retention"),
         *("_fingerprint", "_positions", "__weakref__"),
     )
 
@@ -70,6 +71,7 @@ class Plan(Generic[R_co]):
         self.optional: dict[int, set[int]] = {}
         self.conditions: dict[int, tuple[Any, ...]] = {}
         self.lists: dict[int, Body] = {}
+        self.gone: set[int] = set()
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
         self._fingerprint: str | None = None

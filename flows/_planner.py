@@ -30,7 +30,7 @@ from flows._job import Job
 from flows._opts import Opts, Queue, Settings, resolve
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
-from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY
+from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
 from flows._task import DEFAULT_QUEUE
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
 
@@ -317,7 +317,9 @@ class Planner:
             effect = IGNORE if kind in (OPTIONAL, _WAIT) else EFFECTS[plan.settings[child].on_failure]
             if effect == CONTINUE and spread:
                 effect = IGNORE  # a list is taken up when all that it waits for has ended
-            if kind in (_ORDER, _WAIT):
+            if kind == _WAIT:
+                effect |= ORDER_ONLY | SHARED
+            elif kind == _ORDER:
                 effect |= ORDER_ONLY
             elif kind != _CONDITION:
                 inputs[child] = None

@@ -19,6 +19,12 @@ FAIL, IGNORE, REMOVE, CONTINUE, SKIP = range(5)
 ORDER_ONLY = 8
 """Added to an effect: the dependent takes no result through this edge."""
 
+SHARED = 16
+"""Added to an effect: the dependent is a list that only waits for the child because its body takes results of it."""
+
+KIND = 7
+"""Masks an effect code: which of the five it is."""
+
 EFFECTS: Final = {"fail": FAIL, "ignore": IGNORE, "remove": REMOVE, "continue": CONTINUE, "skip": SKIP}
 
 SWEEP_LIMIT: Final = 500
@@ -74,13 +80,14 @@ class RunState:
         gated: Jobs whose condition is still to be judged when they are released.
         lists: Lists whose items are known, and how many of them there are.
         begun: How many items of a list have been stamped out.
+        item_of: The list that waits for a job as for one of its items.
     """
 
     __slots__ = (
         *("size", "open", "turn", "cancelling"),
         *("state", "pending", "dooms", "skips", "cancels", "conts", "cause"),
         *("ordinal", "cut", "made", "lost", "delays", "limits", "edges", "effects"),
-        *("cascade", "later", "sweeping", "position", "gated", "lists", "begun"),
+        *("cascade", "later", "sweeping", "position", "gated", "lists", "begun", "item_of"),
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +126,7 @@ class RunState:
         self.gated = gated or set()
         self.lists: dict[int, int] = {}
         self.begun: dict[int, int] = {}
+        self.item_of: dict[int, int] = {}
         self.turn = 0
         self.cancelling = False
 

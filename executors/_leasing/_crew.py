@@ -67,7 +67,12 @@ class CrewRun(RunBrief, Protocol):
 
     @property
     def has_timeout(self) -> bool:
-        """Whether any sync job has a timeout."""
+        """Whether any sync job has a timeout, or the run has."""
+        ...
+
+    @property
+    def deadline_at(self) -> float | None:
+        """When the run is to be cancelled, by the store's clock."""
         ...
 
 
@@ -194,6 +199,9 @@ class Crew:
 
     def tick(self, now: float) -> float | None:
         """The monitor's look: is anything stuck, due or out of time?"""
+        deadline_at = self.run.deadline_at
+        if deadline_at is not None and now >= deadline_at and not self.run.state.cancelling:
+            self.store.rescue()
         if self._deadlines:
             self._expire(now)
         wake_at = self.core.wake_at
@@ -214,7 +222,9 @@ class Crew:
                 self._watch_pause = min(2 * self._watch_pause, PAUSE_SECONDS)
             self._watch_mark = mark
             return now + self._watch_pause
-        times = [*self._deadlines.copy().values(), *(() if wake_at is None else (wake_at,))]
+        if deadline_at is not None and self.run.state.cancelling:
+            deadline_at = None
+        times = [*self._deadlines.copy().values(), *(one for one in (wake_at, deadline_at) if one is not None)]
         return min(times) if times else None
 
     def fall(self, error: BaseException) -> None:
@@ -281,10 +291,7 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, End.CANCELLED, None, now, now))
             return True
-        timeout = grant.run.plan.settings[grant.job].timeout if self.run.has_timeout and not grant.control else None
-        if timeout is not None:
-            self._deadlines[grant] = deadline = self.clock() + timeout
-            monitor.ring_before(deadline)
+        timed = self.run.has_timeout and not grant.control and self._time(grant)
         try:
             settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
@@ -294,7 +301,7 @@ class Crew:
                 settle = judge_error(grant, cancelled_inside(error), now, now)
             else:
                 self.fall(error)
-        if timeout is not None and self._deadlines.pop(grant, None) is None:
+        if timed and self._deadlines.pop(grant, None) is None:
             log.info("%s: the late result of %r was dropped", self.name, grant)
             return False
         if settle.ended_at - settle.started_at > LONG_SECONDS:
@@ -306,6 +313,18 @@ class Crew:
                 self._long.discard(self.run.handlers[grant.job])
             if self._line or self.done or not self._pass_on(settle):
                 self.done.append(settle)
+        return True
+
+    def _time(self, grant: Grant) -> bool:
+        """Note when the attempt has to be over, if ever."""
+        timeout, deadline = grant.run.plan.settings[grant.job].timeout, self.run.deadline_at
+        if timeout is not None:
+            own = self.clock() + timeout
+            deadline = own if deadline is None else min(own, deadline)
+        if deadline is None:
+            return False
+        self._deadlines[grant] = deadline
+        monitor.ring_before(deadline)
         return True
 
     def _pass_on(self, settle: Settle) -> bool:
@@ -334,12 +353,10 @@ class Crew:
         for grant, deadline in self._deadlines.copy().items():
             if deadline > now or self._deadlines.pop(grant, None) is None:
                 continue
-            grant.stop = "the attempt timed out"
+            grant.stop = grant.stop or "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
             timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            log.warning(
-                "job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout
-            )
+            log.warning("job %r ran out of time; its thread cannot be stopped and may run on beside a retry", job)
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
             self.done.append(judge_error(grant, error, deadline - timeout, now))
             self.gate.leave()

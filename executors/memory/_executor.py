@@ -148,6 +148,10 @@ class MemoryExecutor:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
         self.store.cancel(record, reason)
 
+    def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
+        self.store.reopen(record, job, anew=anew)
+
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
         with self._home.lock:

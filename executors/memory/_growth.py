@@ -60,12 +60,14 @@ def grow(run: MemoryRun, chunk: int, out: Commands) -> bool:
     growing = run.lists.growing
     growing.update(dict.fromkeys(out.grow))
     out.grow.clear()
+    if run.state.sweeping >= 0:
+        return True  # edges can only be added to jobs of which none is being swept
     while growing and chunk > 0:
         job = next(iter(growing))
         body = run.plan.lists[job]
         items = machine.room(run.state, job, body.limit)
         taken = min(items, max(1, chunk // len(body.plan)))
-        if taken == items:
+        if taken >= items:
             del growing[job]
         if taken > 0:
             chunk -= taken * len(body.plan)
@@ -81,81 +83,97 @@ def gather(run: MemoryRun, ended: Iterable[int]) -> None:
         if job in run.state.lists and states[job] == COMPLETED:
             run.values[job] = [
                 run.values[item] if states[item] == COMPLETED else run.failed(item)
-                for item in run.lists.stamps.get(job, ())
+                for item in run.lists.stamps.get(job, ())[: run.state.begun[job]]
                 if states[item] == COMPLETED or run.plan.settings[item].on_failure != "remove"
             ]
 
 
 def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
-    """Add the jobs of the next *items* items of a list to the columns, and have the machine take them up."""
+    """Put the jobs of the next *items* items of a list into the columns, and have the machine take them up."""
     if not run.lists.stamps:
         run.become_own()
     plan, state = run.plan, run.state
     body = plan.lists[job]
-    mould = run.lists.moulds[body]
     around, suffix = run.lists.around.get(job, (_EVERYWHERE, ""))
-    first, begun = len(plan), state.begun[job]
+    stamps = run.lists.stamps.setdefault(job, [])
+    begun, size, first = state.begun[job], len(body.plan), len(plan)
+    rows: list[int] = []
     outer: list[tuple[int, int, int]] = []
     ids: list[str] = []
     for index in range(begun, begun + items):
-        base = first + len(ids)
+        reused = index < len(stamps)  # the list was expanded before: an item's jobs keep their places
+        base = stamps[index] - body.root if reused else first + len(ids)
         item = Held(run.lists.items[job][index], ())
-        space = [*range(base, base + len(body.plan)), item, *(around[link] for link in body.links)]
+        space = [*range(base, base + size), item, *[around[link] for link in body.links]]
         label = f"{suffix}[{index}]"
-        _add_columns(run, mould, base, space, label, job)
-        outer.extend(_outer_edges(run, body, base, space))
-        ids.extend([name + label for name in body.plan.ids])
-        run.lists.stamps.setdefault(job, []).append(base + body.root)
+        _put_columns(run, body, base, space, label, job)
+        if body.outer:
+            outer.extend(_outer_edges(run, body, base, space, joined=reused))
+        if reused:
+            plan.gone.difference_update(range(base, base + size))
+        else:
+            stamps.append(base + body.root)
+            state.item_of[base + body.root] = job
+            ids.extend([name + label for name in body.plan.ids])
+        rows.extend(range(base, base + size))
     plan.ids.extend(ids)  # last: whoever reads the run sees whole jobs
     state.size = len(plan)
     state.begun[job] = begun + items
-    machine.stamp(state, first, outer, out)
+    machine.stamp(state, rows, outer, out)
 
 
-def _add_columns(run: MemoryRun, mould: Mould, base: int, space: Sequence[Any], label: str, job: int) -> None:
-    plan, body = run.plan, mould.body
-    part = body.plan
+def _put_columns(run: MemoryRun, body: Body, base: int, space: Sequence[Any], label: str, job: int) -> None:
+    plan, part = run.plan, body.plan
+    mould = run.lists.moulds[body]
     size = len(part)
-    plan.names.extend(part.names)
-    plan.pending.extend(part.pending)
-    plan.queues_of.extend(part.queues_of)
-    plan.tasks.extend(part.tasks)
-    plan.settings.extend(part.settings)
-    plan.inputs.extend([_jobs(space, inputs) for inputs in part.inputs])
-    bindings = [stamped(binding, space) for binding in mould.bindings]
-    plan.bindings.extend(bindings)
-    plan.dependents.extend([tuple([base + one for one in dependents]) for dependents in part.dependents])
+    rows = slice(base, base + size)
+    plan.names[rows] = part.names
+    plan.pending[rows] = part.pending
+    plan.queues_of[rows] = part.queues_of
+    plan.tasks[rows] = part.tasks
+    plan.settings[rows] = part.settings
+    plan.inputs[rows] = [_jobs(space, inputs) for inputs in part.inputs]
+    plan.bindings[rows] = run.bindings[rows] = [stamped(binding, space) for binding in mould.bindings]
+    plan.dependents[rows] = [tuple([base + one for one in dependents]) for dependents in part.dependents]
     for one, codes in part.effects.items():
         plan.effects[base + one] = list(codes)
-    _join(plan, base + body.root, job)
+    _join(plan, base + body.root, job, EFFECTS[part.settings[body.root].on_failure])
     for one, children in part.optional.items():
         plan.optional[base + one] = set(_jobs(space, tuple(children)))
-    run.extend(size, part.pending, mould.handlers, bindings)
+    run.put(base, part.pending, mould.handlers)
     for one, conditions in part.conditions.items():
         run.conditions[base + one] = stamped_conditions(conditions, space)
         run.state.gated.add(base + one)
     for one, inner in part.lists.items():
         plan.lists[base + one] = inner
         run.lists.around[base + one] = (space, label)
+        run.state.lists.pop(base + one, None)
 
 
-def _join(plan: Plan[Any], item: int, job: int) -> None:
-    """Have the list wait for its item, whose policy acts on it."""
-    effect = EFFECTS[plan.settings[item].on_failure]
-    before = plan.dependents[item]
-    if effect != FAIL or item in plan.effects:
-        plan.effects.setdefault(item, [FAIL] * len(before)).append(effect)
-    plan.dependents[item] = (*before, job)
+def _join(plan: Plan[Any], child: int, dependent: int, effect: int) -> None:
+    """Add an edge."""
+    before = plan.dependents[child]
+    if effect != FAIL or child in plan.effects:
+        plan.effects.setdefault(child, [FAIL] * len(before)).append(effect)
+    if type(before) is list:
+        before.append(dependent)
+    else:
+        plan.dependents[child] = [*before, dependent] if before else (dependent,)
 
 
-def _outer_edges(run: MemoryRun, body: Body, base: int, space: Sequence[Any]) -> list[tuple[int, int, int]]:
+def _outer_edges(
+    run: MemoryRun, body: Body, base: int, space: Sequence[Any], *, joined: bool
+) -> list[tuple[int, int, int]]:
+    """The edges that lead into the jobs of an item; unless *joined* before, their children learn of them, too."""
     edges = []
     for link, dependent, effect in body.outer:
         child = space[link]
-        if type(child) is int:
-            edges.append((child, base + dependent, effect))
-        else:  # the item of a list around this one, which is always there
+        if type(child) is not int:  # the item of a list around this one, which is always there
             run.state.pending[base + dependent] -= 1
+            continue
+        edges.append((child, base + dependent, effect))
+        if not joined:
+            _join(run.plan, child, base + dependent, effect)
     return edges
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows._events import Event, EventKind
-from flows._views import end_state
 
 if TYPE_CHECKING:
     from executors.memory._run import MemoryRun
@@ -27,7 +26,5 @@ def expand(run: MemoryRun, entries: Iterable[Entry]) -> list[Event]:
                 events.append(Event(kind, at, ids[job], attempt))
             else:
                 position, number, detail = job
-                if kind == "ended":
-                    detail = end_state(run)
                 events.append(Event(kind, at, None if position is None else ids[position], number, detail))
     return events

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
+from flows import _reopening
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
@@ -99,7 +100,8 @@ class MemoryRun:
         every = set(handlers).union(*(mould.handlers for mould in self.lists.moulds.values()))
         kinds = {handler.is_async for handler in every}
         self.has_async, self.has_sync = True in kinds, False in kinds
-        self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
+        timed = options.timeout is not None or any(one.timeout is not None for one in distinct)
+        self.has_timeout = self.has_sync and timed
         self.state = _initial(plan, distinct)
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
@@ -119,6 +121,7 @@ class MemoryRun:
         self.journal: list[Entry] = []
         self.ended = False
         """Whether every job is terminal and the journal says so."""
+        self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""
@@ -180,11 +183,11 @@ class MemoryRun:
         )
 
     def attempts_of(self, job: int) -> Sequence[Attempt]:
-        if self.is_control(job):
+        if job in self.plan.lists:
             return ()
         attempts = list(self.earlier.get(job, ()))
         state = self.state.state[job]
-        if state == ACTIVE:
+        if state == ACTIVE and job not in self.state.gated:
             attempts.append(self.attempt(job, None, None))
         elif self.finished[job]:
             attempts.append(self.attempt(job, _OUTCOMES[state], self.errors.get(job)))
@@ -237,24 +240,35 @@ class MemoryRun:
         self.conditions = dict(self.conditions)
         self.state.delays = dict(self.state.delays)
 
-    def extend(
-        self, size: int, pending: Sequence[int], handlers: Sequence[Handler], bindings: Sequence[Binding]
-    ) -> None:
-        """Add jobs to the columns that are not the plan's; the plan's own must have them already, but for their ids."""
-        first, state = len(self.values), self.state
+    def put(self, base: int, pending: Sequence[int], handlers: Sequence[Handler]) -> None:
+        """Put jobs into the columns that are not the plan's; into the plan's, but for their ids, they have been put."""
+        state, size = self.state, len(pending)
+        rows = slice(base, base + size)
+        if base < len(self.values):
+            for job in range(base, base + size):
+                self.renew(job)
+                _reopening.wipe(state, job)
         columns: Any = (state.state, state.ordinal, self.fences, self.started, self.finished)
         for column in columns:
-            column.extend([0] * size)
-        cast("list[int]", state.pending).extend(pending)
-        self.workers.extend([None] * size)
-        self.handlers.extend(handlers)
-        self.bindings.extend(bindings)
-        for job, one in enumerate(self.plan.settings[first : first + size], first):
+            column[rows] = bytes(size)
+        cast("list[int]", state.pending)[rows] = pending
+        self.workers[rows] = self.values[rows] = [None] * size
+        self.handlers[rows] = handlers
+        for job, one in enumerate(self.plan.settings[rows], base):
             if isinstance(state.limits, list):
-                state.limits.append(one.attempts)
+                state.limits[job : job + 1] = [one.attempts]
             if one.delay:
                 cast("dict[int, float]", state.delays)[job] = one.delay
-        self.values.extend([None] * size)
+
+    def renew(self, job: int) -> None:
+        """A job that has ended will be done again: its attempts are filed, the rest of what it came to is dropped."""
+        state = self.state
+        if self.finished[job]:
+            self.keep_attempt(job, _OUTCOMES[state.state[job]], self.errors.get(job))
+        self.values[job] = self.workers[job] = None
+        self.started[job] = 0.0
+        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
+            column.pop(job, None)
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""

@@ -10,12 +10,14 @@ from typing import Any
 
 from executors.memory._claims import Claims
 from executors.memory._growth import gather, grow
+from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
 from flows._each import CONTROL_QUEUE
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
+from flows._views import end_state
 from flows.errors import Failed, LeaseLostError
 
 _ENDS = {End.FAILED: _state.FAILED, End.SKIPPED: _state.SKIPPED, End.CANCELLED: _state.CANCELLED}
@@ -53,12 +55,16 @@ class MemoryStore:
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
+        self._deadlines: dict[MemoryRun, None] = {}
+        self._interrupted: list[MemoryRun] = []
+        """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
 
     def put_run(self, run: MemoryRun) -> None:
         """Accept a run and release the jobs that wait for nothing."""
         with self._lock:
             now = self.clock()
             run.journal.append((now, "submitted", ((None, None, None),)))
+            self._set_deadline(run, now)
             out = Commands()
             machine.begin(run.state, out)
             self._carry_out(run, out, now)
@@ -93,6 +99,8 @@ class MemoryStore:
         for run in (*touched, *swept):
             if run.watchers:
                 run.notify()
+        if self._interrupted:
+            self._interrupt()
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -143,9 +151,8 @@ class MemoryStore:
             self._sweep(run, self.clock(), out)
             while run in self._unswept:
                 self._sweep(run, self.clock())
-        for interrupt in tuple(run.interrupters):
-            interrupt()
-        run.notify()
+            self._interrupted.append(run)
+        self._interrupt()
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -163,12 +170,18 @@ class MemoryStore:
     def rescue(self) -> int:
         """Take back the jobs of expired leases: to the suspects, or failed when they have lost too many workers.
 
+        Cancels the runs whose deadline has passed, too.
+
         Returns:
             How many were taken back.
         """
         with self._lock:
             now = self.clock()
             rescued = 0
+            for run in [run for run in self._deadlines if run.deadline_at is not None and run.deadline_at <= now]:
+                del self._deadlines[run]
+                if not run.state.cancelling:
+                    self._cancel(run, "timeout", now)
             for run in tuple(self._claims.leased):
                 out = Commands()
                 expired = [grant for grant, until in run.leases.values() if until <= now]
@@ -177,19 +190,30 @@ class MemoryStore:
                 if expired:
                     rescued += len(expired)
                     self._sweep(run, now, out)
-            return rescued
+        self._interrupt()
+        return rescued
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
-        """Cancel a run; the handlers that run learn of it through the run's watchers."""
+        """Cancel a run; the handlers that run learn of it through the run's interrupters."""
         with self._lock:
             if run.ended or run.state.cancelling:
                 return
-            run.reason = reason
-            out = Commands()
-            machine.cancel(run.state, out)
-            self._sweep(run, self.clock(), out)
-        for interrupt in tuple(run.interrupters):
-            interrupt()
+            self._cancel(run, reason, self.clock())
+        self._interrupt()
+
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+        """
+        with self._lock:
+            out, now = Commands(), self.clock()
+            if not reopen(run, job, anew=anew, out=out):
+                return
+            run.journal.append((now, "reopened", ((job, None, None),)))
+            self._set_deadline(run, now)
+            self._sweep(run, now, out)
         run.notify()
 
     def _settle(self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]) -> Sequence[Settle]:
@@ -333,6 +357,8 @@ class MemoryStore:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
             self._timed[run] = None
+        if run.options.fail_fast and run.state.open and not run.state.cancelling:
+            self._check_root(run, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan = run.plan
@@ -360,10 +386,41 @@ class MemoryStore:
         for lane in run.lanes:
             self._claims.queues.delist(lane)
         self._timed.pop(run, None)
+        self._deadlines.pop(run, None)
         self._claims.leased.pop(run, None)
         run.delayed.clear()
-        run.journal.append((now, "ended", ((None, None, None),)))
+        run.journal.append((now, "ended", ((None, None, end_state(run)),)))
         run.ended = True  # last: whoever sees it may read the rest
+
+    def _set_deadline(self, run: MemoryRun, now: float) -> None:
+        if run.options.timeout is not None:
+            run.deadline_at = now + run.options.timeout
+            self._deadlines[run] = None
+
+    def _check_root(self, run: MemoryRun, now: float) -> None:
+        """Where a root has failed, and the run is to fail fast, nothing more is worth doing."""
+        for root in run.plan.roots:
+            if run.state.state[root] == FAILED:
+                self._cancel(run, f"{run.plan.ids[root]!r} has failed, and the run was to fail fast", now)
+                return
+
+    def _cancel(self, run: MemoryRun, reason: str, now: float) -> None:
+        run.reason = reason
+        out = Commands()
+        machine.cancel(run.state, out)
+        self._interrupted.append(run)
+        self._sweep(run, now, out)
+
+    def _interrupt(self) -> None:
+        """Tell whoever runs handlers of runs that have been cancelled; outside the lock."""
+        while self._interrupted:
+            try:
+                run = self._interrupted.pop()
+            except IndexError:
+                break
+            for interrupt in tuple(run.interrupters):
+                interrupt()
+            run.notify()
 
     def _wake_due(self, now: float, only: object) -> None:
         for run in tuple(self._timed):
