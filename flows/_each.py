@@ -15,14 +15,12 @@ from flows._names import shown
 from flows._option_checks import check_limit
 from flows._opts import Opts
 from flows._reference import OptionalReference, Reference
+from flows._state import CONTROL_QUEUE
 from flows._task import Task
 from flows.errors import DataError, DefinitionError
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-CONTROL_QUEUE = "flows:control"
-"""Where jobs wait that are the library's own work: every worker serves it, and no user's queue can bear the name."""
 
 
 class Item(Job[Any]):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flows._state import ORDER_ONLY
+from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
 
 if TYPE_CHECKING:
     import networkx
@@ -114,7 +114,7 @@ class Plan(Generic[R_co]):
     @property
     def queues(self) -> dict[str, int]:
         """How many jobs each queue gets, in the order of first use."""
-        return dict(Counter(self.queues_of))
+        return dict(Counter([queue for queue in self.queues_of if queue != CONTROL_QUEUE]))
 
     @property
     def graph(self) -> networkx.DiGraph[str]:
@@ -172,8 +172,7 @@ class Plan(Generic[R_co]):
         waits = self._waits()
         for job in range(min(len(self), _EXPLAINED_JOBS)):
             needs = ", ".join(waits[job][:8]) + (f" and {len(waits[job]) - 8} more" if len(waits[job]) > 8 else "")
-            options = _describe(self.settings[job])
-            lines.append(f"  {self.ids[job]} [{self.queues_of[job]}]{options}" + (f" after {needs}" if needs else ""))
+            lines.append(f"  {self.ids[job]} {self._described(job)}" + (f" after {needs}" if needs else ""))
         if len(self) > _EXPLAINED_JOBS:
             lines.append(f"  ... and {len(self) - _EXPLAINED_JOBS} more jobs")
         return "\n".join(lines)
@@ -187,6 +186,14 @@ class Plan(Generic[R_co]):
             for position, dependent in enumerate(dependents)
         ]
 
+    def _described(self, job: int) -> str:
+        body = self.lists.get(job)
+        where = f"[{self.queues_of[job]}]"
+        if body is not None:
+            limit = "" if body.limit is None else f", {body.limit} at once"
+            where = f"[each item: {', '.join(f'{name}[*]' for name in body.plan.ids)}{limit}]"
+        return where + _describe(self.settings[job]) + (" if its condition holds" if job in self.conditions else "")
+
     def _heights(self) -> list[int]:
         heights = [0] * len(self)
         for job, dependents in enumerate(self.dependents):
@@ -199,7 +206,9 @@ class Plan(Generic[R_co]):
     def _waits(self) -> list[list[str]]:
         waits: list[list[str]] = [[] for _ in self.ids]
         for child, dependent, code in self.edges():
-            waits[dependent].append(self.ids[child] + (" (order only)" if code & ORDER_ONLY else ""))
+            waits[dependent].append(
+                self.ids[child] + (" (shared)" if code & SHARED else " (order only)" if code & ORDER_ONLY else "")
+            )
         return waits
 
     def __repr__(self) -> str:

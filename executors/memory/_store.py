@@ -14,8 +14,7 @@ from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._each import CONTROL_QUEUE
-from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
+from flows._state import ACTIVE, CANCELLED, COMPLETED, CONTROL_QUEUE, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
 from flows._views import end_state
 from flows.errors import Failed, LeaseLostError
