@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flows._numbering import number
 from flows._state import ORDER_ONLY
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ class Plan(Generic[R_co]):
 
     Attributes:
         name: The flow's name.
-        ids: Job ids.
         names: Task names.
         queues_of: Queue names.
         tasks: The task of a typed job; None for a literal, whose handler is found by name.
         settings: Resolved options; jobs with the same options share one record.
+        distinct: The different records in `settings`.
         bindings: How results and data become arguments.
         inputs: Direct dependencies whose results the job takes, in declared order.
         pending: How many edges lead into the job.
@@ -45,20 +46,20 @@ class Plan(Generic[R_co]):
     """
 
     __slots__ = (
-        *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
+        *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
         *("inputs", "pending", "dependents", "effects", "optional", "retention"),
-        *("_fingerprint", "_positions", "__weakref__"),
+        *("_fingerprint", "_ids", "_positions", "__weakref__"),
     )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
         self.name = name
         self.roots = roots
         self.several = several
-        self.ids: list[str] = []
         self.names: list[str] = []
         self.queues_of: list[str] = []
         self.tasks: list[Task[..., Any] | None] = []
         self.settings: list[Settings] = []
+        self.distinct: Sequence[Settings] = ()
         self.bindings: list[Binding] = []
         self.inputs: list[tuple[int, ...]] = []
         self.pending: list[int] = []
@@ -67,14 +68,26 @@ class Plan(Generic[R_co]):
         self.optional: dict[int, set[int]] = {}
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
+        self._ids: list[str] | None = None
         self._fingerprint: str | None = None
 
     def position_of(self, job: Job[Any]) -> int | None:
         """Where *job*, a job object of the flow that was planned, stands in the columns."""
         return self._positions.get(job)
 
+    @property
+    def ids(self) -> list[str]:
+        """Job ids, a column like the others; numbers are given out when first asked for."""
+        if self._ids is None:
+            self._ids = number(self.names, self._positions.values())
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: list[str]) -> None:
+        self._ids = ids
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.names)
 
     @property
     def order(self) -> Sequence[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from bisect import insort
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,6 @@ from executors.memory._queues import Lane
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
-from flows._opts import Settings
 from flows._plan import Plan
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
 from flows._verbs import Grant, Settle
@@ -42,8 +41,8 @@ class _Same:
         return self._value
 
 
-def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
-    size, settings = len(plan), plan.settings
+def _initial(plan: Plan[Any]) -> RunState:
+    size, settings, distinct = len(plan), plan.settings, plan.distinct
     attempts = {one.attempts for one in distinct}
     delayed = any(one.delay for one in distinct)
     return RunState(
@@ -58,10 +57,10 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
     )
 
 
-def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
+def _alike(plan: Plan[Any]) -> bool:
     """Whether all jobs go to one queue, first come first served."""
     one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
-    return one_queue and all(not one.priority and not one.lifo for one in distinct)
+    return one_queue and all(not one.priority and not one.lifo for one in plan.distinct)
 
 
 class MemoryRun:
@@ -83,11 +82,10 @@ class MemoryRun:
         self.plan = plan
         self.handlers = handlers
         self.bindings = bindings
-        distinct = {id(one): one for one in plan.settings}.values()
         kinds = {handler.is_async for handler in set(handlers)}
         self.has_async, self.has_sync = True in kinds, False in kinds
-        self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
-        self.state = _initial(plan, distinct)
+        self.has_timeout = self.has_sync and any(one.timeout is not None for one in plan.distinct)
+        self.state = _initial(plan)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
         self.started: list[float] = [0.0] * size
@@ -114,7 +112,7 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan, distinct) else None
+        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan) else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
     def lane(self, queue: str, priority: int) -> Lane:
