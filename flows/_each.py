@@ -30,7 +30,7 @@ class Item(Job[Any]):
 
     def __init__(self) -> None:
         super().__init__("item", data={"": None})
-        self.task = EACH
+        self.task = _stand_in("item")
 
 
 class Spread:
@@ -88,7 +88,7 @@ def each(fn: Callable[[T], Job[R]], items: Iterable[T], limit: int | None = None
             f"each(): {shown(fn)} returned {root!r}, which was made outside of it; it must make the job of one item"
         )
     job: Job[Any] = Job(root.name, data={"items": _listed(items)}, id=root.id)
-    job.task = EACH
+    job.task = _stand_in(root.name)
     job.spread = Spread(root, made, item, check_limit(limit, "each(): limit"))
     return job
 
@@ -139,5 +139,6 @@ def _never(items: list[Any]) -> list[Any]:
     raise AssertionError("control jobs are not run as handlers")
 
 
-EACH: Task[..., Any] = Task(_never, "each", CONTROL_QUEUE, Opts())
-"""Stands where a job has its task; lists have none, they are worked off by `flows._control`."""
+def _stand_in(name: str) -> Task[..., Any]:
+    """Stands where a job has its task; a list has none, it is worked off by `flows._control`."""
+    return Task(_never, name, CONTROL_QUEUE, Opts())

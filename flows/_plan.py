@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flows._numbering import number
 from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
 
 if TYPE_CHECKING:
@@ -30,11 +31,11 @@ class Plan(Generic[R_co]):
 
     Attributes:
         name: The flow's name.
-        ids: Job ids.
         names: Task names.
         queues_of: Queue names.
         tasks: The task of a typed job; None for a literal, whose handler is found by name.
         settings: Resolved options; jobs with the same options share one record.
+        distinct: The different records in `settings`.
         bindings: How results and data become arguments.
         inputs: Direct dependencies whose results the job takes, in declared order.
         pending: How many edges lead into the job.
@@ -49,20 +50,20 @@ class Plan(Generic[R_co]):
     """
 
     __slots__ = (
-        *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
+        *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
         *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone", "retention"),
-        *("_fingerprint", "_positions", "__weakref__"),
+        *("_fingerprint", "_ids", "_positions", "__weakref__"),
     )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
         self.name = name
         self.roots = roots
         self.several = several
-        self.ids: list[str] = []
         self.names: list[str] = []
         self.queues_of: list[str] = []
         self.tasks: list[Task[..., Any] | None] = []
         self.settings: list[Settings] = []
+        self.distinct: Sequence[Settings] = ()
         self.bindings: list[Binding] = []
         self.inputs: list[tuple[int, ...]] = []
         self.pending: list[int] = []
@@ -74,6 +75,7 @@ class Plan(Generic[R_co]):
         self.gone: set[int] = set()
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
+        self._ids: list[str] | None = None
         self._fingerprint: str | None = None
 
     def position_of(self, job: Job[Any]) -> int | None:
@@ -83,18 +85,29 @@ class Plan(Generic[R_co]):
     def copy(self) -> Plan[R_co]:
         """A plan with columns of its own, for a run that adds jobs to them."""
         other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
-        for column in ("ids", "names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
+        for column in ("names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
             setattr(other, column, list(getattr(self, column)))
+        other.ids, other.distinct, other.retention = list(self.ids), self.distinct, self.retention
         other.dependents = [tuple(dependents) for dependents in self.dependents]
         other.effects = {job: list(codes) for job, codes in self.effects.items()}
         other.optional, other.conditions, other.lists = dict(self.optional), dict(self.conditions), dict(self.lists)
-        other.retention = self.retention
         other._positions = self._positions
         other._fingerprint = self._fingerprint
         return other
 
+    @property
+    def ids(self) -> list[str]:
+        """Job ids, a column like the others; numbers are given out when first asked for."""
+        if self._ids is None:
+            self._ids = number(self.names, self._positions.values())
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: list[str]) -> None:
+        self._ids = ids
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.names)
 
     @property
     def order(self) -> Sequence[str]:

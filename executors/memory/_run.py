@@ -16,7 +16,6 @@ from flows import _reopening
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
-from flows._opts import Settings
 from flows._plan import Plan
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
 from flows._verbs import Grant, Settle
@@ -27,6 +26,7 @@ from flows.executor import RunOptions
 if TYPE_CHECKING:
     from executors._leasing import Crew
     from flows._bodies import Body
+    from flows._opts import Settings
 
 log = logging.getLogger("flows")
 
@@ -64,15 +64,14 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
 
 def _distinct(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
     """The different options of all jobs, those that lists will bring included."""
-    plans = (plan, *(body.plan for body in moulds))
-    return {id(one): one for each in plans for one in each.settings}.values()
+    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
 
 
-def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
+def _alike(plan: Plan[Any]) -> bool:
     """Whether all jobs go to one queue, first come first served."""
     one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
     simple = not plan.conditions and not plan.lists
-    return one_queue and simple and all(not one.priority and not one.lifo for one in distinct)
+    return one_queue and simple and all(not one.priority and not one.lifo for one in plan.distinct)
 
 
 class MemoryRun:
@@ -131,7 +130,7 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan, distinct) else None
+        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan) else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
     def lane(self, queue: str, priority: int) -> Lane:

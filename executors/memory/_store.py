@@ -118,9 +118,7 @@ class MemoryStore:
             follower = machine.follower(run.state, job)
             if follower < 0 or run.fences[job] != grant.fence:
                 return None
-            out = Commands()
-            machine.complete(run.state, (job,), 1, out)
-            machine.grant(run.state, out.ready)
+            machine.hand_on(run.state, job, follower)
             self._claims.fence = fence = self._claims.fence + 1
             now = settle.ended_at
             run.values[job] = settle.value
@@ -128,9 +126,8 @@ class MemoryStore:
             run.finished[job] = run.started[follower] = now
             run.fences[follower] = fence
             run.workers[follower] = worker
-            ended: Sequence[Any] = out.ended if grant.attempt == 1 else ((job, grant.attempt, None),)
-            run.journal.append((now, "completed", ended))
-            run.journal.append((now, "started", out.ready))
+            ended = job if grant.attempt == 1 else (job, grant.attempt, None)
+            run.journal += ((now, "completed", (ended,)), (now, "started", (follower,)))
         if run.watchers:
             run.notify()
         return Grant(run, follower, 1, fence)
