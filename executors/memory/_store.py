@@ -91,6 +91,11 @@ class MemoryStore:
         for run in (*touched, *swept):
             if run.watchers:
                 run.notify()
+        if grants:
+            claimed: Any = {grant.run for grant in grants} if want.run is None else (want.run,)
+            for run in claimed:
+                if run.watchers and run not in touched:
+                    run.notify()
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -166,16 +171,18 @@ class MemoryStore:
         """
         with self._lock:
             now = self.clock()
-            rescued = 0
+            rescued: dict[MemoryRun, int] = {}
             for run in tuple(self._claims.leased):
                 out = Commands()
                 expired = [grant for grant, until in run.leases.values() if until <= now]
                 for grant in expired:
                     self._lose(run, grant, now, out)
                 if expired:
-                    rescued += len(expired)
+                    rescued[run] = len(expired)
                     self._sweep(run, now, out)
-            return rescued
+        for run in rescued:
+            run.notify()
+        return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
         """Cancel a run; the handlers that run learn of it through the run's watchers."""
@@ -307,6 +314,7 @@ class MemoryStore:
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
+                run.due[job] = now + after
             self._timed[run] = None
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
