@@ -77,8 +77,7 @@ class MemoryRun:
         epoch: float,
     ) -> None:
         size = len(plan)
-        self.clock, self.epoch = clock, epoch
-        self._submitted = clock()
+        self.clock, self.epoch, self._submitted = clock, epoch, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
         self.plan = plan
@@ -91,8 +90,7 @@ class MemoryRun:
         self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
-        self.started: list[float] = [0.0] * size
-        self.finished: list[float] = [0.0] * size
+        self.started, self.finished = [0.0] * size, [0.0] * size
         self.workers: list[str | None] = [None] * size
         self.numbers: dict[int, int] = {}
         """The number of a job's last attempt, where it was not the first."""
@@ -107,8 +105,7 @@ class MemoryRun:
         self.ended = False
         """Whether every job is terminal and the journal says so."""
         self.delayed: list[tuple[float, int, int]] = []
-        self.due: dict[int, float] = {}
-        """When each job that was last delayed becomes, or became, ready."""
+        self.due: dict[int, float] = {}  # when each job that was ever delayed became or becomes ready
         self._firsts: dict[int, int] = {}
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""

@@ -93,7 +93,7 @@ def test_literal_jobs_have_their_data() -> None:
 
 def test_letters_are_read_as_lines() -> None:
     pays = [Job("pay", queue="payments", data={"order": number}) for number in range(60)]
-    record = Staged(flows.Flow("many", pays, several=True))
+    record = Staged(flows.Flow("many", tuple(pays), several=True))
     for name in record.plan.ids:
         error = Failed("Declined", "no\nfunds", "", name)
         record.say(name, "failed", attempt(1, 0, 1, "failed", error), attempt(2, 2, 3, "failed", error), error=error)
@@ -125,7 +125,9 @@ def test_a_value_that_cannot_be_shown_does_not_stop_a_letter() -> None:
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_letters_are_there_before_the_run_has_ended(ended: bool) -> None:
-    run = flows.submit(flows.Flow("several", [charge(1), give.using(delay="1h")(2)], several=True), executor=PRIVATE)
+    run: flows.Run[Any] = flows.submit(
+        flows.Flow("several", (charge(1), give.using(delay="1h")(2)), several=True), executor=PRIVATE
+    )
     for event in run.events():
         if event.kind == "failed":
             break

@@ -207,7 +207,7 @@ def test_without_a_job_the_run_and_its_roots_are_explained() -> None:
         r"ship waits for reserve[3]: attempt 2/5 in 4 s on queue stock, after PspTimeout: no answer\nat all",
         "It is held up by way of pack.",
     ]
-    done = Staged(flows.Flow("many", [mail.using(id=f"m{n}")() for n in range(7)], several=True), ended=4.5)
+    done = Staged(flows.Flow("many", tuple(mail.using(id=f"m{n}")() for n in range(7)), several=True), ended=4.5)
     assert done.run.explain().splitlines() == [
         "run run-1 of many: completed after 4.5 s", *(f"m{n} completed" for n in range(5)), "... and 2 more roots",
     ]  # fmt: skip
@@ -228,7 +228,7 @@ def staged_dag(dag: Dag, states: list[str]) -> Staged:
         children = [jobs[edge.child] for edge in edges if edge.kind != "order"]
         job = Job(f"task-{number}", id=f"job-{number}", children=children, opts=Opts(on_failure=policy))  # type: ignore[arg-type]
         jobs.append(job.after(*[jobs[edge.child] for edge in edges if edge.kind == "order"]))
-    staged = Staged(flows.Flow("any", jobs, several=True))
+    staged = Staged(flows.Flow("any", tuple(jobs), several=True))
     for number, state in enumerate(states):
         staged.say(f"job-{number}", state)
     return staged
