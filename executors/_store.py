@@ -60,7 +60,23 @@ class Store(Protocol):
         ...
 
     def rescue(self) -> int:
-        """Take back the jobs of expired leases, wherever their workers have gone; returns how many."""
+        """Take back the jobs of expired leases, and cancel the runs whose deadline has passed.
+
+        Returns:
+            How many jobs were taken back.
+        """
+        ...
+
+    def reopen(self, run: Any, job: int | None, /, *, anew: bool) -> None:
+        """Have jobs of an ended run done again, with their keys and a fresh attempts budget; see `flows._reopening`.
+
+        Args:
+            job: Where to begin; None: with all that failed or was cancelled.
+            anew: Whether all that follows *job* is done again, and not only what it failed, skipped or cancelled.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+        """
         ...
 
     def cancel(self, run: Any, reason: str, /) -> None:

@@ -9,6 +9,7 @@ from flows._backoff import Backoff
 from flows._children import INJECTED, Children
 from flows._context import Context, current
 from flows._dead_letters import DeadLetter
+from flows._each import each, when
 from flows._events import Event
 from flows._flow import Flow, flow
 from flows._job import Job
@@ -103,6 +104,7 @@ __all__ = [
     "aexecute",
     "asubmit",
     "current",
+    "each",
     "execute",
     "flow",
     "get",
@@ -110,4 +112,5 @@ __all__ = [
     "plan",
     "submit",
     "task",
+    "when",
 ]

@@ -29,6 +29,13 @@ class Pick(NamedTuple):
     optional: bool
 
 
+class Held(NamedTuple):
+    """A place in a template that an item of a list, or a part of it, goes to."""
+
+    item: Any
+    path: Path
+
+
 class Picks(NamedTuple):
     """A list or tuple that is nothing but whole results: a `Pick` for each would cost more than the jobs."""
 
@@ -104,6 +111,13 @@ def _holds_reference(value: object) -> bool:
 def is_reference(value: object) -> bool:
     """Whether *value* stands for a job's result (a bare job means its ``.out``)."""
     return type(value) in _REFERENCES
+
+
+def referred(value: Any) -> Job[Any]:
+    """The job whose result *value*, a reference, stands for."""
+    if type(value) is OptionalReference:
+        value = value.reference
+    return value._job if type(value) is Reference else cast("Job[Any]", value)
 
 
 def only_references(value: object) -> bool:
@@ -183,6 +197,8 @@ class Lookup:
         kind = type(template)
         if kind is Pick:
             return self.pick(template)
+        if kind is Held:
+            return follow(template.item, template.path)
         if kind is Picks:
             values, completed = self.values, self.completed
             return template.kind([values[child] for child in template.children if completed(child)])

@@ -99,7 +99,8 @@ class DeadLetters(Sequence[DeadLetter]):
 
 def dead_letters(record: RunRecord) -> DeadLetters:
     """What failed for good in a run so far."""
-    failed = (job for job in range(len(record.plan)) if record.state_of(job) == "failed")
+    gone = record.plan.gone
+    failed = (job for job in range(len(record.plan)) if record.state_of(job) == "failed" and job not in gone)
     return DeadLetters(_letter(record, job) for job in failed if record.first_cause(job) == job)
 
 

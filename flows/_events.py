@@ -17,7 +17,9 @@ EventKind = Literal[
     "released",
     "lost",
     "progress",
+    "expanded",
     "ended",
+    "reopened",
 ]
 
 
@@ -26,13 +28,14 @@ class Event:
     """One thing that happened in a run.
 
     Attributes:
-        kind: ``submitted`` and ``ended`` are the run's; the others are those of a job. ``retrying`` is a failed
-            attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one whose
-            worker died.
+        kind: ``submitted``, ``ended`` and ``reopened`` are the run's; the others are those of a job. ``retrying`` is a
+            failed attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one
+            whose worker died. ``expanded`` is a list whose items have become known.
         at: When, by the store's clock.
         job: The job's id; None for the run's own events.
         attempt: Which attempt it was, where there was one.
-        detail: The error of a failure, the progress reported, the run's final state; never a result.
+        detail: The error of a failure, the progress reported, how many items a list has, the run's final state; never
+            a result.
     """
 
     kind: EventKind

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from flows import _state
 from flows._machine import influence
-from flows._state import ORDER_ONLY
+from flows._state import CONTROL_QUEUE, KIND
 from flows._typeset import count, line, spell
 from flows._views import Attempt, end_state
 from flows.errors import Failed
@@ -55,6 +55,7 @@ class Reading:
         self.record = record
         self.plan = record.plan
         self.now = record.now()
+        # Lists add jobs while the run goes on: those that are there now are told.
         # Dependents before what they depend on: one that is seen to have ended has children that are seen to, too.
         self.states = [record.state_of(job) for job in reversed(range(len(record.plan)))][::-1]
 
@@ -65,8 +66,10 @@ class Reading:
         if ended_at is not None:
             return f"{what}: {end_state(record)} after {spell((ended_at - record.submitted_at).total_seconds())}"
         counts = Counter(self.states)
-        ended = sum(counts[end] for end in _ENDS)
-        parts = [f"{ended:,} of {count(len(self.states), 'job')} {'has' if len(self.states) == 1 else 'have'} ended"]
+        for gone in self.plan.gone:
+            counts[self.states[gone]] -= 1
+        ended, jobs = sum(counts[end] for end in _ENDS), sum(counts.values())
+        parts = [f"{ended:,} of {count(jobs, 'job')} {'has' if jobs == 1 else 'have'} ended"]
         parts += [f"{counts[state]:,} {state}" for state in ("active", "delayed", "waiting") if counts[state]]
         return f"{what}: running for {self._since(record.submitted_at)}, {', '.join(parts)}"
 
@@ -115,7 +118,7 @@ class Reading:
         open_below: dict[int, list[int]] = {}
         dependents = self.plan.dependents
         for child, state in enumerate(self.states):
-            if state not in _ENDS:
+            if state not in _ENDS and child not in self.plan.gone:
                 for dependent in dependents[child]:
                     open_below.setdefault(dependent, []).append(child)
         above: dict[int, int] = {job: job}
@@ -152,12 +155,14 @@ class Reading:
     def _held(self, job: int) -> str:
         """What holds up a job that is delayed, waits for a worker, or runs."""
         state, queue = self.states[job], f"on queue {self.plan.queues_of[job]}"
+        if self.plan.queues_of[job] == CONTROL_QUEUE and state in ("waiting", "active"):
+            return "waits for a worker to look at its list" if state == "waiting" else "has its list looked at"
         attempts = self.record.attempts_of(job)
         last = attempts[-1] if attempts else None
         if state == "active":
             running = last if last is not None and last.end is None else None
             if running is None:
-                return f"runs {queue}"
+                return f"is being taken up {queue}"
             worker = "" if running.worker is None else f" on worker {line(running.worker)}"
             progress = self.record.progress_of(job)
             said = "" if progress is None else f", progress {line(progress)}"
@@ -179,8 +184,10 @@ class Reading:
     def _policies(self, job: int) -> list[str]:
         """What a failure of its dependencies did or would do to a job, where it is not simply to fail."""
         name, lines = self._name(job), []
+        if job in self.plan.lists:
+            return []  # a failed item costs its place in the list, or the list: nothing that one waits for
         for child, code in self._children(job):
-            policy, state = _POLICIES[code & ~ORDER_ONLY], self.states[child]
+            policy, state = _POLICIES[code & KIND], self.states[child]
             if policy == "fail" or state == "completed":
                 continue
             what = {
@@ -262,7 +269,11 @@ class Reading:
             lower = line_up.popleft()
             end, codes = _CODES[self.states[lower]], self.plan.effects.get(lower)
             for position, dependent in enumerate(self.plan.dependents[lower]):
-                if dependent not in below and influence(end, codes[position] if codes else 0) is not None:
+                if (
+                    dependent < len(self.states)
+                    and dependent not in below
+                    and influence(end, codes[position] if codes else 0) is not None
+                ):
                     below[dependent] = lower
                     line_up.append(dependent)
         chain: list[int] = []
@@ -287,8 +298,8 @@ class Reading:
     def _children(self, job: int) -> list[tuple[int, int]]:
         """The dependencies of a job with the code of the edge, in run order."""
         effects, found = self.plan.effects, []
-        for child, dependents in enumerate(self.plan.dependents):
-            if job in dependents:
+        for child, dependents in zip(range(len(self.states)), self.plan.dependents, strict=False):
+            if job in dependents and child not in self.plan.gone:
                 codes = effects.get(child)
                 found.append((child, codes[list(dependents).index(job)] if codes else 0))
         return found
@@ -297,8 +308,12 @@ class Reading:
         return f"attempt {attempt.number}/{max(attempt.number, self.plan.settings[job].attempts)}"
 
     def _next(self, job: int, last: Attempt) -> str:
-        number = last.number + (last.outcome == "failed")  # one that was released or lost is made up for
-        return f"{number}/{max(number, self.plan.settings[job].attempts)}"
+        most, number = self.plan.settings[job].attempts, last.number  # one that was released or lost is made up for
+        if last.outcome not in ("released", "lost"):
+            number = (
+                number + 1 if last.outcome == "failed" and number < most else 1
+            )  # 1: the job was given new attempts
+        return f"{number}/{max(number, most)}"
 
     def _earlier(self, job: int) -> list[str]:
         """The attempts before the one that was told already, the last few of them."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import networkx
 
-from flows._state import EFFECTS, ORDER_ONLY
+from flows._state import EFFECTS, KIND, ORDER_ONLY
 
 if TYPE_CHECKING:
     from flows._plan import Plan
@@ -26,7 +26,5 @@ def digraph(plan: Plan[Any]) -> networkx.DiGraph[str]:
         order_only = bool(effect & ORDER_ONLY)
         if order_only and graph.has_edge(plan.ids[child], plan.ids[dependent]):
             continue
-        graph.add_edge(
-            plan.ids[child], plan.ids[dependent], policy=_POLICIES[effect & ~ORDER_ONLY], order_only=order_only
-        )
+        graph.add_edge(plan.ids[child], plan.ids[dependent], policy=_POLICIES[effect & KIND], order_only=order_only)
     return graph

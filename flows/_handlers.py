@@ -164,10 +164,15 @@ def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequen
     run, job = grant.run, grant.job
     spot = f"job {run.plan.ids[job]!r}"
     try:
-        args, kwargs = Lookup(run.values, _counting(run.state, job), _failing(run, job)).bind(arguments)
+        args, kwargs = lookup_of(run, job).bind(arguments)
     except LookupError as error:
         raise DataError(f"{spot}: {error}") from error
     return handler.parameters.spread(kwargs, spot) if arguments.by_name else (args, kwargs)
+
+
+def lookup_of(run: RunBrief, job: int) -> Lookup:
+    """What the places in the job's templates receive."""
+    return Lookup(run.values, _counting(run.state, job), _failing(run, job))
 
 
 def _counting(state: RunState, job: int) -> Callable[[int], bool]:

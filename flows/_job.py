@@ -12,6 +12,7 @@ from flows._reference import Reference, describe
 from flows.errors import DefinitionError
 
 if TYPE_CHECKING:
+    from flows._each import Spread
     from flows._opts import Policy
     from flows._task import Task
 
@@ -39,7 +40,10 @@ class Job(Generic[R_co]):
         DefinitionError: A name, the data or a child is not what it should be.
     """
 
-    __slots__ = ("__weakref__", "args", "children", "id", "kwargs", "name", "opts", "predecessors", "queue", "task")
+    __slots__ = (
+        *("__weakref__", "args", "children", "conditions", "id", "kwargs", "name", "opts", "predecessors"),
+        *("queue", "spread", "task"),
+    )  # fmt: skip
 
     name: str
     id: str | None
@@ -50,6 +54,8 @@ class Job(Generic[R_co]):
     kwargs: Mapping[str, Any]
     children: tuple[Job[Any], ...]
     predecessors: tuple[Job[Any], ...]
+    conditions: tuple[object, ...]
+    spread: Spread | None
 
     def __init__(
         self: Job[Any],  # what a literal's handler will return is not known to type checkers
@@ -72,6 +78,8 @@ class Job(Generic[R_co]):
         self.kwargs = self._checked_data(data)
         self.children = self._checked_jobs(children, "children")
         self.predecessors = ()
+        self.conditions = ()
+        self.spread = None
         _note(self)
 
     @property
@@ -128,7 +136,7 @@ class Job(Generic[R_co]):
         def __bool__(self) -> NoReturn:
             raise TypeError(
                 f"the truth of {self!r} is not known while the flow is built; "
-                "a small task that takes job.out can decide, and raise flows.Skip"
+                "flows.when(job.out, other) decides at run time, or a small task that takes job.out"
             )
 
         def __getattr__(self, name: str) -> NoReturn:
@@ -144,7 +152,7 @@ class Job(Generic[R_co]):
 
         def __iter__(self) -> NoReturn:
             raise TypeError(
-                f"{self!r} cannot be iterated while the flow is built; pass job.out to a task that takes the list"
+                f"{self!r} cannot be iterated while the flow is built; flows.each(task, job.out) fans out over it"
             )
 
 
@@ -158,7 +166,8 @@ def call_job(task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     job.task = task
     job.args = args
     job.kwargs = kwargs
-    job.children = job.predecessors = ()
+    job.children = job.predecessors = job.conditions = ()
+    job.spread = None
     _note(job)
     return job
 

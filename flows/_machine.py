@@ -27,6 +27,7 @@ from flows._state import (
     FAIL,
     FAILED,
     IGNORE,
+    KIND,
     LOST_LIMIT,
     ORDER_ONLY,
     REMOVE,
@@ -82,13 +83,14 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
     Returns:
         Whether edges are left to sweep.
     """
-    if run.cascade or run.later or run.sweeping >= 0 or run.dooms or run.skips or run.cancels or run.conts:
+    if run.cascade or run.later or run.sweeping >= 0 or run.cause or run.lists:
         for job in jobs:
             if run.state[job] == ACTIVE:
                 settle(run, job, COMPLETED, out)
         return sweep(run, limit, out)
     state, pending, edges, ordinal, turn = run.state, run.pending, run.edges, run.ordinal, run.turn
-    ended, ready, delays, left = out.ended, out.ready, run.delays, limit
+    ended, ready, left = out.ended, out.ready, limit
+    odd = run.delays or run.gated
     for job in jobs:
         if state[job] != ACTIVE:
             continue  # the same settle twice in one call
@@ -105,7 +107,7 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
         for dependent in dependents:
             pending[dependent] = open_edges = pending[dependent] - 1
             if not open_edges and state[dependent] == WAITING_CHILDREN:
-                if delays:
+                if odd:
                     _release(run, dependent, out)
                 else:  # as `_release` does, without the call
                     state[dependent] = WAITING
@@ -124,7 +126,9 @@ def follower(run: RunState, job: int) -> int:
         or run.cause
         or run.later
         or run.cancelling
+        or run.lists
         or dependents[0] in run.delays
+        or dependents[0] in run.gated
         or run.state[dependents[0]] != WAITING_CHILDREN
     ):
         return -1
@@ -161,6 +165,60 @@ def lose(run: RunState, job: int, out: Commands) -> bool:
         settle(run, job, FAILED, out)
         return False
     return _requeue(run, job, 0.0, out)
+
+
+def admit(run: RunState, job: int, out: Commands) -> None:
+    """The condition of an active job holds: the job goes on to its queue as if released just now."""
+    run.gated.discard(job)
+    if run.cancelling:
+        settle(run, job, CANCELLED, out)
+    else:
+        _release(run, job, out)
+
+
+def expand(run: RunState, job: int, items: int, out: Commands) -> None:
+    """The active *job* is a list whose items are known: it waits for them, and ends with the last of them."""
+    if run.cancelling:
+        settle(run, job, CANCELLED, out)
+        return
+    run.lists[job] = run.pending[job] = items
+    run.begun[job] = 0
+    if items:
+        run.state[job] = WAITING_CHILDREN
+        out.grow.append(job)
+    else:
+        settle(run, job, COMPLETED, out)
+
+
+def room(run: RunState, job: int, limit: int | None) -> int:
+    """How many further items of a list may be stamped out now, when *limit* may be open at once."""
+    if run.state[job] != WAITING_CHILDREN:
+        return 0  # it has ended early: what has not begun never will
+    left = run.lists[job] - run.begun[job]
+    return left if limit is None else min(left, limit - (run.pending[job] - left))
+
+
+def stamp(run: RunState, jobs: Sequence[int], outer: Iterable[tuple[int, int, int]], out: Commands) -> None:
+    """Take up *jobs*, which have just been put into the columns for the items of a list.
+
+    Args:
+        outer: Edges into them from jobs that have ended before, as (child, dependent, effect).
+    """
+    run.open += len(jobs)
+    for child, dependent, effect in outer:
+        run.pending[dependent] -= 1
+        _count(run, child, dependent, effect)
+    take_up(run, jobs, out)
+
+
+def take_up(run: RunState, jobs: Iterable[int], out: Commands) -> None:
+    """Decide about jobs that have come to wait for their children otherwise than by being submitted."""
+    for job in jobs:
+        if run.state[job] == WAITING_CHILDREN:
+            if run.cancelling:
+                _end(run, job, CANCELLED, out)
+            elif not run.pending[job] or job in run.cause or job in run.lists:
+                _decide(run, job, out)
 
 
 def cancel(run: RunState, out: Commands) -> None:
@@ -218,7 +276,7 @@ def influence(end: int, effect: int) -> str | None:
 
     This is the table of failure policies; everything else follows from it.
     """
-    kind = effect & ~ORDER_ONLY
+    kind = effect & KIND
     if end == COMPLETED or kind in (IGNORE, REMOVE):
         return None
     if kind == CONTINUE:
@@ -241,18 +299,25 @@ def inputs_of(run: RunState, job: int, children: Sequence[int]) -> Iterator[int]
 def _apply(
     run: RunState, job: int, dependents: Sequence[int], codes: Sequence[int] | None, begun: int, out: Commands
 ) -> None:
-    end = run.state[job]
+    clean = run.state[job] == COMPLETED and not codes
     for position, dependent in enumerate(dependents, begun):
         run.pending[dependent] -= 1
-        counter = influence(end, codes[position] if codes else FAIL)
-        if counter is not None:
-            counts: dict[int, int] = getattr(run, counter)
-            counts[dependent] = counts.get(dependent, 0) + 1
-            run.cause.setdefault(dependent, job)
-            if counter == "dooms" and run.dooms[dependent] == 1:
-                run.cause[dependent] = job
+        if not clean:
+            _count(run, job, dependent, codes[position] if codes else FAIL)
         if run.state[dependent] == WAITING_CHILDREN:
             _decide(run, dependent, out)
+
+
+def _count(run: RunState, child: int, dependent: int, effect: int) -> None:
+    """Add what the end of *child* does to *dependent* to its counters."""
+    counter = influence(run.state[child], effect)
+    if counter is None:
+        return
+    counts: dict[int, int] = getattr(run, counter)
+    counts[dependent] = counts.get(dependent, 0) + 1
+    run.cause.setdefault(dependent, child)
+    if counter == "dooms" and run.dooms[dependent] == 1:
+        run.cause[dependent] = child
 
 
 def _decide(run: RunState, job: int, out: Commands) -> None:
@@ -262,11 +327,16 @@ def _decide(run: RunState, job: int, out: Commands) -> None:
     elif job in run.cancels:
         _end(run, job, CANCELLED, out)
     elif run.pending[job]:
-        if job in run.conts:
+        if job in run.lists:
+            if run.begun[job] < run.lists[job]:
+                out.grow.append(job)
+        elif job in run.conts:
             run.cut[job] = run.turn
             _release(run, job, out)
     elif job in run.skips:
         _end(run, job, SKIPPED, out)
+    elif job in run.lists:
+        _end(run, job, COMPLETED, out)
     else:
         _release(run, job, out)
 
@@ -279,7 +349,7 @@ def _end(run: RunState, job: int, end: int, out: Commands) -> None:
 
 
 def _release(run: RunState, job: int, out: Commands) -> None:
-    if run.delays and job in run.delays:
+    if job in run.delays and job not in run.gated:
         run.state[job] = DELAYED
         out.delayed.append((job, run.delays[job]))
     else:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flows._state import ORDER_ONLY
+from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
 
 if TYPE_CHECKING:
     import networkx
 
     from flows._binding import Binding
+    from flows._bodies import Body
     from flows._job import Job
     from flows._opts import Settings
     from flows._task import Task
@@ -40,13 +41,16 @@ class Plan(Generic[R_co]):
         dependents: The jobs that wait for it, one entry an edge.
         effects: For a job with an edge that is not a plain ``fail`` edge: the code of each edge, beside `dependents`.
         optional: For a job with optional edges: the children at their other ends.
+        conditions: What must hold for a job to run (`when`): bools and picks.
+        lists: For a job that is a list (`each`): what is stamped out per item.
+        gone: Jobs that are not of the run any more: those of items that a list had when it was expanded before.
         roots: The jobs the flow is about; `several` says that the value is a tuple.
         retention: What the flow's document asks for; see `Flow.retention`.
     """
 
     __slots__ = (
         *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
-        *("inputs", "pending", "dependents", "effects", "optional", "retention"),
+        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone", "retention"),
         *("_fingerprint", "_positions", "__weakref__"),
     )
 
@@ -65,6 +69,9 @@ class Plan(Generic[R_co]):
         self.dependents: list[list[int] | tuple[int, ...]] = []
         self.effects: dict[int, list[int]] = {}
         self.optional: dict[int, set[int]] = {}
+        self.conditions: dict[int, tuple[Any, ...]] = {}
+        self.lists: dict[int, Body] = {}
+        self.gone: set[int] = set()
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
         self._fingerprint: str | None = None
@@ -72,6 +79,19 @@ class Plan(Generic[R_co]):
     def position_of(self, job: Job[Any]) -> int | None:
         """Where *job*, a job object of the flow that was planned, stands in the columns."""
         return self._positions.get(job)
+
+    def copy(self) -> Plan[R_co]:
+        """A plan with columns of its own, for a run that adds jobs to them."""
+        other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
+        for column in ("ids", "names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
+            setattr(other, column, list(getattr(self, column)))
+        other.dependents = [tuple(dependents) for dependents in self.dependents]
+        other.effects = {job: list(codes) for job, codes in self.effects.items()}
+        other.optional, other.conditions, other.lists = dict(self.optional), dict(self.conditions), dict(self.lists)
+        other.retention = self.retention
+        other._positions = self._positions
+        other._fingerprint = self._fingerprint
+        return other
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,7 +114,7 @@ class Plan(Generic[R_co]):
     @property
     def queues(self) -> dict[str, int]:
         """How many jobs each queue gets, in the order of first use."""
-        return dict(Counter(self.queues_of))
+        return dict(Counter([queue for queue in self.queues_of if queue != CONTROL_QUEUE]))
 
     @property
     def graph(self) -> networkx.DiGraph[str]:
@@ -152,8 +172,7 @@ class Plan(Generic[R_co]):
         waits = self._waits()
         for job in range(min(len(self), _EXPLAINED_JOBS)):
             needs = ", ".join(waits[job][:8]) + (f" and {len(waits[job]) - 8} more" if len(waits[job]) > 8 else "")
-            options = _describe(self.settings[job])
-            lines.append(f"  {self.ids[job]} [{self.queues_of[job]}]{options}" + (f" after {needs}" if needs else ""))
+            lines.append(f"  {self.ids[job]} {self._described(job)}" + (f" after {needs}" if needs else ""))
         if len(self) > _EXPLAINED_JOBS:
             lines.append(f"  ... and {len(self) - _EXPLAINED_JOBS} more jobs")
         return "\n".join(lines)
@@ -167,6 +186,14 @@ class Plan(Generic[R_co]):
             for position, dependent in enumerate(dependents)
         ]
 
+    def _described(self, job: int) -> str:
+        body = self.lists.get(job)
+        where = f"[{self.queues_of[job]}]"
+        if body is not None:
+            limit = "" if body.limit is None else f", {body.limit} at once"
+            where = f"[each item: {', '.join(f'{name}[*]' for name in body.plan.ids)}{limit}]"
+        return where + _describe(self.settings[job]) + (" if its condition holds" if job in self.conditions else "")
+
     def _heights(self) -> list[int]:
         heights = [0] * len(self)
         for job, dependents in enumerate(self.dependents):
@@ -179,7 +206,9 @@ class Plan(Generic[R_co]):
     def _waits(self) -> list[list[str]]:
         waits: list[list[str]] = [[] for _ in self.ids]
         for child, dependent, code in self.edges():
-            waits[dependent].append(self.ids[child] + (" (order only)" if code & ORDER_ONLY else ""))
+            waits[dependent].append(
+                self.ids[child] + (" (shared)" if code & SHARED else " (order only)" if code & ORDER_ONLY else "")
+            )
         return waits
 
     def __repr__(self) -> str:

@@ -10,18 +10,32 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows import _registry
-from flows._binding import CONTAINERS, Arguments, Binding, Pick, compile_value, is_reference, only_references, scan
+from flows._binding import (
+    CONTAINERS,
+    Arguments,
+    Binding,
+    compile_value,
+    is_reference,
+    only_references,
+    referred,
+    scan,
+)
+from flows._each import Item
 from flows._flow import Flow
+from flows._holes import holes
 from flows._job import Job
 from flows._opts import Opts, Queue, Settings, resolve
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
-from flows._state import EFFECTS, FAIL, IGNORE, ORDER_ONLY
-from flows._task import DEFAULT_QUEUE, call_arguments
+from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
+from flows._task import DEFAULT_QUEUE
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
+
+if TYPE_CHECKING:
+    from flows._bodies import BodyPlanner
 
 R = TypeVar("R")
 
@@ -32,9 +46,9 @@ Needs = tuple[list[AnyJob], list[int] | None, bool]
 results.
 """
 
-_VALUE, _OPTIONAL, _ORDER = range(3)
-_REMOVING = ("ignore", "remove", "continue")
-"""Policies by which a dependent runs without the job's result."""
+_VALUE, OPTIONAL, _ORDER, _CONDITION, _WAIT = range(5)
+"""Kinds of edges: the last two bring a `when` its condition and an `each` what its body shares, but no argument."""
+
 
 _OPEN = -1
 
@@ -51,12 +65,16 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     """
     if isinstance(flow, Plan):
         return flow
-    planner = _Planner(Flow.of(flow))
+    planner = Planner(Flow.of(flow))
     with _no_collection():
         planner.walk()
         planner.place_jobs()
         planner.name_jobs()
         planner.link_jobs()
+        if planner.bodies:
+            from flows._bodies import finish
+
+            finish(planner)
         planner.check()
     return planner.plan
 
@@ -73,8 +91,11 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class _Planner:
+class Planner:
     """The state of one planning: what has been visited, and the plan that grows from it."""
+
+    depth = 0
+    """How many lists the jobs stand in."""
 
     def __init__(self, flow: Flow[Any]) -> None:
         self.flow = flow
@@ -86,6 +107,9 @@ class _Planner:
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
         """Jobs whose data cannot be read through; what is wrong is said when they have ids."""
+        self.bodies: dict[AnyJob, BodyPlanner] = {}
+        """The bodies of the lists among the jobs."""
+        self.conditional: list[AnyJob] = []
 
     def walk(self) -> None:
         """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in that of last visits."""
@@ -167,6 +191,9 @@ class _Planner:
                 add_pending(len(inputs))
                 add_inputs(inputs)
             add_binding(places if whole else self._binding(position))
+        for job in self.conditional:
+            position = index[job]
+            plan.conditions[position] = tuple(compile_value(one, index, self.spot(position)) for one in job.conditions)
 
     def name_jobs(self) -> None:
         """Give ids: the given one, else the name, else ``name#2`` and on, by first visit."""
@@ -214,16 +241,14 @@ class _Planner:
                         "depends on it; pass its .out on, add it with .after(), or return it too"
                     )
                 )
-        removing = {job for job, one in enumerate(self.plan.settings) if one.on_failure in _REMOVING}
-        for position in sorted({dependent for child in removing for dependent in self.plan.dependents[child]}):
-            self._check_holes(position, removing)
+        self.problems += holes(self)
         if self.problems:
             raise DefinitionError.of(self.problems)
 
     def _needs(self, job: AnyJob) -> Needs:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors."""
         args = job.args
-        if job.kwargs or job.children or job.predecessors:
+        if job.kwargs or job.children or job.predecessors or job.conditions:
             return self._needs_oddly(job)
         needed: list[AnyJob] = []
         for value in args:
@@ -233,6 +258,8 @@ class _Planner:
         return needed, None, True
 
     def _needs_oddly(self, job: AnyJob) -> Needs:
+        if type(job) is Item:
+            raise DefinitionError("the item of an each() is used outside of it; use the list that each() returns")
         needed: list[AnyJob] = []
         optional: set[int] = set()
 
@@ -255,29 +282,48 @@ class _Planner:
         values = len(needed) + len(job.children)
         needed += job.children
         needed += job.predecessors
-        if not optional and not job.predecessors:
+        if not optional and len(needed) == values and not job.conditions and job.spread is None:
             return needed, None, False
         kinds = [
-            _OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))
+            OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))
         ]
+        if job.conditions:
+            self.conditional.append(job)
+            judged = [referred(condition) for condition in job.conditions if is_reference(condition)]
+            needed += judged
+            kinds += [_CONDITION] * len(judged)
+        if job.spread is not None:
+            body = self.bodies[job] = self._body(job)
+            needed += body.outside
+            kinds += [_WAIT] * len(body.outside)
         return needed, kinds, False
+
+    def _body(self, job: AnyJob) -> BodyPlanner:
+        from flows._bodies import BodyPlanner  # which are planners, too
+
+        return BodyPlanner(job, self.depth + 1)
 
     def _link_oddly(self, position: int, needed: list[AnyJob], kinds: list[int]) -> None:
         """As `link_jobs` does, where edges may be optional, order-only, or of other policies than ``fail``."""
         plan, index = self.plan, self.index
         inputs: dict[int, None] = {}
         seen: set[tuple[int, int]] = set()
+        spread = self.order[position].spread is not None
         for job, kind in zip(needed, kinds, strict=True):
             child = index[job]
-            if (child, kind) in seen or (kind == _ORDER and (child, _VALUE) in seen):
+            if (child, kind) in seen or (kind >= _ORDER and (child, _VALUE) in seen):
                 continue  # the same edge again; a value edge orders as well
             seen.add((child, kind))
-            effect = IGNORE if kind == _OPTIONAL else EFFECTS[plan.settings[child].on_failure]
-            if kind == _ORDER:
+            effect = IGNORE if kind in (OPTIONAL, _WAIT) else EFFECTS[plan.settings[child].on_failure]
+            if effect == CONTINUE and spread:
+                effect = IGNORE  # a list is taken up when all that it waits for has ended
+            if kind == _WAIT:
+                effect |= ORDER_ONLY | SHARED
+            elif kind == _ORDER:
                 effect |= ORDER_ONLY
-            else:
+            elif kind != _CONDITION:
                 inputs[child] = None
-            if kind == _OPTIONAL:
+            if kind == OPTIONAL:
                 plan.optional.setdefault(position, set()).add(child)
             ahead = plan.dependents[child]
             if effect != FAIL or child in plan.effects:
@@ -289,7 +335,7 @@ class _Planner:
         plan.inputs.append(tuple(inputs))
 
     def _binding(self, position: int) -> Binding:
-        job, spot, index = self.order[position], self._spot(position), self.index
+        job, spot, index = self.order[position], self.spot(position), self.index
         try:
             if job in self.broken:
                 scan([*job.args, *job.kwargs.values()], lambda _: None, spot)
@@ -302,42 +348,16 @@ class _Planner:
             self.problems.append(error)
             return ()
 
-    def _check_holes(self, position: int, removing: set[int]) -> None:
-        """A value that may fall away must go to a place that can do without it."""
-        plan = self.plan
-        job = self.order[position]
-        task = job.task or _registry.find(job.name, plan.queues_of[position])
-        if task is None or job in self.broken:
-            return  # a handler that is not known here; a missing parameter will fail the job with its name
+    def released_early(self, position: int) -> bool:
+        """Whether the job may be released while others of its dependencies have not ended."""
         needed, kinds, _ = self.needs[position]
-        releasing = any(
-            plan.settings[self.index[child]].on_failure == "continue" and (kinds is None or kinds[place] != _OPTIONAL)
+        return self.order[position].spread is None and any(
+            self.plan.settings[self.index[child]].on_failure == "continue"
+            and (kinds is None or kinds[place] != OPTIONAL)
             for place, child in enumerate(needed)
         )
-        named = call_arguments(task, job.args, job.kwargs) if job.task else job.kwargs
-        compiled = {name: compile_value(value, self.index, self._spot(position)) for name, value in named.items()}
-        parameters = task.signature.parameters
-        for name, value in compiled.items():
-            if type(value) is Pick and not value.optional and (releasing or value.child in removing):
-                parameter = parameters.get(name)
-                if parameter is not None and parameter.default is parameter.empty:
-                    self.problems.append(self._hole(position, name, value.child))
-        plan.bindings[position] = Arguments((), compiled, by_name=True)
 
-    def _hole(self, position: int, parameter: str, child: int) -> DefinitionError:
-        policy = self.plan.settings[child].on_failure
-        why = (
-            f"has on_failure={policy!r}, so there may be no value"
-            if policy in _REMOVING
-            else "may still be running when a dependency with on_failure='continue' releases the job"
-        )
-        return DefinitionError(
-            f"{self._spot(position)}: parameter {parameter!r} takes the result of {self.plan.ids[child]!r}, "
-            f"which {why}; pass flows.optional(job.out), give the parameter a default, take flows.Children, or use "
-            ".after()"
-        )
-
-    def _spot(self, position: int) -> str:
+    def spot(self, position: int) -> str:
         return f"job {self.plan.ids[position]!r}"
 
     def _cycle(self, path: list[AnyJob], child: AnyJob) -> CycleError:

@@ -158,7 +158,7 @@ class Run(Generic[R_co]):
 
         if job is None:
             return explain_run(self._record)
-        return explain_job(self._record, self.jobs[job.id if isinstance(job, JobView) else job]._job)
+        return explain_job(self._record, self.jobs.position_of(job.id if isinstance(job, JobView) else job))
 
     def timeline(self) -> Timeline:
         """Where the time went: attempts over time, their waits, and the critical path of what really happened.
@@ -191,6 +191,32 @@ class Run(Generic[R_co]):
         have.
         """
         self._executor.cancel(self._record, reason)
+
+    def retry(self, job: str | Job[Any] | None = None) -> Run[R_co]:
+        """Do again what failed or was cancelled, and what that failed, skipped or cancelled; nothing that completed.
+
+        The run keeps its id, its key and the keys of its jobs; jobs have a fresh attempts budget. Embedded executors
+        work it off in `wait`, as at first. Safe where there is nothing to retry: nothing changes then.
+
+        Args:
+            job: Begin with this one only. A failure that was ignored is retried only when named.
+
+        Raises:
+            RunError: The run has not ended, or *job* has completed.
+        """
+        self._executor.reopen(self._record, None if job is None else self.jobs.position_of(job), anew=False)
+        return self
+
+    def rerun(self, job: str | Job[Any]) -> Run[R_co]:
+        """Do *job* and all that follows it again, completed or not; a list (`each`) that follows is expanded anew.
+
+        Otherwise as `retry`.
+
+        Raises:
+            RunError: The run has not ended.
+        """
+        self._executor.reopen(self._record, self.jobs.position_of(job), anew=True)
+        return self
 
     def check(self) -> Run[R_co]:
         """Raise if the run has failed or was cancelled; returns the run otherwise.

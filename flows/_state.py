@@ -19,7 +19,16 @@ FAIL, IGNORE, REMOVE, CONTINUE, SKIP = range(5)
 ORDER_ONLY = 8
 """Added to an effect: the dependent takes no result through this edge."""
 
+SHARED = 16
+"""Added to an effect: the dependent is a list that only waits for the child because its body takes results of it."""
+
+KIND = 7
+"""Masks an effect code: which of the five it is."""
+
 EFFECTS: Final = {"fail": FAIL, "ignore": IGNORE, "remove": REMOVE, "continue": CONTINUE, "skip": SKIP}
+
+CONTROL_QUEUE: Final = "flows:control"
+"""Where jobs wait that are the library's own work: every worker serves it, and no user's queue can bear the name."""
 
 SWEEP_LIMIT: Final = 500
 """Edges a call applies at most, so that no call is long however many dependents a job has."""
@@ -71,13 +80,17 @@ class RunState:
         limits: Attempts allowed.
         open: Jobs that are not terminal.
         cancelling: Whether the run was cancelled: nothing is released any more.
+        gated: Jobs whose condition is still to be judged when they are released.
+        lists: Lists whose items are known, and how many of them there are.
+        begun: How many items of a list have been stamped out.
+        item_of: The list that waits for a job as for one of its items.
     """
 
     __slots__ = (
         *("size", "open", "turn", "cancelling"),
         *("state", "pending", "dooms", "skips", "cancels", "conts", "cause"),
         *("ordinal", "cut", "made", "lost", "delays", "limits", "edges", "effects"),
-        *("cascade", "later", "sweeping", "position"),
+        *("cascade", "later", "sweeping", "position", "gated", "lists", "begun", "item_of"),
     )  # fmt: skip
 
     def __init__(
@@ -91,6 +104,7 @@ class RunState:
         effects: Effects,
         delays: Mapping[int, float],
         limits: Limits,
+        gated: set[int] | None = None,
     ) -> None:
         self.size = self.open = size
         self.state = state
@@ -112,6 +126,10 @@ class RunState:
         self.later: deque[int] = deque()
         self.sweeping = -1
         self.position = 0
+        self.gated = gated or set()
+        self.lists: dict[int, int] = {}
+        self.begun: dict[int, int] = {}
+        self.item_of: dict[int, int] = {}
         self.turn = 0
         self.cancelling = False
 
@@ -124,15 +142,17 @@ class Commands:
         delayed: Jobs to put in their queues after the seconds beside them.
         ended: Jobs that became terminal.
         interrupt: Active jobs whose handlers should be told to stop.
+        grow: Lists that may be ready for further items.
     """
 
-    __slots__ = ("delayed", "ended", "interrupt", "ready")
+    __slots__ = ("delayed", "ended", "grow", "interrupt", "ready")
 
     def __init__(self) -> None:
         self.ready: list[int] = []
         self.delayed: list[tuple[int, float]] = []
         self.ended: list[int] = []
         self.interrupt: list[int] = []
+        self.grow: list[int] = []
 
 
 class Retry(NamedTuple):

@@ -59,11 +59,12 @@ class Table:
     """The jobs of a run, as they were when it was made; `str` writes a table, Jupyter shows one.
 
     Attributes:
-        rows: One a job, in run order: children before their parents.
+        rows: One a job, in run order: children before their parents, and last the items that lists have brought.
     """
 
     def __init__(self, record: RunRecord) -> None:
-        self.rows: Sequence[TableRow] = [_row(record, job) for job in range(len(record.plan))]
+        gone = record.plan.gone
+        self.rows: Sequence[TableRow] = [_row(record, job) for job in range(len(record.plan)) if job not in gone]
 
     def to_pandas(self) -> Any:
         """The rows as a `pandas.DataFrame`, a column a field of a row, errors as text.

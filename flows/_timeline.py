@@ -187,16 +187,42 @@ class _Made:
     def __init__(self, record: RunRecord, begun: datetime) -> None:
         self.plan = record.plan
         size = len(record.plan)
-        self.attempts: list[Sequence[Attempt]] = [record.attempts_of(job) for job in range(size)]
+        gone = record.plan.gone
+        self.attempts: list[Sequence[Attempt]] = [() if job in gone else record.attempts_of(job) for job in range(size)]
         self.ready: list[datetime] = [begun] * size
         self.gate: list[int] = [-1] * size
         """The dependency that each job waited for last."""
-        self._order(begun)
+        self._order(size)
         self.path = self._critical()
 
-    def _order(self, begun: datetime) -> None:
-        """Find when each job was ready, children first; the walk has no need of the plan's order."""
-        dependents, pending = self.plan.dependents, list(self.plan.pending)
+    def _edges(self, size: int) -> list[list[int]]:
+        """Who waits for each job; and beyond the jobs, for each list, the jobs of its items, which wait as it does."""
+        plan = self.plan
+        edges = [[above for above in dependents if above < size] for dependents in plan.dependents[:size]]
+        lists = {job: (size + at, plan.lists[job]) for at, job in enumerate(tuple(plan.lists)) if job < size}
+        edges += [[] for _ in range(len(plan.lists))]
+        for child in range(size):
+            for above in tuple(edges[child]) if lists else ():
+                if above in lists:
+                    before, body = lists[above]
+                    if child < above:  # as planned, before those that wait for it
+                        edges[child].append(before)
+                    else:  # an item: it was put there when the list was known
+                        first = child - body.root
+                        edges[before] += range(first, min(first + len(body.plan), size))
+        return edges
+
+    def _order(self, size: int) -> None:
+        """Find when each job was ready, children first; lists add jobs, so that the plan's order does not tell."""
+        dependents = self._edges(size)
+        extra = len(dependents) - size
+        self.attempts += [()] * extra
+        self.ready += self.ready[:1] * extra
+        self.gate += [-1] * extra
+        pending = [0] * len(dependents)
+        for above in dependents:
+            for dependent in above:
+                pending[dependent] += 1
         line_up = deque(job for job, edges in enumerate(pending) if not edges)
         while line_up:
             job = line_up.popleft()
@@ -232,7 +258,7 @@ class _Made:
         plan, critical, rows = self.plan, set(self.path), []
         for job, attempts in enumerate(self.attempts):
             if not attempts:
-                continue
+                continue  # nor has the plan anything of those that stand for the items of a list
             settings = plan.settings[job]
             ready = self.ready[job] + timedelta(seconds=settings.delay)
             for one in attempts:

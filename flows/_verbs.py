@@ -29,6 +29,10 @@ class End(IntEnum):
     CANCELLED = 4
     RELEASED = 5
     """Given back unrun, or interrupted by a drain; costs no attempt."""
+    PASSED = 6
+    """Its condition holds: the job goes on to its queue."""
+    EXPANDED = 7
+    """A list whose items are known; they are the settle's value."""
 
 
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
@@ -50,6 +54,8 @@ class RunBrief(Protocol):
     @property
     def bindings(self) -> Sequence[Binding]: ...
     @property
+    def conditions(self) -> Mapping[int, tuple[Any, ...]]: ...
+    @property
     def values(self) -> Sequence[Any]: ...
     @property
     def since(self) -> Mapping[int, float]:
@@ -69,10 +75,12 @@ class Grant:
         fence: Grows with every grant of a store; a settle with an older one is refused.
         stop: Why the handler should stop, once it should.
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
+        control: Whether this is the library's own work, done by `flows._control` and not by the job's handler.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
+    control = False
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run
@@ -90,6 +98,13 @@ class SuspectGrant(Grant):
 
     __slots__ = ()
     suspect = True
+
+
+class ControlGrant(Grant):
+    """A grant on what the library does itself: judge a condition, look at a list."""
+
+    __slots__ = ()
+    control = True
 
 
 class Settle:

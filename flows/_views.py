@@ -145,6 +145,14 @@ class JobViews(Mapping[str, JobView]):
         self._index: dict[str, int] = {}
 
     def __getitem__(self, job: str | Job[Any]) -> JobView:
+        return JobView(self._record, self.position_of(job))
+
+    def position_of(self, job: str | Job[Any]) -> int:
+        """Where the job stands in the columns of the run.
+
+        Raises:
+            KeyError: The flow has no such job.
+        """
         index = self._positions()
         if isinstance(job, Job):
             position = self._plan.position_of(job)
@@ -152,17 +160,19 @@ class JobViews(Mapping[str, JobView]):
             position = index.get(job)
         if position is None:
             raise KeyError(f"the flow has no job {shown(job)}; there are {', '.join(list(index)[:20])}")
-        return JobView(self._record, position)
+        return position
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._record.plan.ids)
+        return iter(self._positions())
 
     def __len__(self) -> int:
-        return len(self._record.plan)
+        return len(self._record.plan) - len(self._record.plan.gone)
 
     def _positions(self) -> dict[str, int]:
-        if not self._index:
-            self._index = {job_id: position for position, job_id in enumerate(self._record.plan.ids)}
+        plan = self._record.plan
+        if len(self._index) != len(self):  # lists add jobs while the run goes on
+            gone = plan.gone
+            self._index = {job_id: place for place, job_id in enumerate(plan.ids) if place not in gone}
         return self._index
 
     def __repr__(self) -> str:

@@ -189,6 +189,18 @@ class Executor(Protocol):
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat."""
         ...
 
+    def reopen(self, record: Any, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again, under the same keys and with a fresh attempts budget.
+
+        Args:
+            job: Where to begin; None: with all that failed or was cancelled.
+            anew: Whether all that follows *job* is done again, and not only what it failed, skipped or cancelled.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+        """
+        ...
+
     def join(self, record: Any, *, blocks: bool = False) -> None:
         """Make sure that somebody works on the run without waiting for it: background threads where embedded.
 

@@ -23,6 +23,7 @@ from executors._leasing._attempts import attempts_of
 from executors._leasing._gate import Gate
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
+from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
 from flows._verbs import End, Grant, RunBrief, Settle
 from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
@@ -66,7 +67,12 @@ class CrewRun(RunBrief, Protocol):
 
     @property
     def has_timeout(self) -> bool:
-        """Whether any sync job has a timeout."""
+        """Whether any sync job has a timeout, or the run has."""
+        ...
+
+    @property
+    def deadline_at(self) -> float | None:
+        """When the run is to be cancelled, by the store's clock."""
         ...
 
 
@@ -193,6 +199,9 @@ class Crew:
 
     def tick(self, now: float) -> float | None:
         """The monitor's look: is anything stuck, due or out of time?"""
+        deadline_at = self.run.deadline_at
+        if deadline_at is not None and now >= deadline_at and not self.run.state.cancelling:
+            self.store.rescue()
         if self._deadlines:
             self._expire(now)
         wake_at = self.core.wake_at
@@ -213,7 +222,9 @@ class Crew:
                 self._watch_pause = min(2 * self._watch_pause, PAUSE_SECONDS)
             self._watch_mark = mark
             return now + self._watch_pause
-        times = [*self._deadlines.copy().values(), *(() if wake_at is None else (wake_at,))]
+        if deadline_at is not None and self.run.state.cancelling:
+            deadline_at = None
+        times = [*self._deadlines.copy().values(), *(one for one in (wake_at, deadline_at) if one is not None)]
         return min(times) if times else None
 
     def fall(self, error: BaseException) -> None:
@@ -249,10 +260,10 @@ class Crew:
         """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
         handlers = self.run.handlers
         if self._on_loop is not None:
-            on_loop = [grant for grant in grants if handlers[grant.job].is_async]
+            on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
             if on_loop:
                 self._on_loop.put(on_loop)
-                grants = [grant for grant in grants if not handlers[grant.job].is_async]
+                grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
         if grants:
             self._line.extend(grants)
             if self._long:
@@ -280,12 +291,9 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, End.CANCELLED, None, now, now))
             return True
-        timeout = grant.run.plan.settings[grant.job].timeout if self.run.has_timeout else None
-        if timeout is not None:
-            self._deadlines[grant] = deadline = self.clock() + timeout
-            monitor.ring_before(deadline)
+        timed = self.run.has_timeout and not grant.control and self._time(grant)
         try:
-            settle = self._attempt(grant, self.clock)
+            settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
             now = self.clock()
             settle = Settle(grant, End.RELEASED, None, now, now)
@@ -293,7 +301,7 @@ class Crew:
                 settle = judge_error(grant, cancelled_inside(error), now, now)
             else:
                 self.fall(error)
-        if timeout is not None and self._deadlines.pop(grant, None) is None:
+        if timed and self._deadlines.pop(grant, None) is None:
             log.info("%s: the late result of %r was dropped", self.name, grant)
             return False
         if settle.ended_at - settle.started_at > LONG_SECONDS:
@@ -305,6 +313,18 @@ class Crew:
                 self._long.discard(self.run.handlers[grant.job])
             if self._line or self.done or not self._pass_on(settle):
                 self.done.append(settle)
+        return True
+
+    def _time(self, grant: Grant) -> bool:
+        """Note when the attempt has to be over, if ever."""
+        timeout, deadline = grant.run.plan.settings[grant.job].timeout, self.run.deadline_at
+        if timeout is not None:
+            own = self.clock() + timeout
+            deadline = own if deadline is None else min(own, deadline)
+        if deadline is None:
+            return False
+        self._deadlines[grant] = deadline
+        monitor.ring_before(deadline)
         return True
 
     def _pass_on(self, settle: Settle) -> bool:
@@ -333,12 +353,10 @@ class Crew:
         for grant, deadline in self._deadlines.copy().items():
             if deadline > now or self._deadlines.pop(grant, None) is None:
                 continue
-            grant.stop = "the attempt timed out"
+            grant.stop = grant.stop or "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
             timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            log.warning(
-                "job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout
-            )
+            log.warning("job %r ran out of time; its thread cannot be stopped and may run on beside a retry", job)
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
             self.done.append(judge_error(grant, error, deadline - timeout, now))
             self.gate.leave()

@@ -8,7 +8,7 @@ from typing import Any, cast
 from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
-from flows._verbs import Grant, Settle, SuspectGrant, Want
+from flows._verbs import ControlGrant, Grant, Settle, SuspectGrant, Want
 
 
 class Claims:
@@ -93,6 +93,8 @@ class Claims:
         grants: list[Grant],
         kind: type[Grant] = Grant,
     ) -> None:
+        if run.state.gated or run.plan.lists:
+            jobs = self._grant_control(run, jobs, now, grants)
         fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
         fence, first = self.fence, len(grants)
         granted = machine.grant(run.state, jobs)
@@ -114,3 +116,17 @@ class Claims:
             run.journal.append((now, "started", [(job, run.numbers.get(job, 1), None) for job in granted]))
         elif granted:
             run.journal.append((now, "started", granted))
+
+    def _grant_control(self, run: MemoryRun, jobs: Sequence[int], now: float, grants: list[Grant]) -> Sequence[int]:
+        """Grant those of *jobs* that are control jobs; returns the others. No attempt begins, so none is noted."""
+        control = [job for job in jobs if run.is_control(job)]
+        if not control:
+            return jobs
+        for job in machine.grant(run.state, control):
+            self.fence += 1
+            run.fences[job] = self.fence
+            grants.append(ControlGrant(run, job, 1, self.fence))
+            if self.lease_seconds is not None:
+                self.leased[run] = None
+                run.leases[job] = (grants[-1], now + self.lease_seconds)
+        return [job for job in jobs if job not in control]

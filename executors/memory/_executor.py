@@ -12,10 +12,12 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from executors._leasing import Crew
+from executors.memory._growth import Mould
 from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
 from flows import _registry
 from flows._binding import Arguments, Binding
+from flows._bodies import Body, bodies_of
 from flows._executors import masked
 from flows._handlers import Handler
 from flows._names import shown
@@ -106,7 +108,7 @@ class MemoryExecutor:
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
-        run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch)
+        run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch, _moulds(plan))
         if options.key is None:
             home.put(run)
         else:
@@ -146,6 +148,10 @@ class MemoryExecutor:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
         self.store.cancel(record, reason)
 
+    def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
+        self.store.reopen(record, job, anew=anew)
+
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
         with self._home.lock:
@@ -175,6 +181,17 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
                 "run_in='process' is not available on this executor yet; leave it out to run in a thread"
             )
     return [made[task] for task in tasks]
+
+
+def _moulds(plan: Plan[Any]) -> dict[Body, Mould]:
+    """How the bodies of the plan's lists are stamped out; their handlers and data are checked as the plan's own."""
+    if not plan.lists:
+        return {}
+    moulds: dict[Body, Mould] = {}
+    for body in bodies_of(plan):
+        handlers = _handlers(body.plan)
+        moulds[body] = Mould(body, handlers, _bindings(body.plan, handlers))
+    return moulds
 
 
 def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]:

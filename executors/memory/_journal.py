@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows._events import Event, EventKind
-from flows._views import end_state
 
 if TYPE_CHECKING:
     from executors.memory._run import MemoryRun
@@ -23,11 +22,9 @@ def expand(run: MemoryRun, entries: Iterable[Entry]) -> list[Event]:
         at = run.instant(now)
         for job in jobs:
             if type(job) is int:
-                attempt = 1 if kind == "started" or kind == "completed" else None
+                attempt = 1 if kind in ("started", "completed") and job not in run.plan.lists else None
                 events.append(Event(kind, at, ids[job], attempt))
             else:
                 position, number, detail = job
-                if kind == "ended":
-                    detail = end_state(run)
                 events.append(Event(kind, at, None if position is None else ids[position], number, detail))
     return events

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import logging
 from bisect import insort
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
+from flows import _reopening
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
@@ -24,6 +26,7 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from flows._bodies import Body
 
 log = logging.getLogger("flows")
 
@@ -54,14 +57,22 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
         edges=plan.dependents,
         effects=plan.effects,
         delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
+        gated=set(plan.conditions),
         limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
     )
+
+
+def _distinct(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
+    """The different options of all jobs, those that lists will bring included."""
+    plans = (plan, *(body.plan for body in moulds))
+    return {id(one): one for each in plans for one in each.settings}.values()
 
 
 def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
     """Whether all jobs go to one queue, first come first served."""
     one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
-    return one_queue and all(not one.priority and not one.lifo for one in distinct)
+    simple = not plan.conditions and not plan.lists
+    return one_queue and simple and all(not one.priority and not one.lifo for one in distinct)
 
 
 class MemoryRun:
@@ -75,19 +86,24 @@ class MemoryRun:
         bindings: Sequence[Binding],
         clock: Callable[[], float],
         epoch: float,
+        moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
         size = len(plan)
         self.clock, self.epoch, self._submitted = clock, epoch, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
         self.plan = plan
-        self.handlers = handlers
-        self.bindings = bindings
-        distinct = {id(one): one for one in plan.settings}.values()
-        kinds = {handler.is_async for handler in set(handlers)}
+        self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
+        self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
+        self.lists = Lists(moulds or {})
+        distinct = _distinct(plan, self.lists.moulds)
+        every = set(handlers).union(*(mould.handlers for mould in self.lists.moulds.values()))
+        kinds = {handler.is_async for handler in every}
         self.has_async, self.has_sync = True in kinds, False in kinds
-        self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
+        timed = options.timeout is not None or any(one.timeout is not None for one in distinct)
+        self.has_timeout = self.has_sync and timed
         self.state = _initial(plan, distinct)
+        self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
         self.started, self.finished = [0.0] * size, [0.0] * size
@@ -104,6 +120,7 @@ class MemoryRun:
         self.journal: list[Entry] = []
         self.ended = False
         """Whether every job is terminal and the journal says so."""
+        self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
         self.due: dict[int, float] = {}  # when each job that was ever delayed became or becomes ready
         self._firsts: dict[int, int] = {}
@@ -125,6 +142,10 @@ class MemoryRun:
             lane = self._lane_of[queue, priority] = Lane(self, queue, priority)
             insort(self.lanes, lane)
         return lane
+
+    def is_control(self, job: int) -> bool:
+        """Whether what is to be done about the job is the library's own work."""
+        return job in self.state.gated or job in self.plan.lists
 
     @property
     def submitted_at(self) -> datetime:
@@ -194,9 +215,11 @@ class MemoryRun:
         )
 
     def attempts_of(self, job: int) -> Sequence[Attempt]:
+        if job in self.plan.lists:
+            return ()
         attempts = list(self.earlier.get(job, ()))
         state = self.state.state[job]
-        if state == ACTIVE:
+        if state == ACTIVE and job not in self.state.gated:
             attempts.append(self.attempt(job, None, None))
         elif self.finished[job]:
             attempts.append(self.attempt(job, _OUTCOMES[state], self.errors.get(job)))
@@ -242,6 +265,44 @@ class MemoryRun:
     def record(self, job: int, line: str) -> None:
         """A handler adds a line to its job's log."""
         self.logs.setdefault(job, []).append(line)
+
+    def become_own(self) -> None:
+        """Before the run grows: columns of its own in the place of those that it shares with the plan."""
+        self.plan = self.plan.copy()
+        self.state.edges, self.state.effects = self.plan.dependents, self.plan.effects
+        self.handlers, self.bindings = list(self.handlers), list(self.bindings)
+        self.conditions = dict(self.conditions)
+        self.state.delays = dict(self.state.delays)
+
+    def put(self, base: int, pending: Sequence[int], handlers: Sequence[Handler]) -> None:
+        """Put jobs into the columns that are not the plan's; into the plan's, but for their ids, they have been put."""
+        state, size = self.state, len(pending)
+        rows = slice(base, base + size)
+        if base < len(self.values):
+            for job in range(base, base + size):
+                self.renew(job)
+                _reopening.wipe(state, job)
+        columns: Any = (state.state, state.ordinal, self.fences, self.started, self.finished)
+        for column in columns:
+            column[rows] = bytes(size)
+        cast("list[int]", state.pending)[rows] = pending
+        self.workers[rows] = self.values[rows] = [None] * size
+        self.handlers[rows] = handlers
+        for job, one in enumerate(self.plan.settings[rows], base):
+            if isinstance(state.limits, list):
+                state.limits[job : job + 1] = [one.attempts]
+            if one.delay:
+                cast("dict[int, float]", state.delays)[job] = one.delay
+
+    def renew(self, job: int) -> None:
+        """A job that has ended will be done again: its attempts are filed, the rest of what it came to is dropped."""
+        state = self.state
+        if self.finished[job]:
+            self.keep_attempt(job, _OUTCOMES[state.state[job]], self.errors.get(job))
+        self.values[job] = self.workers[job] = None
+        self.started[job] = 0.0
+        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
+            column.pop(job, None)
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""

@@ -9,11 +9,14 @@ from heapq import heappop, heappush
 from typing import Any
 
 from executors.memory._claims import Claims
+from executors.memory._growth import gather, grow
+from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
+from flows._state import ACTIVE, CANCELLED, COMPLETED, CONTROL_QUEUE, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
+from flows._views import end_state
 from flows.errors import Failed, LeaseLostError
 
 _ENDS = {End.FAILED: _state.FAILED, End.SKIPPED: _state.SKIPPED, End.CANCELLED: _state.CANCELLED}
@@ -51,12 +54,16 @@ class MemoryStore:
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
+        self._deadlines: dict[MemoryRun, None] = {}
+        self._interrupted: list[MemoryRun] = []
+        """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
 
     def put_run(self, run: MemoryRun) -> None:
         """Accept a run and release the jobs that wait for nothing."""
         with self._lock:
             now = self.clock()
             run.journal.append((now, "submitted", ((None, None, None),)))
+            self._set_deadline(run, now)
             out = Commands()
             machine.begin(run.state, out)
             self._carry_out(run, out, now)
@@ -91,6 +98,8 @@ class MemoryStore:
         for run in (*touched, *swept):
             if run.watchers:
                 run.notify()
+        if self._interrupted:
+            self._interrupt()
         if grants:
             claimed: Any = {grant.run for grant in grants} if want.run is None else (want.run,)
             for run in claimed:
@@ -146,9 +155,8 @@ class MemoryStore:
             self._sweep(run, self.clock(), out)
             while run in self._unswept:
                 self._sweep(run, self.clock())
-        for interrupt in tuple(run.interrupters):
-            interrupt()
-        run.notify()
+            self._interrupted.append(run)
+        self._interrupt()
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -166,12 +174,18 @@ class MemoryStore:
     def rescue(self) -> int:
         """Take back the jobs of expired leases: to the suspects, or failed when they have lost too many workers.
 
+        Cancels the runs whose deadline has passed, too.
+
         Returns:
             How many were taken back.
         """
         with self._lock:
             now = self.clock()
             rescued: dict[MemoryRun, int] = {}
+            for run in [run for run in self._deadlines if run.deadline_at is not None and run.deadline_at <= now]:
+                del self._deadlines[run]
+                if not run.state.cancelling:
+                    self._cancel(run, "timeout", now)
             for run in tuple(self._claims.leased):
                 out = Commands()
                 expired = [grant for grant, until in run.leases.values() if until <= now]
@@ -182,19 +196,30 @@ class MemoryStore:
                     self._sweep(run, now, out)
         for run in rescued:
             run.notify()
+        self._interrupt()
         return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
-        """Cancel a run; the handlers that run learn of it through the run's watchers."""
+        """Cancel a run; the handlers that run learn of it through the run's interrupters."""
         with self._lock:
             if run.ended or run.state.cancelling:
                 return
-            run.reason = reason
-            out = Commands()
-            machine.cancel(run.state, out)
-            self._sweep(run, self.clock(), out)
-        for interrupt in tuple(run.interrupters):
-            interrupt()
+            self._cancel(run, reason, self.clock())
+        self._interrupt()
+
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+        """
+        with self._lock:
+            out, now = Commands(), self.clock()
+            if not reopen(run, job, anew=anew, out=out):
+                return
+            run.journal.append((now, "reopened", ((job, None, None),)))
+            self._set_deadline(run, now)
+            self._sweep(run, now, out)
         run.notify()
 
     def _settle(self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]) -> Sequence[Settle]:
@@ -207,7 +232,7 @@ class MemoryStore:
                 out = touched[run] = Commands()
             position = self._settle_run(run, settles, position, now, out, refused)
             state = run.state
-            if state.sweeping >= 0 or state.cascade or state.later:
+            if state.sweeping >= 0 or state.cascade or state.later or out.grow:
                 self._sweep(run, now, out)
             else:
                 self._carry_out(run, out, now)
@@ -255,7 +280,11 @@ class MemoryStore:
         grant, job = settle.grant, settle.grant.job
         if settle.end is End.RELEASED:
             machine.release(run.state, job, out, settle.after)
-            run.journal.append((now, "released", ((job, grant.attempt, None),)))
+            if not grant.control:
+                run.journal.append((now, "released", ((job, grant.attempt, None),)))
+            return
+        if grant.control:
+            self._settle_control(run, settle, now, out)
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
         if settle.end is not End.RETRY:
@@ -269,27 +298,44 @@ class MemoryStore:
         else:
             run.keep_error(job, settle)
 
+    @staticmethod
+    def _settle_control(run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
+        job = settle.grant.job
+        if settle.end is End.PASSED:
+            machine.admit(run.state, job, out)
+        elif settle.end is End.EXPANDED:
+            run.lists.items[job] = settle.value
+            run.journal.append((now, "expanded", ((job, None, len(settle.value)),)))
+            machine.expand(run.state, job, len(settle.value), out)
+        else:
+            run.keep_error(job, settle)
+            machine.settle(run.state, job, _ENDS[settle.end], out)
+
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
-        run.keep_attempt(job, "lost", lost)
-        run.journal.append((now, "lost", ((job, grant.attempt, None),)))
+        if not grant.control:
+            run.keep_attempt(job, "lost", lost)
+            run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
-        elif len(out.ready) > before:
+        elif len(out.ready) > before and not run.is_control(job):
             out.ready.pop()
             self._claims.queues.suspect(run, job)
 
     def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
         """Take a chunk of the run's unswept edges, and do what the machine asks."""
         out = out or Commands()
-        if machine.sweep(run.state, self.chunk, out):
+        left = machine.sweep(run.state, self.chunk, out)
+        if out.grow or run.lists.growing:
+            left = grow(run, self.chunk, out) or left
+        if left:
             self._unswept[run] = None
         else:
             self._unswept.pop(run, None)
@@ -297,6 +343,8 @@ class MemoryStore:
 
     def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
         if out.ended:
+            if run.state.lists:
+                gather(run, out.ended)
             if run.errors or run.state.cause or run.state.cancelling or run.numbers:
                 self._journal_ends(run, out.ended, now)
             else:
@@ -316,12 +364,15 @@ class MemoryStore:
                 heappush(run.delayed, (now + after, len(run.journal), job))
                 run.due[job] = now + after
             self._timed[run] = None
+        if run.options.fail_fast and run.state.open and not run.state.cancelling:
+            self._check_root(run, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan = run.plan
         for job in ready:
             settings = plan.settings[job]
-            lane = run.lane(plan.queues_of[job], settings.priority)
+            queue = plan.queues_of[job] if job not in run.state.gated else CONTROL_QUEUE
+            lane = run.lane(queue, settings.priority)
             if settings.lifo:
                 lane.jobs.appendleft(job)
             else:
@@ -334,7 +385,7 @@ class MemoryStore:
         states = run.state.state
         for job in ended:
             end = states[job]
-            number = run.numbers.get(job, 1) if run.fences[job] else None
+            number = run.numbers.get(job, 1) if run.fences[job] and not run.is_control(job) else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
@@ -342,10 +393,41 @@ class MemoryStore:
         for lane in run.lanes:
             self._claims.queues.delist(lane)
         self._timed.pop(run, None)
+        self._deadlines.pop(run, None)
         self._claims.leased.pop(run, None)
         run.delayed.clear()
-        run.journal.append((now, "ended", ((None, None, None),)))
+        run.journal.append((now, "ended", ((None, None, end_state(run)),)))
         run.ended = True  # last: whoever sees it may read the rest
+
+    def _set_deadline(self, run: MemoryRun, now: float) -> None:
+        if run.options.timeout is not None:
+            run.deadline_at = now + run.options.timeout
+            self._deadlines[run] = None
+
+    def _check_root(self, run: MemoryRun, now: float) -> None:
+        """Where a root has failed, and the run is to fail fast, nothing more is worth doing."""
+        for root in run.plan.roots:
+            if run.state.state[root] == FAILED:
+                self._cancel(run, f"{run.plan.ids[root]!r} has failed, and the run was to fail fast", now)
+                return
+
+    def _cancel(self, run: MemoryRun, reason: str, now: float) -> None:
+        run.reason = reason
+        out = Commands()
+        machine.cancel(run.state, out)
+        self._interrupted.append(run)
+        self._sweep(run, now, out)
+
+    def _interrupt(self) -> None:
+        """Tell whoever runs handlers of runs that have been cancelled; outside the lock."""
+        while self._interrupted:
+            try:
+                run = self._interrupted.pop()
+            except IndexError:
+                break
+            for interrupt in tuple(run.interrupters):
+                interrupt()
+            run.notify()
 
     def _wake_due(self, now: float, only: object) -> None:
         for run in tuple(self._timed):

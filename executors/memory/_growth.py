@@ -1,0 +1,181 @@
+"""Growth of a run: the items of a list become jobs in its columns, a chunk at a time, under the store's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from flows import _machine as machine
+from flows._binding import Binding, Held
+from flows._bodies import Body, stamped, stamped_conditions
+from flows._handlers import Handler
+from flows._state import COMPLETED, EFFECTS, FAIL, Commands
+
+if TYPE_CHECKING:
+    from executors.memory._run import MemoryRun
+    from flows._plan import Plan
+
+_EVERYWHERE: Final = range(2**62)
+"""The space around a list of the flow itself: each job stands at its own index."""
+
+
+class Mould:
+    """A body made ready to be stamped out: its jobs' handlers, and their data validated."""
+
+    __slots__ = ("bindings", "body", "handlers")
+
+    def __init__(self, body: Body, handlers: Sequence[Handler], bindings: Sequence[Binding]) -> None:
+        self.body = body
+        self.handlers = handlers
+        self.bindings = bindings
+
+
+class Lists:
+    """What a run knows of its lists.
+
+    Attributes:
+        moulds: How bodies are stamped out.
+        items: The items of lists that have been looked at.
+        stamps: For a list, the job of each item that has been stamped out.
+        around: For a list inside another: what its body's links look into, and the index that its id ends with.
+        growing: Lists that may be ready for further items.
+    """
+
+    __slots__ = ("around", "growing", "items", "moulds", "stamps")
+
+    def __init__(self, moulds: Mapping[Body, Mould]) -> None:
+        self.moulds = moulds
+        self.items: dict[int, list[Any]] = {}
+        self.stamps: dict[int, list[int]] = {}
+        self.around: dict[int, tuple[Sequence[Any], str]] = {}
+        self.growing: dict[int, None] = {}
+
+
+def grow(run: MemoryRun, chunk: int, out: Commands) -> bool:
+    """Stamp out items of the run's lists, about *chunk* jobs at most.
+
+    Returns:
+        Whether there is more to do: items that may be stamped out now, or edges to sweep.
+    """
+    growing = run.lists.growing
+    growing.update(dict.fromkeys(out.grow))
+    out.grow.clear()
+    if run.state.sweeping >= 0:
+        return True  # edges can only be added to jobs of which none is being swept
+    while growing and chunk > 0:
+        job = next(iter(growing))
+        body = run.plan.lists[job]
+        items = machine.room(run.state, job, body.limit)
+        taken = min(items, max(1, chunk // len(body.plan)))
+        if taken >= items:
+            del growing[job]
+        if taken > 0:
+            chunk -= taken * len(body.plan)
+            _stamp(run, job, taken, out)
+    state = run.state
+    return bool(growing or state.cascade or state.later or state.sweeping >= 0)
+
+
+def gather(run: MemoryRun, ended: Iterable[int]) -> None:
+    """Make the values of the lists among the jobs that have just ended."""
+    states = run.state.state
+    for job in ended:
+        if job in run.state.lists and states[job] == COMPLETED:
+            run.values[job] = [
+                run.values[item] if states[item] == COMPLETED else run.failed(item)
+                for item in run.lists.stamps.get(job, ())[: run.state.begun[job]]
+                if states[item] == COMPLETED or run.plan.settings[item].on_failure != "remove"
+            ]
+
+
+def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
+    """Put the jobs of the next *items* items of a list into the columns, and have the machine take them up."""
+    if not run.lists.stamps:
+        run.become_own()
+    plan, state = run.plan, run.state
+    body = plan.lists[job]
+    around, suffix = run.lists.around.get(job, (_EVERYWHERE, ""))
+    stamps = run.lists.stamps.setdefault(job, [])
+    begun, size, first = state.begun[job], len(body.plan), len(plan)
+    rows: list[int] = []
+    outer: list[tuple[int, int, int]] = []
+    ids: list[str] = []
+    for index in range(begun, begun + items):
+        reused = index < len(stamps)  # the list was expanded before: an item's jobs keep their places
+        base = stamps[index] - body.root if reused else first + len(ids)
+        item = Held(run.lists.items[job][index], ())
+        space = [*range(base, base + size), item, *[around[link] for link in body.links]]
+        label = f"{suffix}[{index}]"
+        _put_columns(run, body, base, space, label, job)
+        if body.outer:
+            outer.extend(_outer_edges(run, body, base, space, joined=reused))
+        if reused:
+            plan.gone.difference_update(range(base, base + size))
+        else:
+            stamps.append(base + body.root)
+            state.item_of[base + body.root] = job
+            ids.extend([name + label for name in body.plan.ids])
+        rows.extend(range(base, base + size))
+    plan.ids.extend(ids)  # last: whoever reads the run sees whole jobs
+    state.size = len(plan)
+    state.begun[job] = begun + items
+    machine.stamp(state, rows, outer, out)
+
+
+def _put_columns(run: MemoryRun, body: Body, base: int, space: Sequence[Any], label: str, job: int) -> None:
+    plan, part = run.plan, body.plan
+    mould = run.lists.moulds[body]
+    size = len(part)
+    rows = slice(base, base + size)
+    plan.names[rows] = part.names
+    plan.pending[rows] = part.pending
+    plan.queues_of[rows] = part.queues_of
+    plan.tasks[rows] = part.tasks
+    plan.settings[rows] = part.settings
+    plan.inputs[rows] = [_jobs(space, inputs) for inputs in part.inputs]
+    plan.bindings[rows] = run.bindings[rows] = [stamped(binding, space) for binding in mould.bindings]
+    plan.dependents[rows] = [tuple([base + one for one in dependents]) for dependents in part.dependents]
+    for one, codes in part.effects.items():
+        plan.effects[base + one] = list(codes)
+    _join(plan, base + body.root, job, EFFECTS[part.settings[body.root].on_failure])
+    for one, children in part.optional.items():
+        plan.optional[base + one] = set(_jobs(space, tuple(children)))
+    run.put(base, part.pending, mould.handlers)
+    for one, conditions in part.conditions.items():
+        run.conditions[base + one] = stamped_conditions(conditions, space)
+        run.state.gated.add(base + one)
+    for one, inner in part.lists.items():
+        plan.lists[base + one] = inner
+        run.lists.around[base + one] = (space, label)
+        run.state.lists.pop(base + one, None)
+
+
+def _join(plan: Plan[Any], child: int, dependent: int, effect: int) -> None:
+    """Add an edge."""
+    before = plan.dependents[child]
+    if effect != FAIL or child in plan.effects:
+        plan.effects.setdefault(child, [FAIL] * len(before)).append(effect)
+    if type(before) is list:
+        before.append(dependent)
+    else:
+        plan.dependents[child] = [*before, dependent] if before else (dependent,)
+
+
+def _outer_edges(
+    run: MemoryRun, body: Body, base: int, space: Sequence[Any], *, joined: bool
+) -> list[tuple[int, int, int]]:
+    """The edges that lead into the jobs of an item; unless *joined* before, their children learn of them, too."""
+    edges = []
+    for link, dependent, effect in body.outer:
+        child = space[link]
+        if type(child) is not int:  # the item of a list around this one, which is always there
+            run.state.pending[base + dependent] -= 1
+            continue
+        edges.append((child, base + dependent, effect))
+        if not joined:
+            _join(run.plan, child, base + dependent, effect)
+    return edges
+
+
+def _jobs(space: Sequence[Any], children: Sequence[int]) -> tuple[int, ...]:
+    return tuple([space[child] for child in children if type(space[child]) is int])
