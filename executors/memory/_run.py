@@ -17,7 +17,7 @@ from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
 from flows._plan import Plan
-from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
+from flows._state import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, SKIPPED, STATE_NAMES, RunState
 from flows._verbs import Grant, Settle
 from flows._views import Attempt, Outcome
 from flows.errors import Failed, FailedState
@@ -88,7 +88,7 @@ class MemoryRun:
         moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
         size = len(plan)
-        self.clock, self.epoch = clock, epoch
+        self.clock, self.epoch, self._submitted = clock, epoch, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
         self.plan = plan
@@ -105,8 +105,7 @@ class MemoryRun:
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
-        self.started: list[float] = [0.0] * size
-        self.finished: list[float] = [0.0] * size
+        self.started, self.finished = [0.0] * size, [0.0] * size
         self.workers: list[str | None] = [None] * size
         self.numbers: dict[int, int] = {}
         """The number of a job's last attempt, where it was not the first."""
@@ -122,6 +121,8 @@ class MemoryRun:
         """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
+        self.due: dict[int, float] = {}  # when each job that was ever delayed became or becomes ready
+        self._firsts: dict[int, int] = {}
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""
         self.watchers: list[Callable[[], None]] = []
@@ -145,8 +146,39 @@ class MemoryRun:
         """Whether what is to be done about the job is the library's own work."""
         return job in self.state.gated or job in self.plan.lists
 
+    @property
+    def submitted_at(self) -> datetime:
+        return self.instant(self._submitted)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        ends = (at for at, kind, _ in reversed(self.journal) if kind == "ended")
+        return self.instant(next(ends)) if self.ended else None
+
+    def now(self) -> datetime:
+        return self.instant(self.clock())
+
     def state_of(self, job: int) -> str:
         return STATE_NAMES[self.state.state[job]]
+
+    def due_at(self, job: int) -> datetime | None:
+        due = self.due.get(job)
+        return self.instant(due) if due is not None and self.state.state[job] == DELAYED else None
+
+    def ahead_of(self, job: int) -> int | None:
+        before = 0
+        for lane in tuple(self.lanes):
+            if lane.queue == self.plan.queues_of[job]:
+                try:
+                    return before + lane.jobs.index(job)
+                except ValueError:
+                    before += len(lane.jobs)
+                except RuntimeError:  # jobs came or went meanwhile, and counting again may go the same way
+                    return None
+        return None
+
+    def held_back(self, job: int) -> str | None:
+        return None
 
     def value_of(self, job: int) -> Any:
         return self.values[job]
@@ -222,7 +254,9 @@ class MemoryRun:
         return expand(self, self.journal[position:end]), end
 
     def report(self, job: int, progress: object) -> None:
-        """A handler says how far it is."""
+        """A handler says how far it is. One whose attempt was given up and goes on all the same is not heard."""
+        if self.state.state[job] != ACTIVE:
+            return
         self.progress[job] = progress
         self.journal.append((self.clock(), "progress", ((job, self.numbers.get(job, 1), progress),)))
         self.notify()
@@ -288,9 +322,15 @@ class MemoryRun:
 
     def first_cause(self, job: int) -> int:
         """Down the chain of causes to the job that went wrong by itself."""
+        causes, errors, states, firsts = self.state.cause, self.errors, self.state.state, self._firsts
         seen = job
-        while seen not in self.errors and seen in self.state.cause:
-            seen = self.state.cause[seen]
+        while seen not in errors and seen in causes:
+            seen = causes[seen]
+            known = firsts.get(seen)  # else each job of a long chain would walk all of it
+            if known is not None and states[known] > COMPLETED and (known in errors or known not in causes):
+                seen = known
+        if seen != job:
+            firsts[job] = seen
         return seen
 
     def instant(self, seconds: float) -> datetime:

@@ -100,6 +100,11 @@ class MemoryStore:
                 run.notify()
         if self._interrupted:
             self._interrupt()
+        if grants:
+            claimed: Any = {grant.run for grant in grants} if want.run is None else (want.run,)
+            for run in claimed:
+                if run.watchers and run not in touched:
+                    run.notify()
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -173,7 +178,7 @@ class MemoryStore:
         """
         with self._lock:
             now = self.clock()
-            rescued = 0
+            rescued: dict[MemoryRun, int] = {}
             for run in [run for run in self._deadlines if run.deadline_at is not None and run.deadline_at <= now]:
                 del self._deadlines[run]
                 if not run.state.cancelling:
@@ -184,10 +189,12 @@ class MemoryStore:
                 for grant in expired:
                     self._lose(run, grant, now, out)
                 if expired:
-                    rescued += len(expired)
+                    rescued[run] = len(expired)
                     self._sweep(run, now, out)
+        for run in rescued:
+            run.notify()
         self._interrupt()
-        return rescued
+        return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
         """Cancel a run; the handlers that run learn of it through the run's interrupters."""
@@ -352,6 +359,7 @@ class MemoryStore:
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
+                run.due[job] = now + after
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
             self._check_root(run, now)
