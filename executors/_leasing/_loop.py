@@ -32,6 +32,8 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self.blocked_on: str | None = None
+        """The id of the run that an async handler holds this loop up to wait for."""
 
     def call(self, callback: Callable[[], object]) -> None:
         """Have *callback* called on the loop soon. Thread-safe."""
