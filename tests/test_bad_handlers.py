@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import gc
+import logging
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import flows
-from flows import Job
+from flows import Backoff, Job
 
 PRIVATE = "memory://?private=1"
 
@@ -81,7 +82,7 @@ def test_a_deep_chain_is_let_go_without_recursion() -> None:
 
 class Raising(type):
     @property
-    def __name__(cls) -> str:  # type: ignore[misc]
+    def __name__(cls) -> str:  # type: ignore[override]
         raise RuntimeError("name")
 
 
@@ -92,7 +93,7 @@ class Nameless(Exception, metaclass=Raising):
 class Proxy:
     """As lazy proxies are: looking at its class would do work, or fail."""
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         raise KeyboardInterrupt
 
@@ -156,6 +157,53 @@ def test_a_recursion_in_a_handler_fails_the_job(is_async: bool) -> None:
     error = ended(async_forever if is_async else forever).error
     assert error is not None
     assert error.type == "RecursionError"
+
+
+class Deaf(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise RuntimeError("deaf")
+
+
+def test_a_log_that_raises_stops_no_run() -> None:
+    """A thread that timed out is logged; so is its late result."""
+    late, deaf = threading.Event(), Deaf()
+    logger = logging.getLogger("flows")
+
+    @flows.task(name="handlers-slow", timeout="10ms", attempts=2)
+    def slow() -> None:
+        late.wait(20)
+
+    logger.addHandler(deaf)
+    try:
+        run = flows.submit(same(flows.optional(slow().out)), executor=PRIVATE).wait(20)
+        assert run.value.type == "JobTimeoutError"
+    finally:
+        late.set()
+        logger.removeHandler(deaf)
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
+def test_a_backoff_that_means_the_process_to_end_ends_the_run_of_a_job_that_timed_out(is_async: bool) -> None:
+    late = threading.Event()
+
+    def slow() -> None:
+        late.wait(20)
+
+    async def async_slow() -> None:
+        await asyncio.Event().wait()
+
+    def leave(attempt: int, error: BaseException) -> float:
+        raise SystemExit(3)
+
+    handler: Any = async_slow if is_async else slow
+    task: Any = flows.task(handler, name="handlers-slow", timeout="10ms", attempts=2, backoff=Backoff.custom(leave))
+    run = flows.submit(task(), executor=PRIVATE)
+    try:
+        with pytest.raises(SystemExit):
+            run.wait(20)
+        assert run.state == "cancelled"
+    finally:
+        late.set()
 
 
 def script(code: str, *, ends: int = 0) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from executors._leasing._log import say
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
 from flows._binding import Binding
@@ -24,8 +25,6 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
-
-log = logging.getLogger("flows")
 
 _OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
@@ -224,7 +223,7 @@ class MemoryRun:
             try:
                 changed()
             except Exception:  # whoever watches must not stop the run
-                log.exception("a watcher of run %s failed", self.id)
+                say(logging.ERROR, "a watcher of run %s failed", self.id, exc_info=True)
 
     def first_cause(self, job: int) -> int:
         """Down the chain of causes to the job that went wrong by itself."""
