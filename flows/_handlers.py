@@ -71,7 +71,7 @@ def perform(grant: Grant, clock: Clock) -> Settle:
             args, kwargs = _inputs(grant, handler)
             current_grant.set(grant)
             value = copy_context().run(handler.fn, *args, **kwargs)
-        if value.__class__ in _UNFINISHED:
+        if type(value) in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())
@@ -86,7 +86,7 @@ async def perform_async(grant: Grant, clock: Clock) -> Settle:
         args, kwargs = _inputs(grant, handler)
         current_grant.set(grant)
         value = await cast("Coroutine[Any, Any, Any]", handler.fn(*args, **kwargs))
-        if value.__class__ in _UNFINISHED:
+        if type(value) in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flows._duration import Duration, seconds
 from flows._events import Event
+from flows._names import shown
 from flows._views import JobView, JobViews, end_state
-from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCancelledError, WaitTimeoutError
+from flows._waits import waiting
+from flows.errors import (
+    DefinitionError,
+    FlowFailedError,
+    JobFailedError,
+    NoValueError,
+    RunCancelledError,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -91,9 +100,13 @@ class Run(Generic[R_co]):
 
         Raises:
             WaitTimeoutError: It has not ended by then.
+            RunError: The caller is a handler that the run itself waits for, so that neither would ever end.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        if not self._executor.work(self._record, limit):
+        if limit is None:
+            with waiting(self.id):
+                self._executor.work(self._record, None)
+        elif not self._executor.work(self._record, limit):
             raise WaitTimeoutError(f"run {self.id} has not ended within {limit:g} s; it goes on", run=self)
         return self
 
@@ -189,7 +202,12 @@ class Run(Generic[R_co]):
 
         Async handlers are cancelled; a handler in a thread can ask `Context.cancelled`. The run has ended when they
         have.
+
+        Raises:
+            DefinitionError: *reason* is no text.
         """
+        if not isinstance(reason, str):
+            raise DefinitionError(f"run.cancel() takes the reason as text, not {shown(reason)}")
         self._executor.cancel(self._record, reason)
 
     def retry(self, job: str | Job[Any] | None = None) -> Run[R_co]:
@@ -239,11 +257,12 @@ class Run(Generic[R_co]):
         changed = asyncio.Event()
         unwatch = self._record.watch(_from_thread(loop, changed.set))
         try:
-            while not self._record.ended:
-                changed.clear()
-                if self._record.ended:
-                    break
-                await changed.wait()
+            with waiting(self.id):
+                while not self._record.ended:
+                    changed.clear()
+                    if self._record.ended:
+                        break
+                    await changed.wait()
         finally:
             unwatch()
         return self

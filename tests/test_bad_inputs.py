@@ -251,6 +251,10 @@ EXECUTORS: list[Mistake] = [
         "redis://localhost:6379/0": ("redis://", "not in this version yet"),
         "memory://host": ("'memory://host'", "no host or path"),
         "memory:///path": ("no host or path",),
+        "memory://#private=1": ("no host or path",),
+        "memory://[": ("'memory://['", "is no URL"),
+        "memory://a\u2100": ("is no URL", "NFKC"),
+        "memory://?concurrency=" + "9" * 5_000: ("'999", "up to 10000"),
         "memory://?speed=9": ("'speed'", "private and concurrency"),
         "memory://?concurrency=0": ("concurrency='0'", "whole number up to 10000"),
         "memory://?concurrency=-1": ("concurrency='-1'",),
@@ -264,7 +268,7 @@ EXECUTORS: list[Mistake] = [
 MISTAKES = DECLARING + NAMES + DATA + OPTIONS + FLOWS + EXECUTORS
 
 
-@pytest.mark.parametrize(("do", "kind", "said"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES])
+@pytest.mark.parametrize(("do", "kind", "said"), [row[1:] for row in MISTAKES], ids=[row[0][:60] for row in MISTAKES])
 def test_a_mistake_is_answered(do: Callable[[], Any], kind: type[FlowsError], said: tuple[str, ...]) -> None:
     with pytest.raises(kind) as caught:
         do()

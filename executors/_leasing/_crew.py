@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from executors._leasing._attempts import attempts_of
 from executors._leasing._gate import Gate
+from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
 from flows._control import control
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
-
-log = logging.getLogger("flows")
 
 _COMPLETED = End.COMPLETED
 
@@ -254,7 +253,7 @@ class Crew:
             elif isinstance(effect, Recall):
                 self._recall()
             elif isinstance(effect, Log):
-                log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
+                say(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
 
     def _place(self, grants: list[Grant]) -> None:
         """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
@@ -302,7 +301,7 @@ class Crew:
             else:
                 self.fall(error)
         if timed and self._deadlines.pop(grant, None) is None:
-            log.info("%s: the late result of %r was dropped", self.name, grant)
+            say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
             return False
         if settle.ended_at - settle.started_at > LONG_SECONDS:
             self._long.add(self.run.handlers[grant.job])
@@ -356,12 +355,21 @@ class Crew:
             grant.stop = grant.stop or "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
             timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            log.warning("job %r ran out of time; its thread cannot be stopped and may run on beside a retry", job)
+            warning = "job %r ran out of time; its thread cannot be stopped and may run on beside a retry"
+            say(logging.WARNING, warning, job)
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            self.done.append(judge_error(grant, error, deadline - timeout, now))
+            self.done.append(self.judged(grant, error, deadline - timeout, now))
             self.gate.leave()
         self.turn()
         self.hand_over()
+
+    def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+        """As `judge_error`, where no hand stands by to take what the rules of a user may raise."""
+        try:
+            return judge_error(grant, error, started_at, ended_at)
+        except BaseException as raised:
+            self.fall(raised)
+            return Settle(grant, End.RELEASED, None, started_at, ended_at)
 
     def _recall(self) -> None:
         now = self.clock()

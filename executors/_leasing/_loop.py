@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
+from executors._leasing._log import say
 from flows._handlers import cancelled_inside, judge_error, perform_async
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was cancelled may take to end before it is given up."""
 
-log = logging.getLogger("flows")
-
 
 class LoopThread:
     """An event loop in a daemon thread of its own, started when first needed."""
@@ -32,6 +31,8 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self.blocked_on: str | None = None
+        """The id of the run that an async handler holds this loop up to wait for."""
 
     def call(self, callback: Callable[[], object]) -> None:
         """Have *callback* called on the loop soon. Thread-safe."""
@@ -54,7 +55,7 @@ class LoopThread:
             try:
                 loop.run_forever()
             except BaseException:  # raised in a task that a handler left to itself; other runs need the loop
-                log.exception("a task of a handler raised what stops an event loop; it goes on")
+                say(logging.ERROR, "a task of a handler raised what stops an event loop; it goes on", exc_info=True)
 
 
 loop_thread = LoopThread()
@@ -126,7 +127,7 @@ class LoopLine:
         """A task that somebody cancelled before its first step, or amid its last, has settled nothing itself."""
         if self._live.get(grant) is task:
             now = self._crew.clock()
-            self._finish(grant, judge_error(grant, cancelled_inside(None), now, now))
+            self._finish(grant, self._crew.judged(grant, cancelled_inside(None), now, now))
 
     async def _attend(self, grant: Grant) -> None:
         self._finish(grant, await self._attempt(grant))
@@ -165,11 +166,13 @@ class LoopLine:
             self._finish(grant, inner.result())
             return
         if not inner.done():
-            log.warning(
-                "job %r does not end though it was cancelled; it is given up and its result will be dropped", name
+            say(
+                logging.WARNING,
+                "job %r does not end though it was cancelled; it is given up and its result will be dropped",
+                name,
             )
         error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=name)
-        self._finish(grant, judge_error(grant, error, started_at, clock()))
+        self._finish(grant, self._crew.judged(grant, error, started_at, clock()))
 
     def _finish(self, grant: Grant, settle: Settle) -> None:
         del self._live[grant]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,6 +24,7 @@ from flows._executors import masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
+from flows._waits import reached
 from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
 from flows.executor import RunOptions
 
@@ -127,19 +130,21 @@ class MemoryExecutor:
         deadline = None if timeout is None else self.store.clock() + timeout
         if record.ended:
             return True
-        if record.has_async:
-            _check_loop(record)
+        self._check_loop(record)
         crew, mine = self._crew(record)
-        if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
-            crew.lend()
-            return True
-        return crew.await_end(deadline)
+        if not _loop_runs_here():
+            if mine and timeout is None and not record.has_timeout:
+                crew.lend()
+                return True
+            return crew.await_end(deadline)
+        with _blocking(record):
+            return crew.await_end(deadline)
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
         if not record.ended:
-            if blocks and record.has_async:
-                _check_loop(record)
+            if blocks:
+                self._check_loop(record)
             crew, mine = self._crew(record)
             if mine:
                 crew.start()
@@ -151,6 +156,29 @@ class MemoryExecutor:
     def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
         self.store.reopen(record, job, anew=anew)
+
+    def _check_loop(self, run: MemoryRun) -> None:
+        """Refuse to wait for async handlers where they cannot go on meanwhile.
+
+        Raises:
+            RunError: The caller is itself an async handler, or one waits for it, so that it would wait for ever.
+        """
+        line = _loop_line()
+        if line is None and run.has_async:
+            from executors._leasing import _loop as line
+        if line is None:
+            return
+        if line.loop_thread.runs_here():
+            runs = [self._home.runs.get(run_id) for run_id in reached(run.id)]
+            stuck = run.has_async or any(one is not None and one.has_async and not one.ended for one in runs)
+        else:
+            blocked_on = line.loop_thread.blocked_on
+            stuck = run.has_async and blocked_on is not None and run.id in reached(blocked_on)
+        if stuck:
+            raise RunError(
+                f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop "
+                "that they run on, for ever: use await flows.aexecute(...), or await run"
+            )
 
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
@@ -225,31 +253,38 @@ def _loop_runs_here() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _check_loop(run: MemoryRun) -> None:
-    """Refuse to wait for async handlers where they cannot go on meanwhile.
+def _loop_line() -> ModuleType | None:
+    """The module of the handlers' event loop, if anybody has needed it yet: it takes long to load."""
+    return sys.modules.get("executors._leasing._loop")
 
-    Raises:
-        RunError: The caller is itself an async handler, and would wait for ever.
-    """
-    from executors._leasing._loop import loop_thread
 
-    if loop_thread.runs_here():
-        raise RunError(
-            f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop that "
-            "they run on, for ever: use await flows.aexecute(...), or await run"
-        )
+@contextlib.contextmanager
+def _blocking(run: MemoryRun) -> Iterator[None]:
+    """For as long as an async handler holds up the handlers' event loop to wait for *run*."""
+    line = _loop_line()
+    if line is None or not line.loop_thread.runs_here():
+        yield
+        return
+    line.loop_thread.blocked_on = run.id
+    try:
+        yield
+    finally:
+        line.loop_thread.blocked_on = None
 
 
 def _options(url: str) -> dict[str, int]:
     parts, spot = urlsplit(url), shown(masked(url))
-    if parts.netloc or parts.path not in ("", "/"):
+    if parts.netloc or parts.path not in ("", "/") or parts.fragment:
         raise UnknownExecutorError(f"{spot}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
     options: dict[str, int] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
         if high is None:
-            raise UnknownExecutorError(f"{spot}: memory:// has no option {name!r}; there are private and concurrency")
-        if not value.isdecimal() or not (name == "private" or int(value) >= 1) or int(value) > high:
-            raise UnknownExecutorError(f"{spot}: {name}={value!r} must be a whole number up to {high}")
-        options[name] = int(value)
+            raise UnknownExecutorError(
+                f"{spot}: memory:// has no option {shown(name)}; there are private and concurrency"
+            )
+        number = int(value) if value.isdecimal() and len(value) < 20 else -1  # Python does not read thousands of digits
+        if not (name == "concurrency") <= number <= high:
+            raise UnknownExecutorError(f"{spot}: {name}={shown(value)} must be a whole number up to {high}")
+        options[name] = number
     return options

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from executors._leasing._log import say
 from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from executors._leasing import Crew
     from flows._bodies import Body
     from flows._opts import Settings
-
-log = logging.getLogger("flows")
 
 _OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
@@ -318,7 +317,7 @@ class MemoryRun:
             try:
                 changed()
             except Exception:  # whoever watches must not stop the run
-                log.exception("a watcher of run %s failed", self.id)
+                say(logging.ERROR, "a watcher of run %s failed", self.id, exc_info=True)
 
     def first_cause(self, job: int) -> int:
         """Down the chain of causes to the job that went wrong by itself."""
