@@ -41,12 +41,13 @@ class Plan(Generic[R_co]):
         effects: For a job with an edge that is not a plain ``fail`` edge: the code of each edge, beside `dependents`.
         optional: For a job with optional edges: the children at their other ends.
         roots: The jobs the flow is about; `several` says that the value is a tuple.
+        limits: For each queue that the flow knows as a `Queue`: its concurrency, and its rate as (starts, seconds).
         retention: What the flow's document asks for; see `Flow.retention`.
     """
 
     __slots__ = (
         *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
-        *("inputs", "pending", "dependents", "effects", "optional", "retention"),
+        *("inputs", "pending", "dependents", "effects", "optional", "retention", "limits"),
         *("_fingerprint", "_positions", "__weakref__"),
     )
 
@@ -65,6 +66,7 @@ class Plan(Generic[R_co]):
         self.dependents: list[list[int] | tuple[int, ...]] = []
         self.effects: dict[int, list[int]] = {}
         self.optional: dict[int, set[int]] = {}
+        self.limits: dict[str, tuple[int | None, tuple[int, float] | None]] = {}
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
         self._fingerprint: str | None = None

@@ -137,7 +137,7 @@ class _Planner:
             )
             place = places.get(key)
             if place is None:
-                place = places[key] = _place(job)
+                place = places[key] = _place(job, plan.limits)
             plan.queues_of.append(place[0])
             plan.settings.append(place[1])
 
@@ -356,8 +356,8 @@ class _Planner:
         )
 
 
-def _place(job: AnyJob) -> tuple[str, Settings]:
-    """The queue of a job, and its options resolved: its own over its task's over its queue's."""
+def _place(job: AnyJob, limits: dict[str, tuple[int | None, tuple[int, float] | None]]) -> tuple[str, Settings]:
+    """The queue of a job, and its options resolved: its own over its task's over its queue's. Notes its limits."""
     task = job.task
     queue = job.queue
     if queue is None:
@@ -365,9 +365,12 @@ def _place(job: AnyJob) -> tuple[str, Settings]:
         queue = DEFAULT_QUEUE if found is None else found.home
     name = queue.name if isinstance(queue, Queue) else queue
     task = task or _registry.find(job.name, name)
+    known = queue if isinstance(queue, Queue) else None
+    if known is None and task is not None and isinstance(task.home, Queue) and task.home.name == queue:
+        known = task.home
     queue_opts: Opts | None = None
-    if isinstance(queue, Queue):
-        queue_opts = queue.opts
-    elif task is not None and isinstance(task.home, Queue) and task.home.name == queue:
-        queue_opts = task.home.opts
+    if known is not None:
+        queue_opts = known.opts
+        if name not in limits or known.concurrency is not None or known.rate_limit is not None:
+            limits[name] = known.concurrency, known.rate_limit
     return name, resolve(queue_opts, None if task is None else task.opts, job.opts)

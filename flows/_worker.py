@@ -275,7 +275,8 @@ class WorkerCore:
                 self._settles = []
                 self._look = False
                 suspects = self._suspects - sum(settle.grant.suspect for settle in settles) if self._suspects else 0
-                want = Want(max(0, wanted), self.run, self.queues, not suspects)
+                at_once = 0 if self._draining else self.slots - self.held + len(settles)
+                want = Want(max(0, wanted), self.run, self.queues, not suspects, at_once)
                 self._flying = Exchange(self.seq, settles, want)
                 self._effects.append(self._flying)
             elif self._draining and not self.held and not self._stopped:

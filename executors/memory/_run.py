@@ -24,6 +24,8 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from executors.memory._limits import Limit, Place
+    from executors.memory._store import MemoryStore
 
 log = logging.getLogger("flows")
 
@@ -111,6 +113,18 @@ class MemoryRun:
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
         """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
+        self.wakers: list[Callable[[], None]] = []
+        """Called when jobs may have become claimable by what happened in other runs."""
+        self.holding: dict[int, Place] = {}
+        """The places that active jobs hold on limited queues."""
+        self.lines: dict[Limit, None] = {}
+        """The limits in whose line the run stands."""
+        self.rated = False
+        """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
+        self.store: MemoryStore | None = None
+        """Where the run lives, once it does."""
+        self.awaited_by: Grant | None = None
+        """The attempt whose handler waits for the run in this process."""
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
@@ -198,6 +212,10 @@ class MemoryRun:
     def events(self, position: int) -> tuple[Sequence[Event], int]:
         end = len(self.journal)
         return expand(self, self.journal[position:end]), end
+
+    def held_back(self, job: int) -> str | None:
+        """What limit of its queue keeps a waiting job back, in words; None if none does."""
+        return None if self.store is None else self.store.held_back(self, job)
 
     def report(self, job: int, progress: object) -> None:
         """A handler says how far it is."""

@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from executors.memory._claims import Claims
+from executors.memory._limits import LimitVerbs, wake
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
@@ -24,7 +25,7 @@ class StaleCallError(RuntimeError):
     """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
-class MemoryStore:
+class MemoryStore(LimitVerbs):
     """The verbs of a store over runs in this process. Safe to call from any thread; each verb is one atomic step.
 
     Args:
@@ -48,18 +49,27 @@ class MemoryStore:
         self.chunk = chunk
         self._lock = threading.Lock()
         self._claims = Claims(lease_seconds)
+        self._limits = self._claims.limits
+        self._limited = self._limits.of
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
+        self._open: dict[MemoryRun, None] = {}
 
     def put_run(self, run: MemoryRun) -> None:
-        """Accept a run and release the jobs that wait for nothing."""
+        """Accept a run, release the jobs that wait for nothing, put the limits of its queues into force."""
+        run.store = self
         with self._lock:
             now = self.clock()
+            self._open[run] = None
+            if run.plan.limits:
+                self._limits.publish(run.plan.limits, self._open)
             run.journal.append((now, "submitted", ((None, None, None),)))
             out = Commands()
             machine.begin(run.state, out)
             self._carry_out(run, out, now)
+            woken = self._limits.waking(now)
+        wake(woken)
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts that have ended and claim jobs, in one step.
@@ -84,13 +94,16 @@ class MemoryStore:
             if self._timed:
                 self._wake_due(now, want.run)
             grants, suspects = self._claims.take(want, now, worker)
-            due_at = self._due_at(want) if self._timed else None
-            reply = Reply(now, grants, refused, self._more(want), due_at, suspects)
+            due_at = self._due_at(want, now) if self._timed or self._limited else None
+            reply = Reply(now, grants, refused, self._more(want, len(grants), now), due_at, suspects)
+            woken = self._limits.waking(now) if self._limits.stirred else ()
             if not (want.run is not None and not want.run.state.open):  # such a loop has made its last call
                 self._loops[loop] = (seq, reply)
         for run in (*touched, *swept):
             if run.watchers:
                 run.notify()
+        if woken:
+            wake(woken)
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -105,6 +118,8 @@ class MemoryStore:
         with self._lock:
             lane = run.only_lane
             if lane is None or lane.jobs or self._unswept or self._timed or self._claims.lease_seconds is not None:
+                return None
+            if self._limited and lane.queue in self._limited:
                 return None
             follower = machine.follower(run.state, job)
             if follower < 0 or run.fences[job] != grant.fence:
@@ -129,21 +144,23 @@ class MemoryStore:
     def abandon(self, run: MemoryRun, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         with self._lock:
-            if run.ended:
-                return
-            run.reason = run.reason or reason
-            out = Commands()
-            machine.cancel(run.state, out)
-            for job in range(len(run.plan)):
-                if run.state.state[job] == ACTIVE:
-                    run.fences[job] = -run.fences[job]
-                    machine.settle(run.state, job, CANCELLED, out)
-            self._sweep(run, self.clock(), out)
-            while run in self._unswept:
-                self._sweep(run, self.clock())
+            self._limits.stir_all()  # whoever was interrupted may have been about to wake others
+            if not run.ended:
+                run.reason = run.reason or reason
+                out = Commands()
+                machine.cancel(run.state, out)
+                for job in range(len(run.plan)):
+                    if run.state.state[job] == ACTIVE:
+                        run.fences[job] = -run.fences[job]
+                        machine.settle(run.state, job, CANCELLED, out)
+                self._sweep(run, self.clock(), out)
+                while run in self._unswept:
+                    self._sweep(run, self.clock())
+            woken = self._limits.waking(self.clock())
         for interrupt in tuple(run.interrupters):
             interrupt()
         run.notify()
+        wake(woken)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -175,7 +192,9 @@ class MemoryStore:
                 if expired:
                     rescued += len(expired)
                     self._sweep(run, now, out)
-            return rescued
+            woken = self._limits.waking(now)
+        wake(woken)
+        return rescued
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
         """Cancel a run; the handlers that run learn of it through the run's watchers."""
@@ -186,9 +205,12 @@ class MemoryStore:
             out = Commands()
             machine.cancel(run.state, out)
             self._sweep(run, self.clock(), out)
+            self._limits.leave(run)
+            woken = self._limits.waking(self.clock())
         for interrupt in tuple(run.interrupters):
             interrupt()
         run.notify()
+        wake(woken)
 
     def _settle(self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]) -> Sequence[Settle]:
         refused: list[Settle] = []
@@ -242,6 +264,8 @@ class MemoryStore:
             self._claims.drop(settles[position:at])
         if completed:
             machine.complete(run.state, completed, self.chunk, out)
+        if run.holding:
+            self._limits.settled(run, settles[position:at])
         return at
 
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
@@ -265,6 +289,7 @@ class MemoryStore:
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
+        self._limits.free(run, job, now)  # it may have started at any moment up to now
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
@@ -335,6 +360,9 @@ class MemoryStore:
             self._claims.queues.delist(lane)
         self._timed.pop(run, None)
         self._claims.leased.pop(run, None)
+        self._open.pop(run, None)
+        if run.holding or run.lines:
+            self._limits.dismiss(run)
         run.delayed.clear()
         run.journal.append((now, "ended", ((None, None, None),)))
         run.ended = True  # last: whoever sees it may read the rest
@@ -350,19 +378,16 @@ class MemoryStore:
             if not run.delayed:
                 del self._timed[run]
 
-    def _more(self, want: Want) -> bool:
+    def _more(self, want: Want, granted: int, now: float) -> bool:
         run: Any = want.run
-        if run is None:
-            return bool(self._unswept) or self._claims.queues.waiting(want.queues)
-        for lane in run.lanes:
-            if lane.jobs:
-                return True
-        return bool(self._unswept) and run in self._unswept
+        unswept = self._unswept
+        return bool(unswept and (run is None or run in unswept)) or self._claims.more(want, granted, now)
 
-    def _due_at(self, want: Want) -> float | None:
-        if not self._timed:
-            return None
+    def _due_at(self, want: Want, now: float) -> float | None:
         run: Any = want.run
         if run is not None:
-            return run.delayed[0][0] if run.delayed else None
-        return min(run.delayed[0][0] for run in self._timed)
+            due = run.delayed[0][0] if run.delayed else None
+        else:
+            due = min([run.delayed[0][0] for run in self._timed], default=None)
+        opens_at = self._claims.due_at(want, now) if self._limited else None
+        return due if opens_at is None else opens_at if due is None else min(due, opens_at)
