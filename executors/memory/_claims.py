@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from executors.memory._limits import Limit, Limits
-from executors.memory._queues import Lane, Queues
+from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows._verbs import Grant, Settle, SuspectGrant, Want
@@ -122,7 +122,7 @@ class Claims:
     def _take_limited(self, run: MemoryRun, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
         """As `_take_of`, where queues of the run are limited: passes over those that are shut."""
         limits = self.limits.of
-        left: list[tuple[Lane, Limit]] = []
+        left: list[Limit] = []
         got: set[Limit] = set()
         for lane in run.lanes:
             of = limits.get(lane.queue)
@@ -139,10 +139,11 @@ class Claims:
                     self.limits.hold(of, run, grants[first:])
                     got.add(of)
             if lane.jobs and of is not None:
-                left.append((lane, of))
+                left.append(of)
         if left or run.lines:
-            filled = len(grants) >= min(want.limit, want.at_once)
-            self.limits.line_up(run, {} if filled else {of: of in got for _, of in left})
+            # What an ended or cancelled run has in its lanes waits for nothing any more.
+            done = run.ended or run.state.cancelling or len(grants) >= min(want.limit, want.at_once)
+            self.limits.line_up(run, {} if done else {of: of in got for of in left})
 
     def _take_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
         """At most one job that has lost a worker, so that a deadly one takes no others with it."""
