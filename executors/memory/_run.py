@@ -69,6 +69,19 @@ def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
 class MemoryRun:
     """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
 
+    wakers: list[Callable[[], None]]
+    """Called when jobs may have become claimable by what happened in other runs."""
+    holding: dict[int, Place]
+    """The places that active jobs hold on limited queues."""
+    lines: dict[Limit, None]
+    """The limits in whose line the run stands."""
+    rated = False
+    """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
+    store: MemoryStore | None = None
+    """Where the run lives, once it does."""
+    awaited_by: Grant | None = None
+    """The attempt whose handler waits for the run in this process."""
+
     def __init__(
         self,
         options: RunOptions,
@@ -113,18 +126,7 @@ class MemoryRun:
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
         """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
-        self.wakers: list[Callable[[], None]] = []
-        """Called when jobs may have become claimable by what happened in other runs."""
-        self.holding: dict[int, Place] = {}
-        """The places that active jobs hold on limited queues."""
-        self.lines: dict[Limit, None] = {}
-        """The limits in whose line the run stands."""
-        self.rated = False
-        """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
-        self.store: MemoryStore | None = None
-        """Where the run lives, once it does."""
-        self.awaited_by: Grant | None = None
-        """The attempt whose handler waits for the run in this process."""
+        self.wakers, self.holding, self.lines = [], {}, {}
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
