@@ -47,6 +47,17 @@ class Store(Protocol):
         """
         ...
 
+    def began(self, grant: Grant, /) -> float:
+        """The handler is about to start; told of grants of `rated` runs, so that rates count starts and not claims.
+
+        An attempt of which this is not told counts as started when its settle says so, and keeps its start from
+        others until then.
+
+        Returns:
+            The instant that is counted.
+        """
+        ...
+
     def abandon(self, run: Any, reason: str, /) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         ...

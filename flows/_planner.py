@@ -27,7 +27,7 @@ from flows._flow import Flow
 from flows._holes import holes
 from flows._job import Job
 from flows._numbering import number_around
-from flows._placing import place_of
+from flows._placing import limits_of, place_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
@@ -159,6 +159,7 @@ class Planner:
         plan.queues_of = [row.queue for row in rows]
         plan.settings = [row.settings for row in rows]
         plan.distinct = tuple({id(row.settings): row.settings for row in placed.values()}.values())
+        plan.limits = limits_of(placed.values())
         self.policies = {settings.on_failure for settings in plan.distinct}
 
     def link_jobs(self) -> None:

@@ -168,13 +168,21 @@ class Want:
         run: Only jobs of this run; None for any.
         queues: Only jobs of these queues; None for any.
         suspects: Whether a job that has lost a worker before may be among them.
+        at_once: How many of them could start at once; the others would wait for those to end. Jobs of limited queues
+            are not claimed to wait: others could have their places meanwhile.
     """
 
-    __slots__ = ("limit", "queues", "run", "suspects")
+    __slots__ = ("at_once", "limit", "queues", "run", "suspects")
 
     def __init__(
-        self, limit: int, run: RunBrief | None = None, queues: frozenset[str] | None = None, suspects: bool = True
+        self,
+        limit: int,
+        run: RunBrief | None = None,
+        queues: frozenset[str] | None = None,
+        suspects: bool = True,
+        at_once: int | None = None,
     ) -> None:
+        self.at_once = limit if at_once is None else at_once
         self.limit = limit
         self.run = run
         self.queues = queues

@@ -6,13 +6,29 @@ Chosen once a run, so that what a run does not use costs its jobs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from flows._handlers import Clock, perform
 from flows._verbs import Grant, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
+    from executors._store import Store
+
+
+class LimitedRun(Protocol):
+    """A run whose queues may have limits that it shares with other runs."""
+
+    @property
+    def wakers(self) -> list[Callable[[], None]]:
+        """Called when jobs may have become claimable by what happened in other runs."""
+        ...
+
+    @property
+    def rated(self) -> bool:
+        """Whether the store must be told of starts; may become true with any grant."""
+        ...
+
 
 Attempt = Callable[[Grant, Clock], Settle]
 
@@ -20,3 +36,18 @@ Attempt = Callable[[Grant, Clock], Settle]
 def attempts_of(crew: Crew) -> Attempt:
     """What a hand of *crew* calls with each grant."""
     return perform
+
+
+def telling(attempt: Attempt, store: Store) -> Attempt:
+    """*attempt* for a run with jobs of a queue that has a rate: the store is told of each start."""
+
+    def tell(grant: Grant, clock: Clock) -> Settle:
+        return attempt(grant, starting(store, grant, clock))
+
+    return tell
+
+
+def starting(store: Store, grant: Grant, clock: Clock) -> Clock:
+    """Tell *store* that the attempt starts. The clock returned gives that very instant first, as its start."""
+    instants = [store.began(grant)]
+    return lambda: instants.pop() if instants else clock()

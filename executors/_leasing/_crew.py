@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final, Protocol
 
-from executors._leasing._attempts import attempts_of
+from executors._leasing._attempts import LimitedRun, attempts_of, telling
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
@@ -39,7 +39,7 @@ LONG_SECONDS: Final = 0.0002
 _COMPLETED = End.COMPLETED
 
 
-class CrewRun(RunBrief, Protocol):
+class CrewRun(RunBrief, LimitedRun, Protocol):
     """The one run that a crew works off."""
 
     @property
@@ -110,8 +110,11 @@ class Crew:
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
         self._attempt = attempts_of(self)
+        self._tells = False
+        self._woken = False
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
+        run.wakers.append(self._wake)
 
     def start(self) -> None:
         """Begin in background threads; returns at once."""
@@ -174,9 +177,12 @@ class Crew:
         One thread at a time does so, for all: whoever finds the lock taken leaves its outcome to the one who has it.
         """
         done, lock = self.done, self._turn_lock
-        while (done or event is not None) and lock.acquire(blocking=False):
+        while (done or event is not None or self._woken) and lock.acquire(blocking=False):
             try:
                 self._turns += 1
+                if self._woken:
+                    self._woken = False
+                    event = event or Woken()
                 if event is not None:
                     self.core.feed(event, self.clock())
                     event = None
@@ -203,11 +209,11 @@ class Crew:
             self.store.rescue()
         if self._deadlines:
             self._expire(now)
-        wake_at = self.core.wake_at
+        wake_at = now if self._woken else self.core.wake_at
         if wake_at is not None and now >= wake_at:
-            self.turn(Due())
+            self.turn(Woken() if self._woken else Due())
             self.hand_over()
-            wake_at = self.core.wake_at
+            wake_at = now + TICK_SECONDS if self._woken else self.core.wake_at
         if self._line or self.done:
             mark = (self._turns, len(self.done))  # what has ended, not what was begun
             if mark == self._watch_mark:
@@ -258,6 +264,9 @@ class Crew:
     def _place(self, grants: list[Grant]) -> None:
         """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
         handlers = self.run.handlers
+        if self.run.rated and not self._tells:
+            self._tells = True
+            self._attempt = telling(self._attempt, self.store)
         if self._on_loop is not None:
             on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
             if on_loop:
@@ -381,6 +390,11 @@ class Crew:
                 break
         self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in recalled)
 
+    def _wake(self) -> None:
+        """Another run has made room: the monitor is to look, as a turn of this run is not the caller's work."""
+        self._woken = True
+        monitor.ring()
+
     def _interrupt(self) -> None:
         """The run was cancelled: handlers on the loop are cancelled, those in threads can ask their context."""
         self.interrupted = True
@@ -407,5 +421,6 @@ class Crew:
         if not closed:
             self.store.close_loop(self.name)
             self.run.interrupters.remove(self._interrupt)
+            self.run.wakers.remove(self._wake)
             self._on_end()
             self.run.notify()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
+from executors._leasing._attempts import starting
 from executors._leasing._log import say
 from flows._handlers import cancelled_inside, judge_error, perform_async
 from flows._verbs import End, FailedSettle, Grant, Settle
@@ -133,13 +134,13 @@ class LoopLine:
         self._finish(grant, await self._attempt(grant))
 
     async def _attempt(self, grant: Grant) -> Settle:
-        clock = self._crew.clock
+        crew, clock = self._crew, self._crew.clock
         task = asyncio.current_task()
         started_at = clock()
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await perform_async(grant, clock)
+            return await perform_async(grant, starting(crew.store, grant, clock) if crew.run.rated else clock)
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -147,7 +148,7 @@ class LoopLine:
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _steps(task):
                 raise  # a task that was given up is collected, in whatever thread and under whatever lock
-            self._crew.fall(error)
+            crew.fall(error)
             return Settle(grant, End.RELEASED, None, started_at, clock())
 
     async def _attend_timed(self, grant: Grant, timeout: float) -> None:

@@ -20,6 +20,7 @@ from executors.memory._store import MemoryStore
 from flows import _registry
 from flows._binding import Arguments, Binding
 from flows._bodies import Body, bodies_of
+from flows._context import current_grant
 from flows._executors import masked
 from flows._handlers import Handler
 from flows._names import shown
@@ -118,7 +119,7 @@ class MemoryExecutor:
             _ = plan.fingerprint  # data that has none is refused before anything is stored
             run = home.file(options.key, run)
         if background:
-            self.join(run)
+            self._start(run)
         return run
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
@@ -131,20 +132,38 @@ class MemoryExecutor:
         if record.ended:
             return True
         self._check_loop(record)
+        waiter = current_grant.get(None)
+        if waiter is None or timeout is not None:
+            return self._work(record, deadline)
+        self.store.check_waiting(record, waiter)
+        former, record.awaited_by = record.awaited_by, waiter
+        try:
+            return self._work(record, deadline)
+        finally:
+            record.awaited_by = former
+
+    def _work(self, record: MemoryRun, deadline: float | None) -> bool:
         crew, mine = self._crew(record)
-        if not _loop_runs_here():
-            if mine and timeout is None and not record.has_timeout:
-                crew.lend()
-                return True
-            return crew.await_end(deadline)
-        with _blocking(record):
-            return crew.await_end(deadline)
+        if _loop_runs_here():
+            with _blocking(record):
+                return crew.await_end(deadline)
+        if mine and deadline is None and not record.has_timeout:
+            crew.lend()
+            return True
+        return crew.await_end(deadline)
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
         if not record.ended:
             if blocks:
                 self._check_loop(record)
+            waiter = current_grant.get(None)
+            if waiter is not None:
+                self.store.check_waiting(record, waiter)
+            self._start(record)
+
+    def _start(self, record: MemoryRun) -> None:
+        if not record.ended:
             crew, mine = self._crew(record)
             if mine:
                 crew.start()

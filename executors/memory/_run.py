@@ -26,6 +26,8 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from executors.memory._limits import Limit, Place
+    from executors.memory._store import MemoryStore
     from flows._bodies import Body
     from flows._opts import Settings
 
@@ -75,6 +77,19 @@ def _alike(plan: Plan[Any]) -> bool:
 
 class MemoryRun:
     """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+
+    wakers: list[Callable[[], None]]
+    """Called when jobs may have become claimable by what happened in other runs."""
+    holding: dict[int, Place]
+    """The places that active jobs hold on limited queues."""
+    lines: dict[Limit, None]
+    """The limits in whose line the run stands."""
+    rated = False
+    """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
+    store: MemoryStore | None = None
+    """Where the run lives, once it does."""
+    awaited_by: Grant | None = None
+    """The attempt whose handler waits for the run in this process."""
 
     def __init__(
         self,
@@ -127,6 +142,7 @@ class MemoryRun:
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
         """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
+        self.wakers, self.holding, self.lines = [], {}, {}
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
@@ -174,9 +190,6 @@ class MemoryRun:
                     before += len(lane.jobs)
                 except RuntimeError:  # jobs came or went meanwhile, and counting again may go the same way
                     return None
-        return None
-
-    def held_back(self, job: int) -> str | None:
         return None
 
     def value_of(self, job: int) -> Any:
@@ -251,6 +264,10 @@ class MemoryRun:
     def events(self, position: int) -> tuple[Sequence[Event], int]:
         end = len(self.journal)
         return expand(self, self.journal[position:end]), end
+
+    def held_back(self, job: int) -> str | None:
+        """What limit of its queue keeps a waiting job back, in words; None if none does."""
+        return None if self.store is None else self.store.held_back(self, job)
 
     def report(self, job: int, progress: object) -> None:
         """A handler says how far it is. One whose attempt was given up and goes on all the same is not heard."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from executors.memory._claims import Claims
 from executors.memory._growth import gather, grow
+from executors.memory._limits import LimitVerbs, wake
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
@@ -27,7 +28,7 @@ class StaleCallError(RuntimeError):
     """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
-class MemoryStore:
+class MemoryStore(LimitVerbs):
     """The verbs of a store over runs in this process. Safe to call from any thread; each verb is one atomic step.
 
     Args:
@@ -51,22 +52,31 @@ class MemoryStore:
         self.chunk = chunk
         self._lock = threading.Lock()
         self._claims = Claims(lease_seconds)
+        self._limits = self._claims.limits
+        self._limited = self._limits.of
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
         self._deadlines: dict[MemoryRun, None] = {}
         self._interrupted: list[MemoryRun] = []
         """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
+        self._open: dict[MemoryRun, None] = {}
 
     def put_run(self, run: MemoryRun) -> None:
-        """Accept a run and release the jobs that wait for nothing."""
+        """Accept a run, release the jobs that wait for nothing, put the limits of its queues into force."""
+        run.store = self
         with self._lock:
             now = self.clock()
+            self._open[run] = None
+            if run.plan.limits:
+                self._limits.publish(run.plan.limits, self._open)
             run.journal.append((now, "submitted", ((None, None, None),)))
             self._set_deadline(run, now)
             out = Commands()
             machine.begin(run.state, out)
             self._carry_out(run, out, now)
+            woken = self._limits.waking(now)
+        wake(woken)
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts that have ended and claim jobs, in one step.
@@ -91,8 +101,9 @@ class MemoryStore:
             if self._timed:
                 self._wake_due(now, want.run)
             grants, suspects = self._claims.take(want, now, worker)
-            due_at = self._due_at(want) if self._timed else None
-            reply = Reply(now, grants, refused, self._more(want), due_at, suspects)
+            due_at = self._due_at(want, now) if self._timed or self._limited else None
+            reply = Reply(now, grants, refused, self._more(want, len(grants), now), due_at, suspects)
+            woken = self._limits.waking(now) if self._limits.stirred else ()
             if not (want.run is not None and not want.run.state.open):  # such a loop has made its last call
                 self._loops[loop] = (seq, reply)
         for run in (*touched, *swept):
@@ -105,6 +116,8 @@ class MemoryStore:
             for run in claimed:
                 if run.watchers and run not in touched:
                     run.notify()
+        if woken:
+            wake(woken)
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -119,6 +132,8 @@ class MemoryStore:
         with self._lock:
             lane = run.only_lane
             if lane is None or lane.jobs or self._unswept or self._timed or self._claims.lease_seconds is not None:
+                return None
+            if self._limited and lane.queue in self._limited:
                 return None
             follower = machine.follower(run.state, job)
             if follower < 0 or run.fences[job] != grant.fence:
@@ -140,20 +155,22 @@ class MemoryStore:
     def abandon(self, run: MemoryRun, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         with self._lock:
-            if run.ended:
-                return
-            run.reason = run.reason or reason
-            out = Commands()
-            machine.cancel(run.state, out)
-            for job in range(len(run.plan)):
-                if run.state.state[job] == ACTIVE:
-                    run.fences[job] = -run.fences[job]
-                    machine.settle(run.state, job, CANCELLED, out)
-            self._sweep(run, self.clock(), out)
-            while run in self._unswept:
-                self._sweep(run, self.clock())
+            self._limits.stir_all()  # whoever was interrupted may have been about to wake others
+            if not run.ended:
+                run.reason = run.reason or reason
+                out = Commands()
+                machine.cancel(run.state, out)
+                for job in range(len(run.plan)):
+                    if run.state.state[job] == ACTIVE:
+                        run.fences[job] = -run.fences[job]
+                        machine.settle(run.state, job, CANCELLED, out)
+                self._sweep(run, self.clock(), out)
+                while run in self._unswept:
+                    self._sweep(run, self.clock())
+            woken = self._limits.waking(self.clock())
             self._interrupted.append(run)
         self._interrupt()
+        wake(woken)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -191,9 +208,11 @@ class MemoryStore:
                 if expired:
                     rescued[run] = len(expired)
                     self._sweep(run, now, out)
+            woken = self._limits.waking(now)
         for run in rescued:
             run.notify()
         self._interrupt()
+        wake(woken)
         return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
@@ -202,7 +221,9 @@ class MemoryStore:
             if run.ended or run.state.cancelling:
                 return
             self._cancel(run, reason, self.clock())
+            woken = self._limits.waking(self.clock())
         self._interrupt()
+        wake(woken)
 
     def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
@@ -214,10 +235,13 @@ class MemoryStore:
             out, now = Commands(), self.clock()
             if not reopen(run, job, anew=anew, out=out):
                 return
+            self._open[run] = None
             run.journal.append((now, "reopened", ((job, None, None),)))
             self._set_deadline(run, now)
             self._sweep(run, now, out)
+            woken = self._limits.waking(now)
         run.notify()
+        wake(woken)
 
     def _settle(self, settles: Sequence[Settle], now: float, touched: dict[MemoryRun, Commands]) -> Sequence[Settle]:
         refused: list[Settle] = []
@@ -271,6 +295,8 @@ class MemoryStore:
             self._claims.drop(settles[position:at])
         if completed:
             machine.complete(run.state, completed, self.chunk, out)
+        if run.holding:
+            self._limits.settled(run, settles[position:at])
         return at
 
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
@@ -311,6 +337,7 @@ class MemoryStore:
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
         job = grant.job
         run.leases.pop(job, None)
+        self._limits.free(run, job, now)  # it may have started at any moment up to now
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
@@ -392,6 +419,9 @@ class MemoryStore:
         self._timed.pop(run, None)
         self._deadlines.pop(run, None)
         self._claims.leased.pop(run, None)
+        self._open.pop(run, None)
+        if run.holding or run.lines:
+            self._limits.dismiss(run)
         run.delayed.clear()
         run.journal.append((now, "ended", ((None, None, end_state(run)),)))
         run.ended = True  # last: whoever sees it may read the rest
@@ -414,6 +444,7 @@ class MemoryStore:
         machine.cancel(run.state, out)
         self._interrupted.append(run)
         self._sweep(run, now, out)
+        self._limits.leave(run)
 
     def _interrupt(self) -> None:
         """Tell whoever runs handlers of runs that have been cancelled; outside the lock."""
@@ -437,19 +468,16 @@ class MemoryStore:
             if not run.delayed:
                 del self._timed[run]
 
-    def _more(self, want: Want) -> bool:
+    def _more(self, want: Want, granted: int, now: float) -> bool:
         run: Any = want.run
-        if run is None:
-            return bool(self._unswept) or self._claims.queues.waiting(want.queues)
-        for lane in run.lanes:
-            if lane.jobs:
-                return True
-        return bool(self._unswept) and run in self._unswept
+        unswept = self._unswept
+        return bool(unswept and (run is None or run in unswept)) or self._claims.more(want, granted, now)
 
-    def _due_at(self, want: Want) -> float | None:
-        if not self._timed:
-            return None
+    def _due_at(self, want: Want, now: float) -> float | None:
         run: Any = want.run
         if run is not None:
-            return run.delayed[0][0] if run.delayed else None
-        return min(run.delayed[0][0] for run in self._timed)
+            due = run.delayed[0][0] if run.delayed else None
+        else:
+            due = min([run.delayed[0][0] for run in self._timed], default=None)
+        opens_at = self._claims.due_at(want, now) if self._limited else None
+        return due if opens_at is None else opens_at if due is None else min(due, opens_at)

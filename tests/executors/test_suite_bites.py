@@ -98,6 +98,20 @@ class TellsTheEndFirst(BrokenStore):
         super().put_run(run)
 
 
+class IgnoresLimits(BrokenStore):
+    def put_run(self, run: MemoryRun) -> None:
+        run.plan.limits.clear()
+        super().put_run(run)
+
+
+class ForgetsPlacesOfFailures(BrokenStore):
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        held = {(id(settle.grant.run), settle.grant.job) for settle in settles if isinstance(settle, FailedSettle)}
+        for limit in self._limited.values():
+            limit.active += len(held)
+        return super().exchange(loop, seq, settles, want, worker)
+
+
 class IgnoresCancel(BrokenStore):
     def cancel(self, run: MemoryRun, reason: str) -> None:
         pass
@@ -180,6 +194,11 @@ BITES = [
     (ForgetsDelays, Several, "test_a_delay_runs_from_the_moment_that_the_job_is_ready"),
     (ForgetsPriorities, OneAtATime, "test_jobs_are_taken_up_by_priority_then_first_come"),
     (TellsTheEndFirst, Several, "test_events_tell_the_run_in_order"),
+    (IgnoresLimits, Several, "test_no_more_of_a_queue_run_at_once_than_it_allows"),
+    (IgnoresLimits, Several, "test_concurrent_runs_share_the_places_of_a_queue"),
+    (IgnoresLimits, Several, "test_starts_keep_to_the_rate"),
+    (IgnoresLimits, Several, "test_retries_and_concurrent_runs_keep_to_the_rate_together"),
+    (ForgetsPlacesOfFailures, Several, "test_attempts_that_fail_give_their_place_back"),
     (IgnoresCancel, Several, "test_what_has_not_started_is_cancelled"),
     (IgnoresTheKey, Several, "test_a_key_names_one_run"),
     (TakesOneKeyForAnother, Several, "test_a_key_of_another_flow_is_refused"),
