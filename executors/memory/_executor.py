@@ -17,7 +17,7 @@ from executors.memory._store import MemoryStore
 from flows import _registry
 from flows._binding import Arguments, Binding
 from flows._executors import masked
-from flows._handlers import Handler
+from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
 from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
@@ -168,7 +168,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
-    made = {task: Handler(task) for task in dict.fromkeys(tasks)}
+    made = {task: handler_of(task) for task in dict.fromkeys(tasks)}
     for settings in plan.distinct:
         if settings.run_in == "process":
             raise UnsupportedError(
