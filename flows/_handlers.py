@@ -45,6 +45,15 @@ class Handler:
         """Whether every argument comes from the job: then positional results can be passed straight on."""
 
 
+def handler_of(task: Task[..., Any]) -> Handler:
+    """The handler of *task*; the same for all runs, unless an annotation could not be evaluated yet."""
+    handler: Handler | None = task._handler
+    if handler is None or handler.fn is not task.fn:
+        handler = Handler(task)
+        task._handler = handler if handler.parameters.evaluated else None
+    return handler
+
+
 class BadResultError(DataError):
     """A handler returned what cannot be a result. The effect has happened, so there is no other attempt."""
 

@@ -26,7 +26,20 @@ class Place(NamedTuple):
 
 
 def place_of(job: Job[Any]) -> Place:
-    """The queue of a job, and its options resolved: its own over its task's over its queue's."""
+    """The queue of a job, and its options resolved: its own over its task's over its queue's.
+
+    Tasks and queues never change, so that what is true of a job without options of its own holds for the task's next.
+    """
+    task = job.task
+    if task is None or job.opts is not None or job.queue is not None:
+        return _resolved(job)
+    if task._place is None:
+        task._place = _resolved(job)
+    place: Place = task._place
+    return place
+
+
+def _resolved(job: Job[Any]) -> Place:
     task = job.task
     queue = job.queue
     if queue is None:

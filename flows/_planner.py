@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows._binding import (
@@ -224,7 +225,7 @@ class Planner:
 
     def check(self) -> None:
         """Raise what is wrong: duplicate ids, jobs that nothing depends on, values that may be missing."""
-        for job in [job for job in self.flow.made if job not in self.index]:
+        for job in filterfalse(self.index.__contains__, self.flow.made):
             self.problems.append(
                 DefinitionError(
                     f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "

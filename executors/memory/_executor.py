@@ -22,7 +22,7 @@ from flows._binding import Arguments, Binding
 from flows._bodies import Body, bodies_of
 from flows._context import current_grant
 from flows._executors import masked
-from flows._handlers import Handler
+from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
 from flows._waits import reached
@@ -221,7 +221,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
-    made = {task: Handler(task) for task in dict.fromkeys(tasks)}
+    made = {task: handler_of(task) for task in dict.fromkeys(tasks)}
     for settings in plan.distinct:
         if settings.run_in == "process":
             raise UnsupportedError(
