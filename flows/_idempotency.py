@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flows._binding import Arguments, Pick, Picks
@@ -40,16 +42,31 @@ def fingerprint(plan: Plan[Any]) -> str:
         DataError: Data that JSON has no form for.
     """
     digest = hashlib.blake2b(digest_size=32)
+    for row in _rows(plan):
+        digest.update(row)
+        digest.update(b"\n")
+    digest.update(canonical([plan.ids[root] for root in plan.roots]))
+    return digest.hexdigest()
+
+
+def first_difference(theirs: Plan[Any], ours: Plan[Any]) -> str | None:
+    """The id of the first job in which two plans of different fingerprints differ; None if only in their roots."""
+    ids = itertools.zip_longest(theirs.ids, ours.ids)
+    for (their_id, our_id), (their_row, our_row) in zip(
+        ids, itertools.zip_longest(_rows(theirs), _rows(ours)), strict=True
+    ):
+        if their_row != our_row:
+            return our_id if our_id is not None else their_id
+    return None
+
+
+def _rows(plan: Plan[Any]) -> Iterator[bytes]:
     edges: list[list[tuple[str, int]]] = [[] for _ in plan.ids]
     for child, dependent, effect in plan.edges():
         edges[dependent].append((plan.ids[child], effect))
     for job, job_id in enumerate(plan.ids):
         data = jsonable(data_of(plan, job), f"job {job_id!r}: data", depth=-1)  # values count, as in a call
-        row = [job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])]
-        digest.update(canonical(row))
-        digest.update(b"\n")
-    digest.update(canonical([plan.ids[root] for root in plan.roots]))
-    return digest.hexdigest()
+        yield canonical([job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])])
 
 
 def data_of(plan: Plan[Any], job: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from flows._handlers import cancelled_inside, judge_error, perform_async
+from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
@@ -138,7 +138,7 @@ class LoopLine:
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await perform_async(grant, clock)
+            return await self._crew.async_attempt(grant, clock)
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())

@@ -65,7 +65,18 @@ def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
 
 
 class MemoryRun:
-    """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+    """One run in memory. Written by its store under the store's lock; read by anyone at any time.
+
+    Attributes:
+        shares: Whether any job shares its result under an idempotency key.
+        replayed: Jobs that completed with the result of another, without an attempt.
+        ended_at: When the run ended, by the store's clock.
+        on_end: Called under the store's lock when the run ends; must be quick.
+    """
+
+    replayed: frozenset[int] | set[int] = frozenset()
+    ended_at: float | None = None
+    on_end: Callable[[], object] | None = None
 
     def __init__(
         self,
@@ -87,6 +98,7 @@ class MemoryRun:
         kinds = {handler.is_async for handler in set(handlers)}
         self.has_async, self.has_sync = True in kinds, False in kinds
         self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
+        self.shares = any(one.idempotency_key is not None for one in distinct)
         self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -181,6 +193,22 @@ class MemoryRun:
         """File the last attempt among the earlier ones: there will be another."""
         self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
         self.finished[job] = 0.0
+
+    def replay(self, settle: Settle, now: float) -> None:
+        """File the result of another job as that of this one."""
+        job = settle.grant.job
+        self.values[job] = settle.value
+        self.finished[job] = 0.0
+        if not isinstance(self.replayed, set):
+            self.replayed = set()
+        self.replayed.add(job)
+        self.journal.append((now, "replayed", ((job, None, f"the result of {settle.origin}"),)))
+
+    def rouse(self) -> None:
+        """Jobs have become ready by what another run did: whoever works on this one should look."""
+        crew = self.crew
+        if crew is not None:
+            crew.rouse()
 
     def keep_error(self, job: int, settle: Settle) -> None:
         """File why a job ended otherwise than completed."""

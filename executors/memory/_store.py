@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from executors.memory._claims import Claims
 from executors.memory._run import MemoryRun
+from executors.memory._sharing import SharedResults
 from flows import _machine as machine
 from flows import _state
 from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
@@ -24,7 +25,7 @@ class StaleCallError(RuntimeError):
     """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
-class MemoryStore:
+class MemoryStore(SharedResults):
     """The verbs of a store over runs in this process. Safe to call from any thread; each verb is one atomic step.
 
     Args:
@@ -43,6 +44,7 @@ class MemoryStore:
         lease_seconds: float | None = None,
         chunk: int = SWEEP_LIMIT,
     ) -> None:
+        super().__init__()
         self.clock = clock
         self.epoch = time.time() - clock() if epoch is None else epoch
         self.chunk = chunk
@@ -251,7 +253,10 @@ class MemoryStore:
             run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        if settle.end is not End.RETRY:
+        if settle.end is End.REPLAYED:
+            run.replay(settle, now)
+            machine.settle(run.state, job, COMPLETED, out)
+        elif settle.end is not End.RETRY:
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
@@ -290,7 +295,7 @@ class MemoryStore:
 
     def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
         if out.ended:
-            if run.errors or run.state.cause or run.state.cancelling or run.numbers:
+            if run.errors or run.state.cause or run.state.cancelling or run.numbers or run.replayed:
                 self._journal_ends(run, out.ended, now)
             else:
                 run.journal.append((now, "completed", out.ended))
@@ -326,7 +331,7 @@ class MemoryStore:
         states = run.state.state
         for job in ended:
             end = states[job]
-            number = run.numbers.get(job, 1) if run.fences[job] else None
+            number = run.numbers.get(job, 1) if run.fences[job] and job not in run.replayed else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
@@ -336,8 +341,23 @@ class MemoryStore:
         self._timed.pop(run, None)
         self._claims.leased.pop(run, None)
         run.delayed.clear()
+        if run.shares:
+            self._forget_pending(run)
         run.journal.append((now, "ended", ((None, None, None),)))
+        run.ended_at = now
         run.ended = True  # last: whoever sees it may read the rest
+        if run.on_end is not None:
+            run.on_end()
+
+    def _hasten(self, run: MemoryRun, jobs: set[int], now: float) -> None:
+        run.delayed = [entry for entry in run.delayed if entry[2] not in jobs]
+        heapify(run.delayed)
+        out = Commands()
+        for job in jobs:
+            machine.wake(run.state, job, out)
+        self._carry_out(run, out, now)
+        if not run.delayed:
+            self._timed.pop(run, None)
 
     def _wake_due(self, now: float, only: object) -> None:
         for run in tuple(self._timed):
