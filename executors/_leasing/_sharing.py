@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from flows._handlers import Clock, judge_error
 from flows._shared_results import Move, Shared, conflict, decide, digest_of, owner_of, wait_seconds
-from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, Settle
+from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, RunBrief, Settle
 
 if TYPE_CHECKING:
     from executors._store import Store
@@ -17,11 +18,11 @@ AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
 
 
 class Sharing:
-    """The protocol of `flows._shared_results` for the jobs of one run in one worker."""
+    """The protocol of `flows._shared_results` for the jobs of one worker."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waited: dict[int, int] = {}
+        self._waited: WeakKeyDictionary[RunBrief, dict[int, int]] = WeakKeyDictionary()
 
     def around(self, attempt: Attempt) -> Attempt:
         """*attempt* with the protocol around it."""
@@ -52,10 +53,11 @@ class Sharing:
                 return FailedSettle(grant, End.FAILED, error, now, clock())
         except Exception as error:  # of arguments that cannot be had, or written down
             return judge_error(grant, error, now, clock())
+        waits = self._waited.setdefault(grant.run, {})
         if move is Move.WAIT:
-            waited = self._waited[grant.job] = self._waited.get(grant.job, -1) + 1
+            waited = waits[grant.job] = waits.get(grant.job, -1) + 1
             return FailedSettle(grant, End.RELEASED, None, now, clock(), wait_seconds(waited))
-        self._waited.pop(grant.job, None)
+        waits.pop(grant.job, None)
         if move is Move.REPLAY:
             return ReplayedSettle(grant, shared.value, str(shared.owner), now, clock())
         return None
@@ -72,12 +74,14 @@ class Sharing:
         return move, shared
 
     def after(self, settle: Settle) -> Settle:
-        """File the result of an attempt that completed, before it is settled: with what then counts."""
-        grant = settle.grant
-        key = _key(grant)
-        late = grant.stop is not None and not grant.run.state.cancelling  # timed out, or lost its lease
-        if key is not None and settle.end is End.COMPLETED and not late:
-            settle.value = self._store.file(key, grant, settle.value)
+        """File the result of an attempt that completed, before it is settled: with what then counts.
+
+        Also where the handler should have stopped: the effect has been made. Whether it comes too late is the store's
+        to say, which may take the settle just as well.
+        """
+        key = _key(settle.grant)
+        if key is not None and settle.end is End.COMPLETED:
+            settle.value = self._store.file(key, settle.grant, settle.value)
         return settle
 
 

@@ -1,5 +1,6 @@
 """Results shared under job-level keys in the memory store: crashes, take-overs, waiting, and what is let go."""
 
+import dataclasses
 import gc
 import threading
 import weakref
@@ -71,14 +72,23 @@ def test_a_zombie_files_nothing_and_the_first_filing_counts() -> None:
     assert sharing.after(done(newest, "again")).value == "newest"
 
 
-def test_an_attempt_that_timed_out_files_nothing() -> None:
+def test_a_late_result_counts_until_the_store_knows_better() -> None:
     store, clock, sharing, call = world()
-    grant = start(call, put(store, flows.plan(pay())))
-    sharing.before(grant, clock)
-    grant.stop = "the attempt timed out"
-    sharing.after(done(grant, "late"))
-    second = start(call, put(store, flows.plan(pay())))
-    assert sharing.before(second, clock).end is End.RELEASED  # type: ignore[union-attr]
+    first, second = put(store, flows.plan(pay.using(attempts=2)())), put(store, flows.plan(pay()))
+    late = start(call, first)
+    sharing.before(late, clock)
+    call(other(late, End.RETRY, after=60.0), limit=0)
+    assert sharing.after(done(late, "late")).value == "late"
+    waiting(sharing, clock, start(call, second))
+    clock.now += 60
+    again = start(call, first)
+    assert sharing.before(again, clock) is None
+    again.stop = "the attempt timed out"  # and nobody has told the store yet: the effect has been made
+    sharing.after(done(again, "just in time"))
+    call(other(again, End.FAILED), limit=0)
+    settle = sharing.before(start(call, put(store, flows.plan(pay()))), clock)
+    assert settle is not None
+    assert settle.value == "just in time"
 
 
 def waiting(sharing: Sharing, clock: Clock, grant: Grant) -> Settle:
@@ -108,6 +118,24 @@ def test_one_who_waits_looks_again_as_soon_as_the_result_is_filed() -> None:
         ("ended", None, None),
     ]
     assert (list(second.attempts_of(0)), second.state.made) == ([], {})
+
+
+def test_one_who_was_woken_keeps_nothing_of_its_wait() -> None:
+    store, clock, sharing, call = world()
+    first, second = put(store, flows.plan(pay())), put(store, flows.plan(pay.using(attempts=2)()))
+    first.options = dataclasses.replace(first.options, key_ttl=0.0)
+    owner = start(call, first)
+    sharing.before(owner, clock)
+    call(FailedSettle(start(call, second), End.RELEASED, None, 0.0, 0.0, after=1.0), limit=0)
+    store._shared["k"].waiting[second.id, 0] = weakref.ref(second)
+    sharing.after(done(owner, "paid"))  # the result is gone at once: the second runs itself, and fails
+    mine = start(call, second)
+    assert sharing.before(mine, clock) is None
+    call(other(mine, End.RETRY, after=60.0), limit=0)
+    clock.now += 59
+    assert not call(run=second).grants
+    clock.now += 1
+    assert call(run=second).grants
 
 
 @pytest.mark.parametrize("end", [End.FAILED, End.SKIPPED, End.CANCELLED])

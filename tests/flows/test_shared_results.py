@@ -1,5 +1,6 @@
 """What the record under a job-level key means for a job: the whole table, and what makes two jobs the same."""
 
+import itertools
 from typing import Any
 
 import pytest
@@ -25,19 +26,21 @@ records = st.none() | st.builds(
 )
 
 
-@given(records)
-def test_the_table(shared: Shared | None) -> None:
-    move = decide(shared, ME, "a")
-    if shared is None:
-        assert move is Move.TAKE_OVER
-    elif shared.done:
-        assert move is (Move.REPLAY if shared.digest == "a" else Move.CONFLICT)
-    elif shared.owner == ME:
-        assert move is Move.GO
-    elif shared.owner_state in (None, *ENDS):
-        assert move is Move.TAKE_OVER
-    else:
-        assert move is (Move.WAIT if shared.digest == "a" else Move.CONFLICT)
+def test_the_table() -> None:
+    states = (None, *STATE_NAMES)
+    everybody = (ME, Owner("run-1", "other"), Owner("run-2", "pay"))
+    cells = [Shared(*cell) for cell in itertools.product(everybody, "ab", (False, True), (0,), states)]
+    for shared in cells:
+        move = decide(shared, ME, "a")
+        if shared.done:
+            assert move is (Move.REPLAY if shared.digest == "a" else Move.CONFLICT), shared
+        elif shared.owner == ME:
+            assert move is Move.GO, shared
+        elif shared.owner_state in (None, *ENDS):
+            assert move is Move.TAKE_OVER, shared
+        else:
+            assert move is (Move.WAIT if shared.digest == "a" else Move.CONFLICT), shared
+    assert decide(None, ME, "a") is Move.TAKE_OVER
 
 
 @given(records)
