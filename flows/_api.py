@@ -46,6 +46,7 @@ def execute(
         FlowFailedError: The flow failed; ``.run`` is the run, ``__cause__`` the handler's exception.
         RunCancelledError: The run was cancelled.
         IdempotencyConflictError: The key belongs to another flow.
+        ResultExpiredError: The key's run has ended and is past its retention, while the key is still held.
         UnavailableError: The executor cannot be reached.
     """
     chosen, planned, asked = _prepared(flow, executor, key, options)
@@ -111,6 +112,7 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     Raises:
         DefinitionError: The id or the key is no text.
         UnknownRunError: The executor knows no such run; in memory, runs without a key leave with their `Run` object.
+        ResultExpiredError: The key's run has ended and is past its retention, while the key is still held.
     """
     if (run_id is None) == (key is None):
         raise DefinitionError("flows.get() takes a run's id or its key=, one of them")

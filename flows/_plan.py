@@ -54,7 +54,7 @@ class Plan(Generic[R_co]):
         *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
         *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone"),
         *("limits", "retention"),
-        *("_fingerprint", "_ids", "_positions", "__weakref__"),
+        *("_origin", "_fingerprint", "_ids", "_positions", "__weakref__"),
     )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
@@ -78,6 +78,7 @@ class Plan(Generic[R_co]):
         self.limits: dict[str, tuple[int | None, tuple[int, float] | None]] = {}
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
+        self._origin: Plan[R_co] | None = None
         self._ids: list[str] | None = None
         self._fingerprint: str | None = None
 
@@ -90,7 +91,7 @@ class Plan(Generic[R_co]):
         other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
         for column in ("names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
             setattr(other, column, list(getattr(self, column)))
-        other.limits = self.limits
+        other.limits, other._origin = self.limits, self.origin
         other.ids, other.distinct, other.retention = list(self.ids), self.distinct, self.retention
         other.dependents = [tuple(dependents) for dependents in self.dependents]
         other.effects = {job: list(codes) for job, codes in self.effects.items()}
@@ -98,6 +99,11 @@ class Plan(Generic[R_co]):
         other._positions = self._positions
         other._fingerprint = self._fingerprint
         return other
+
+    @property
+    def origin(self) -> Plan[R_co]:
+        """The plan that was submitted, where this one belongs to a run that has added jobs to it; else itself."""
+        return self if self._origin is None else self._origin
 
     @property
     def ids(self) -> list[str]:

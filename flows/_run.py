@@ -272,18 +272,25 @@ class Run(Generic[R_co]):
         name, state = record.plan.ids[root], record.state_of(root)
         if state == "failed":
             failed = record.failed(root)
-            error = FlowFailedError(f"flow {self.name!r} failed: {failed}", run=self, failed=failed)
+            error = FlowFailedError(f"flow {self.name!r} failed: {failed}{self._held()}", run=self, failed=failed)
             error.__cause__ = self._cause(root)
             return error
         if state == "cancelled":
             return RunCancelledError(
-                f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}", run=self
+                f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}{self._held()}",
+                run=self,
             )
         if state == "skipped":
             return NoValueError(f"run {self.id} has no value: {record.failed(root)}", job=name)
         return NoValueError(
             f"run {self.id} has no value yet: job {name!r} is {state}; run.wait() returns when it has ended", job=name
         )
+
+    def _held(self) -> str:
+        """What to do about a bad end that a key makes last."""
+        if self.key is None or not self._record.ended:
+            return ""
+        return f"\nthe key {self.key!r} gives this run again; run.retry() would try it again"
 
     def _cause(self, job: int) -> BaseException | None:
         """The live exception at the bottom of a failure, else a stand-in with what is known of it."""

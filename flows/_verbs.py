@@ -33,6 +33,8 @@ class End(IntEnum):
     """Its condition holds: the job goes on to its queue."""
     EXPANDED = 7
     """A list whose items are known; they are the settle's value."""
+    REPLAYED = 8
+    """Completed without an attempt, by the result that another job has filed under the same idempotency key."""
 
 
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
@@ -115,6 +117,7 @@ class Settle:
         error: The live exception of one that did not complete, and `failed` what is kept of it.
         after: Seconds until the next try.
         counted: Whether a retry costs an attempt.
+        origin: Whose result a replayed one is.
         started_at, ended_at: By the clock of the worker's process, which in memory is the store's.
     """
 
@@ -123,6 +126,7 @@ class Settle:
     failed: Failed | None = None
     after = 0.0
     counted = True
+    origin = ""
 
     def __init__(self, grant: Grant, end: End, value: Any, started_at: float, ended_at: float) -> None:
         self.grant = grant
@@ -158,6 +162,16 @@ class FailedSettle(Settle):
         )
         self.after = after
         self.counted = counted
+
+
+class ReplayedSettle(Settle):
+    """How a job ended that took the filed result of another."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, grant: Grant, value: Any, origin: str, started_at: float, ended_at: float) -> None:
+        super().__init__(grant, End.REPLAYED, value, started_at, ended_at)
+        self.origin = origin
 
 
 class Want:

@@ -166,12 +166,17 @@ class Executor(Protocol):
         Raises:
             DefinitionError: The plan cannot run here; nothing was stored.
             IdempotencyConflictError: The key belongs to a run of another flow.
+            ResultExpiredError: The key is taken, but its run is past its retention.
             UnavailableError: The store cannot be reached.
         """
         ...
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> RunRecord | None:
-        """The run of that id or key, if there is one."""
+        """The run of that id or key, if there is one and it is within its retention.
+
+        Raises:
+            ResultExpiredError: The key is taken, but its run is past its retention.
+        """
         ...
 
     def work(self, record: Any, timeout: float | None) -> bool:

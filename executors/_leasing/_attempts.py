@@ -5,10 +5,10 @@ Chosen once a run, so that what a run does not use costs its jobs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
-from flows._handlers import Clock, perform
+from flows._handlers import Clock, perform, perform_async
 from flows._verbs import Grant, Settle
 
 if TYPE_CHECKING:
@@ -31,11 +31,18 @@ class LimitedRun(Protocol):
 
 
 Attempt = Callable[[Grant, Clock], Settle]
+AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
 
 
-def attempts_of(crew: Crew) -> Attempt:
-    """What a hand of *crew* calls with each grant."""
-    return perform
+def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
+    """What a hand of *crew* calls with each grant, and what its event loop awaits with each."""
+    attempt, async_attempt = perform, perform_async
+    if crew.run.shares:
+        from executors._leasing._sharing import Sharing
+
+        sharing = Sharing(crew.store)
+        return sharing.around(attempt), sharing.around_async(async_attempt)
+    return attempt, async_attempt
 
 
 def telling(attempt: Attempt, store: Store) -> Attempt:

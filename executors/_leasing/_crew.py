@@ -57,6 +57,11 @@ class CrewRun(RunBrief, LimitedRun, Protocol):
         ...
 
     @property
+    def shares(self) -> bool:
+        """Whether any job shares its result under an idempotency key."""
+        ...
+
+    @property
     def has_async(self) -> bool:
         """Whether any job is async."""
         ...
@@ -109,7 +114,7 @@ class Crew:
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
-        self._attempt = attempts_of(self)
+        self._attempt, self.async_attempt = attempts_of(self)
         self._tells = False
         self._woken = False
         self._on_loop = self._loop_line(slots) if run.has_async else None
@@ -196,6 +201,15 @@ class Crew:
             # An outcome that came between the last look and the release is still ours to feed: look again.
         if self.run.ended:
             self._close()
+
+    def rouse(self) -> None:
+        """Jobs have become ready by what another run did: look for them."""
+        with self._turn_lock:  # waited for: who holds it may have looked already
+            if not self.run.ended:
+                self.core.feed(Woken(), self.clock())
+                self._carry_out()
+        self.turn()
+        self.hand_over()
 
     def hand_over(self) -> None:
         """See to it that jobs in line have a hand; for those who make turns but run no jobs."""

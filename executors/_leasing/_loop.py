@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from executors._leasing._attempts import starting
 from executors._leasing._log import say
-from flows._handlers import cancelled_inside, judge_error, perform_async
+from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
@@ -140,7 +140,7 @@ class LoopLine:
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await perform_async(grant, starting(crew.store, grant, clock) if crew.run.rated else clock)
+            return await crew.async_attempt(grant, starting(crew.store, grant, clock) if crew.run.rated else clock)
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())

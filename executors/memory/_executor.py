@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
 import sys
@@ -15,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from executors._leasing import Crew
 from executors.memory._growth import Mould
+from executors.memory._retention import Retention
 from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
 from flows import _registry
@@ -25,8 +27,9 @@ from flows._executors import masked
 from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
+from flows._shared_results import check_shared
 from flows._waits import reached
-from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
+from flows.errors import DefinitionError, RunError, UnknownExecutorError, UnsupportedError
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
@@ -46,7 +49,7 @@ class _Home:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
-        self.keyed: dict[str, MemoryRun] = {}
+        self.retention = Retention(self.forget)
         self.lock = threading.Lock()
 
     def put(self, run: MemoryRun) -> None:
@@ -54,21 +57,14 @@ class _Home:
         self.runs[run.id] = run
         self.store.put_run(run)
 
-    def file(self, key: str, run: MemoryRun) -> MemoryRun:
-        """Accept *run* under *key*, or give the run that has it; of many callers at once one is the first."""
-        with self.lock:
-            former = self.keyed.get(key)
-            if former is None:
-                self.put(run)  # before others can find it: whoever joins it must find its jobs
-                self.keyed[key] = run
-                return run
-        theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
-        if theirs != ours:
-            raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {theirs}, not {ours}); "
-                "use another key for other work"
-            )
-        return former
+    def forget(self, run: MemoryRun) -> None:
+        """A run was retired: its id finds it no longer."""
+        self.runs.pop(run.id, None)
+
+    def dismiss(self, run: MemoryRun) -> None:
+        """A run has ended."""
+        run.dismiss()
+        self.retention.look_after(self.store.clock())
 
 
 _process_home = _Home()
@@ -113,18 +109,24 @@ class MemoryExecutor:
         bindings = _bindings(plan, handlers)
         home = self._home
         run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch, _moulds(plan))
+        if run.shares:
+            check_shared(plan)
         if options.key is None:
+            home.retention.look_after(home.store.clock())
             home.put(run)
         else:
-            _ = plan.fingerprint  # data that has none is refused before anything is stored
-            run = home.file(options.key, run)
+            run = home.retention.enter(options.key, run, home.put, home.store.clock())
         if background:
             self._start(run)
         return run
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
         """The run of that id or key, if there is one."""
-        return self._home.keyed.get(key) if key is not None else self._home.runs.get(run_id or "")
+        home = self._home
+        if key is not None:
+            return home.retention.find(key, home.store.clock())
+        home.retention.look_after(home.store.clock(), run_id)
+        return home.runs.get(run_id or "")
 
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
@@ -205,7 +207,8 @@ class MemoryExecutor:
             if run.crew is not None:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
+            on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=on_end)
             return crew, True
 
 

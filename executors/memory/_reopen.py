@@ -49,6 +49,7 @@ def reopen(run: MemoryRun, job: int | None, *, anew: bool, out: Commands) -> boo
     for one in jobs:
         run.renew(one)
     run.ended = False
+    run.closed_at = None
     run.reason = ""
     _reopening.reopen(state, jobs, run.conditions, out)
     return True

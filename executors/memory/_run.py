@@ -76,7 +76,18 @@ def _alike(plan: Plan[Any]) -> bool:
 
 
 class MemoryRun:
-    """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+    """One run in memory. Written by its store under the store's lock; read by anyone at any time.
+
+    Attributes:
+        shares: Whether any job shares its result under an idempotency key.
+        replayed: Jobs that completed with the result of another, without an attempt.
+        closed_at: When the run ended, by the store's clock.
+        on_end: Called under the store's lock when the run ends; must be quick.
+    """
+
+    replayed: frozenset[int] | set[int] = frozenset()
+    closed_at: float | None = None
+    on_end: Callable[[], object] | None = None
 
     wakers: list[Callable[[], None]]
     """Called when jobs may have become claimable by what happened in other runs."""
@@ -115,6 +126,7 @@ class MemoryRun:
         self.has_async, self.has_sync = True in kinds, False in kinds
         timed = options.timeout is not None or any(one.timeout is not None for one in distinct)
         self.has_timeout = self.has_sync and timed
+        self.shares = any(one.idempotency_key is not None for one in distinct)
         self.state = _initial(plan, distinct)
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
@@ -167,8 +179,7 @@ class MemoryRun:
 
     @property
     def ended_at(self) -> datetime | None:
-        ends = (at for at, kind, _ in reversed(self.journal) if kind == "ended")
-        return self.instant(next(ends)) if self.ended else None
+        return None if self.closed_at is None else self.instant(self.closed_at)
 
     def now(self) -> datetime:
         return self.instant(self.clock())
@@ -248,6 +259,22 @@ class MemoryRun:
         self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
         self.finished[job] = 0.0
 
+    def replay(self, settle: Settle, now: float) -> None:
+        """File the result of another job as that of this one."""
+        job = settle.grant.job
+        self.values[job] = settle.value
+        self.finished[job] = 0.0
+        if not isinstance(self.replayed, set):
+            self.replayed = set()
+        self.replayed.add(job)
+        self.journal.append((now, "replayed", ((job, None, f"the result of {settle.origin}"),)))
+
+    def rouse(self) -> None:
+        """Jobs have become ready by what another run did: whoever works on this one should look."""
+        crew = self.crew
+        if crew is not None:
+            crew.rouse()
+
     def keep_error(self, job: int, settle: Settle) -> None:
         """File why a job ended otherwise than completed."""
         if settle.error is not None and settle.failed is not None:
@@ -316,6 +343,8 @@ class MemoryRun:
             self.keep_attempt(job, _OUTCOMES[state.state[job]], self.errors.get(job))
         self.values[job] = self.workers[job] = None
         self.started[job] = 0.0
+        if job in self.replayed:
+            self.replayed -= {job}
         for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
             column.pop(job, None)
 

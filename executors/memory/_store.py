@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from executors.memory._claims import Claims
@@ -13,6 +13,7 @@ from executors.memory._growth import gather, grow
 from executors.memory._limits import LimitVerbs, wake
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
+from executors.memory._sharing import SharedResults
 from flows import _machine as machine
 from flows import _state
 from flows._state import ACTIVE, CANCELLED, COMPLETED, CONTROL_QUEUE, FAILED, SWEEP_LIMIT, Commands, Retry
@@ -28,7 +29,7 @@ class StaleCallError(RuntimeError):
     """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
-class MemoryStore(LimitVerbs):
+class MemoryStore(LimitVerbs, SharedResults):
     """The verbs of a store over runs in this process. Safe to call from any thread; each verb is one atomic step.
 
     Args:
@@ -47,6 +48,7 @@ class MemoryStore(LimitVerbs):
         lease_seconds: float | None = None,
         chunk: int = SWEEP_LIMIT,
     ) -> None:
+        super().__init__()
         self.clock = clock
         self.epoch = time.time() - clock() if epoch is None else epoch
         self.chunk = chunk
@@ -310,7 +312,10 @@ class MemoryStore(LimitVerbs):
             self._settle_control(run, settle, now, out)
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        if settle.end is not End.RETRY:
+        if settle.end is End.REPLAYED:
+            run.replay(settle, now)
+            machine.settle(run.state, job, COMPLETED, out)
+        elif settle.end is not End.RETRY:
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
@@ -369,7 +374,7 @@ class MemoryStore(LimitVerbs):
         if out.ended:
             if run.state.lists:
                 gather(run, out.ended)
-            if run.errors or run.state.cause or run.state.cancelling or run.numbers:
+            if run.errors or run.state.cause or run.state.cancelling or run.numbers or run.replayed:
                 self._journal_ends(run, out.ended, now)
             else:
                 run.journal.append((now, "completed", out.ended))
@@ -409,7 +414,8 @@ class MemoryStore(LimitVerbs):
         states = run.state.state
         for job in ended:
             end = states[job]
-            number = run.numbers.get(job, 1) if run.fences[job] and not run.is_control(job) else None
+            tried = run.fences[job] and job not in run.replayed and not run.is_control(job)
+            number = run.numbers.get(job, 1) if tried else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
@@ -423,8 +429,23 @@ class MemoryStore(LimitVerbs):
         if run.holding or run.lines:
             self._limits.dismiss(run)
         run.delayed.clear()
+        if run.shares:
+            self._forget_pending(run)
         run.journal.append((now, "ended", ((None, None, end_state(run)),)))
+        run.closed_at = now
         run.ended = True  # last: whoever sees it may read the rest
+        if run.on_end is not None:
+            run.on_end()
+
+    def _hasten(self, run: MemoryRun, jobs: set[int], now: float) -> None:
+        run.delayed = [entry for entry in run.delayed if entry[2] not in jobs]
+        heapify(run.delayed)
+        out = Commands()
+        for job in jobs:
+            machine.wake(run.state, job, out)
+        self._carry_out(run, out, now)
+        if not run.delayed:
+            self._timed.pop(run, None)
 
     def _set_deadline(self, run: MemoryRun, now: float) -> None:
         if run.options.timeout is not None:

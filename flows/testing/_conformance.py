@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.testing._conformance_failure import Failures
+from flows.testing._conformance_keys import SharedResults
 from flows.testing._conformance_limits import Limits
 from flows.testing._conformance_order import Orders
 from flows.testing._conformance_policies import Policies
@@ -13,7 +14,9 @@ from flows.testing._conformance_runs import Runs
 from flows.testing._conformance_unsupported import Unsupported
 
 
-class ExecutorConformance(Results, Orders, Policies, Failures, Retries, Runs, Limits, Readings, Unsupported):
+class ExecutorConformance(
+    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Readings, Unsupported
+):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor
@@ -22,8 +25,9 @@ class ExecutorConformance(Results, Orders, Policies, Failures, Retries, Runs, Li
     Attributes:
         capabilities: What the executor can do beyond the ground that all share; all of it unless the subclass takes
             some out: ``cancel`` (`Run.cancel`), ``delays``, ``events``, ``keys``, ``lifo``, ``limits``, ``priorities``,
-            ``process`` (``run_in="process"``), ``timeouts``. What is lacking must be refused with
-            `flows.UnsupportedError` where it is asked for, before anything runs.
+            ``process`` (``run_in="process"``), ``sharing`` (results under the ``idempotency_key`` of a job),
+            ``timeouts``. What is lacking must be refused with `flows.UnsupportedError` where it is asked for, before
+            anything runs.
         concurrency: How many handlers the executor of the fixture runs at once. With 1 the suite checks the order in
             which jobs are taken up, with more that they overlap: two subclasses are best.
 

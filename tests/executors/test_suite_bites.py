@@ -11,6 +11,7 @@ import pytest
 
 from executors.memory import MemoryExecutor, MemoryRun, MemoryStore
 from flows._plan import Plan
+from flows._shared_results import Owner, Shared, owner_of
 from flows._verbs import FailedSettle, Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
@@ -128,6 +129,36 @@ class TakesOneKeyForAnother(MemoryExecutor):
         return former or super().submit(plan, options, background=background)
 
 
+class ReservesForEverybody(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        return Shared(owner_of(grant), digest, False, None, "active")
+
+
+class ForgetsTheDataOfAKey(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        return super().reserve(key, digest, grant, instead_of)._replace(digest=digest)
+
+
+class NeverTakesOver(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        shared = super().reserve(key, digest, grant, instead_of)
+        return shared if shared.owner == owner_of(grant) else shared._replace(owner_state="active")
+
+    def _forget_pending(self, run: MemoryRun) -> None:
+        pass
+
+
+class NeverRetires(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        options = dataclasses.replace(options, keep=1e9, keep_failed=1e9, keep_count=None)
+        return super().submit(plan, options, background=background)
+
+
+class FreesKeysWithTheirRuns(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        return super().submit(plan, dataclasses.replace(options, key_ttl=options.keep), background=background)
+
+
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
     url = f"memory://?private=1&concurrency={slots}"
     if issubclass(broken, MemoryExecutor):
@@ -202,6 +233,12 @@ BITES = [
     (IgnoresCancel, Several, "test_what_has_not_started_is_cancelled"),
     (IgnoresTheKey, Several, "test_a_key_names_one_run"),
     (TakesOneKeyForAnother, Several, "test_a_key_of_another_flow_is_refused"),
+    (NeverRetires, Several, "test_of_a_flow_s_ended_runs_the_newest_are_kept"),
+    (NeverRetires, Several, "test_failed_runs_are_kept_by_their_own_measure"),
+    (FreesKeysWithTheirRuns, Several, "test_a_run_past_its_retention_is_not_run_again_while_its_key_holds"),
+    (ReservesForEverybody, Several, "test_a_second_job_of_a_key_takes_the_result_of_the_first"),
+    (ForgetsTheDataOfAKey, Several, "test_a_job_of_a_key_that_does_something_else_fails_at_once"),
+    (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
 
