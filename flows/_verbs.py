@@ -5,7 +5,7 @@ Plain slotted records, made once a job or once a call; anything heavier would co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from flows._binding import Binding
+    from flows._children import Children
     from flows._handlers import Handler
     from flows._plan import Plan
     from flows._state import RunState
@@ -29,6 +30,8 @@ class End(IntEnum):
     CANCELLED = 4
     RELEASED = 5
     """Given back unrun, or interrupted by a drain; costs no attempt."""
+    LOST = 6
+    """The process that ran it died; costs no attempt, but jobs may not be lost for ever."""
 
 
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
@@ -59,6 +62,9 @@ class RunBrief(Protocol):
     def failed(self, job: int) -> Failed: ...
     def report(self, job: int, progress: object) -> None: ...
     def record(self, job: int, line: str) -> None: ...
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        ...
 
 
 class Grant:
@@ -69,10 +75,12 @@ class Grant:
         fence: Grows with every grant of a store; a settle with an older one is refused.
         stop: Why the handler should stop, once it should.
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
+        distant: Fetches what the job's dependencies left, where that is in another process.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
+    distant: Callable[[], Children] | None = None
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run

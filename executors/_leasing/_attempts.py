@@ -19,4 +19,8 @@ Attempt = Callable[[Grant, Clock], Settle]
 
 def attempts_of(crew: Crew) -> Attempt:
     """What a hand of *crew* calls with each grant."""
-    return perform
+    if not crew.run.has_process:
+        return perform
+    from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
+
+    return ProcessAttempts(crew.run, crew.name, crew.seats)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from executors._leasing import Crew
+from executors._leasing import Crew, _main_import
+from executors._leasing._seats import Seats
 from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
 from flows import _registry
@@ -20,7 +21,7 @@ from flows._executors import masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
-from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
+from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
@@ -81,8 +82,9 @@ class MemoryExecutor:
     """Runs in the memory of this process; they die with it.
 
     ``memory://`` is one store per process, whatever its other options; ``memory://?private=1`` a store of its own.
-    ``concurrency=N`` says how many handlers of a run may run at once. Runs without a key leave the store with their
-    `Run` object.
+    ``concurrency=N`` says how many handlers of a run may run at once, ``processes=N`` how many processes may at once
+    run handlers that ask for one: where it is not given, as many as there are processors, and never more than the
+    former. Runs without a key leave the store with their `Run` object.
     """
 
     embedded = True
@@ -90,6 +92,7 @@ class MemoryExecutor:
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
+        self._seats = Seats(min(self.slots, options.get("processes", os.cpu_count() or 1)))
         self._own = _Home() if options.get("private") else None
 
     @property
@@ -103,6 +106,8 @@ class MemoryExecutor:
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         """Accept a run: all of it or, if this raises, nothing."""
+        if _main_import.under_way:
+            _main_import.refuse()
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
@@ -152,7 +157,7 @@ class MemoryExecutor:
             if run.crew is not None:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss, seats=self._seats)
             return crew, True
 
 
@@ -161,6 +166,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
 
     Raises:
         UnknownTaskError: A job's task is not registered here; all such jobs in one error.
+        DefinitionError: A job is to run in a process that could not import its function.
     """
     tasks: Sequence[Any] = plan.tasks
     if None in tasks:
@@ -168,12 +174,11 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
+    if any(one.run_in == "process" for one in {id(one): one for one in plan.settings}.values()):
+        from executors._leasing._process_handlers import mixed_handlers
+
+        return mixed_handlers(plan, tasks)
     made = {task: Handler(task) for task in dict.fromkeys(tasks)}
-    for settings in {id(one): one for one in plan.settings}.values():
-        if settings.run_in == "process":
-            raise UnsupportedError(
-                "run_in='process' is not available on this executor yet; leave it out to run in a thread"
-            )
     return [made[task] for task in tasks]
 
 
@@ -226,12 +231,16 @@ def _check_loop(run: MemoryRun) -> None:
 def _options(url: str) -> dict[str, int]:
     parts, spot = urlsplit(url), shown(masked(url))
     if parts.netloc or parts.path not in ("", "/"):
-        raise UnknownExecutorError(f"{spot}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
+        raise UnknownExecutorError(
+            f"{spot}: memory:// takes no host or path, only ?private=1, ?concurrency=N and ?processes=N"
+        )
     options: dict[str, int] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
+        high = {"private": 1, "concurrency": MAX_SLOTS, "processes": MAX_SLOTS}.get(name)
         if high is None:
-            raise UnknownExecutorError(f"{spot}: memory:// has no option {name!r}; there are private and concurrency")
+            raise UnknownExecutorError(
+                f"{spot}: memory:// has no option {name!r}; there are private, concurrency and processes"
+            )
         if not value.isdecimal() or not (name == "private" or int(value) >= 1) or int(value) > high:
             raise UnknownExecutorError(f"{spot}: {name}={value!r} must be a whole number up to {high}")
         options[name] = int(value)

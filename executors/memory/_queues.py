@@ -42,6 +42,11 @@ class Queues:
         self._order: dict[str, list[int]] = {}
         self._suspects: dict[str, deque[tuple[MemoryRun, int]]] = {}
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether any job that has lost a worker waits."""
+        return bool(self._suspects)
+
     def enlist(self, lane: Lane) -> None:
         """Put a lane that has jobs into its ring."""
         rings = self._rings.setdefault(lane.queue, {})
@@ -69,8 +74,19 @@ class Queues:
                 for entry in line:
                     if run is None or entry[0] is run:
                         line.remove(entry)
+                        if not line:
+                            del self._suspects[queue]
                         return entry
         return None
+
+    def acquit(self, run: MemoryRun) -> None:
+        """Let go of the suspects of a run that has ended."""
+        for queue, line in tuple(self._suspects.items()):
+            left = deque(entry for entry in line if entry[0] is not run)
+            if left:
+                self._suspects[queue] = left
+            else:
+                del self._suspects[queue]
 
     def take(self, queues: frozenset[str] | None, limit: int) -> list[tuple[MemoryRun, int]]:
         """Up to *limit* jobs, queue by queue; each queue's turn comes first once."""

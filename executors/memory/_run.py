@@ -87,6 +87,7 @@ class MemoryRun:
         kinds = {handler.is_async for handler in set(handlers)}
         self.has_async, self.has_sync = True in kinds, False in kinds
         self.has_timeout = self.has_sync and any(one.timeout is not None for one in distinct)
+        self.has_process = any(one.run_in == "process" for one in distinct)
         self.state = _initial(plan, distinct)
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -208,6 +209,10 @@ class MemoryRun:
     def record(self, job: int, line: str) -> None:
         """A handler adds a line to its job's log."""
         self.logs.setdefault(job, []).append(line)
+
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        self.workers[job] = worker
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""

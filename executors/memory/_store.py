@@ -251,7 +251,9 @@ class MemoryStore:
             run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        if settle.end is not End.RETRY:
+        if settle.end is End.LOST:
+            self._lose(run, grant, now, out, settle.failed)
+        elif settle.end is not End.RETRY:
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
@@ -262,18 +264,19 @@ class MemoryStore:
         else:
             run.keep_error(job, settle)
 
-    def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
+    def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands, how: Failed | None = None) -> None:
         job = grant.job
         run.leases.pop(job, None)
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
-        lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
+        lost = how or Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
         run.keep_attempt(job, "lost", lost)
         run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
+                why += f" (the last time: {how.message})" if how is not None else ""
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
         elif len(out.ready) > before:
             out.ready.pop()
@@ -335,6 +338,8 @@ class MemoryStore:
             self._claims.queues.delist(lane)
         self._timed.pop(run, None)
         self._claims.leased.pop(run, None)
+        if run.state.lost:
+            self._claims.queues.acquit(run)
         run.delayed.clear()
         run.journal.append((now, "ended", ((None, None, None),)))
         run.ended = True  # last: whoever sees it may read the rest
