@@ -19,8 +19,15 @@ Attempt = Callable[[Grant, Clock], Settle]
 
 def attempts_of(crew: Crew) -> Attempt:
     """What a hand of *crew* calls with each grant."""
-    if not crew.run.has_process:
+    seats = crew.run.seats
+    if seats is None:
         return perform
     from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
 
-    return ProcessAttempts(crew.run, crew.name, crew.seats)
+    return ProcessAttempts(crew.run, crew.name, seats)
+
+
+def thread_timeout(grant: Grant) -> float | None:
+    """The timeout of an attempt that the crew looks after; an attempt in a process has its own keeper."""
+    settings = grant.run.plan.settings[grant.job]
+    return None if settings.run_in == "process" else settings.timeout

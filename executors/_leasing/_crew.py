@@ -19,7 +19,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final, Protocol
 
-from executors._leasing._attempts import attempts_of
+from executors._leasing._attempts import attempts_of, thread_timeout
 from executors._leasing._gate import Gate
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._leasing._seats import Seats
@@ -71,8 +71,8 @@ class CrewRun(RunBrief, Protocol):
         ...
 
     @property
-    def has_process(self) -> bool:
-        """Whether any job is for a process."""
+    def seats(self) -> Seats | None:
+        """Who says how many processes at once, if any job is for a process."""
         ...
 
 
@@ -85,19 +85,9 @@ class Crew:
         slots: How many handlers may run at once.
         name: The worker's name, shown beside attempts.
         on_end: Called once when the run has ended.
-        seats: How many processes may run handlers at once.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        run: CrewRun,
-        *,
-        slots: int,
-        name: str,
-        on_end: Callable[[], None],
-        seats: Seats | None = None,
-    ) -> None:
+    def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, on_end: Callable[[], None]) -> None:
         self.store = store
         self.clock = store.clock
         self.run = run
@@ -118,7 +108,6 @@ class Crew:
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
-        self.seats = seats or Seats(slots)
         self._attempt = attempts_of(self)
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
@@ -297,7 +286,7 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, End.CANCELLED, None, now, now))
             return True
-        timeout = _thread_timeout(grant) if self.run.has_timeout else None
+        timeout = thread_timeout(grant) if self.run.has_timeout else None
         if timeout is not None:
             self._deadlines[grant] = deadline = self.clock() + timeout
             monitor.ring_before(deadline)
@@ -400,9 +389,3 @@ class Crew:
             self.run.interrupters.remove(self._interrupt)
             self._on_end()
             self.run.notify()
-
-
-def _thread_timeout(grant: Grant) -> float | None:
-    """The timeout of an attempt in a thread; a process is watched by those who own it."""
-    settings = grant.run.plan.settings[grant.job]
-    return None if settings.run_in == "process" else settings.timeout

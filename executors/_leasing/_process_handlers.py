@@ -74,17 +74,28 @@ def place_of(task: Task[..., Any]) -> Place:
         DefinitionError: Nowhere.
     """
     fn = task.fn
-    name = _inner(fn).__module__
-    module = sys.modules.get(name)
-    if module is None or (name in MAIN and not _is_of_script(fn, module)):
-        raise _refused(task, "was defined in a notebook, at a prompt or in a string")
-    for path in _paths(fn, module):
-        found: Any = module
-        for part in path.split("."):
-            found = getattr(found, part, None)
-        if found is fn or (isinstance(found, Task) and found.fn is fn):
-            return Place(name, path)
-    raise _refused(task, "cannot be: it was made inside a function, or its module has another by its name")
+    why = "cannot be: it was made inside a function, or its module has another by its name"
+    for name, module in _modules(fn):
+        if name in MAIN and not _is_of_script(fn, module):
+            why = "was defined in a notebook, at a prompt or in a string"
+            continue
+        for path in _paths(fn, module):
+            found: Any = module
+            for part in path.split("."):
+                found = getattr(found, part, None)
+            if found is fn or (isinstance(found, Task) and found.fn is fn):
+                return Place(name, path)
+    raise _refused(task, why)
+
+
+def _modules(fn: Any) -> Iterator[tuple[str, ModuleType]]:
+    """Where to look for *fn*: in its own module first; one that was made elsewhere may be a task in any other."""
+    own = _inner(fn).__module__
+    if own in sys.modules:
+        yield own, sys.modules[own]
+    for name, module in list(sys.modules.items()):
+        if name != own and isinstance(module, ModuleType):
+            yield name, module
 
 
 def _refused(task: Task[..., Any], why: str) -> DefinitionError:
@@ -106,7 +117,7 @@ def _paths(fn: Any, module: ModuleType) -> Iterator[str]:
     if isinstance(qualified, str) and "<" not in qualified:
         yield qualified
     for name, value in list(vars(module).items()):
-        if value is fn or (isinstance(value, Task) and value.fn is fn):
+        if isinstance(value, Task) and value.fn is fn:
             yield name
 
 

@@ -157,7 +157,8 @@ class MemoryExecutor:
             if run.crew is not None:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss, seats=self._seats)
+            run.seats = self._seats if run.has_process else None
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
             return crew, True
 
 

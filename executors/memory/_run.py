@@ -24,6 +24,7 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from executors._leasing._seats import Seats
 
 log = logging.getLogger("flows")
 
@@ -66,6 +67,9 @@ def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
 
 class MemoryRun:
     """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+
+    seats: Seats | None = None
+    """Who says how many of its jobs may be in processes at once, if any is for one."""
 
     def __init__(
         self,

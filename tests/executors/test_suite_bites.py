@@ -114,6 +114,12 @@ class TakesOneKeyForAnother(MemoryExecutor):
         return former or super().submit(plan, options, background=background)
 
 
+class RunsProcessesInThreads(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        plan.settings[:] = [dataclasses.replace(settings, run_in="thread") for settings in plan.settings]
+        return super().submit(plan, options, background=background)
+
+
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
     url = f"memory://?private=1&concurrency={slots}"
     if issubclass(broken, MemoryExecutor):
@@ -130,6 +136,10 @@ class OneAtATime(ExecutorConformance):
 
 class Several(ExecutorConformance):
     capabilities = ExecutorConformance.capabilities - {"process"}
+    concurrency = 8
+
+
+class WithProcesses(ExecutorConformance):
     concurrency = 8
 
 
@@ -183,6 +193,8 @@ BITES = [
     (IgnoresCancel, Several, "test_what_has_not_started_is_cancelled"),
     (IgnoresTheKey, Several, "test_a_key_names_one_run"),
     (TakesOneKeyForAnother, Several, "test_a_key_of_another_flow_is_refused"),
+    (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
+    (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
 
