@@ -106,7 +106,11 @@ class _Conversation:
                 except OSError as error:
                     return self._lost(f"no process could be started: {error}")
                 fresh = child.number == 1
-                answer = self._talk(child, message)
+                try:
+                    answer = self._talk(child, message)
+                except BaseException:
+                    processes.drop(child)
+                    raise
                 if answer is not None:
                     return self._judge(answer, processes.give_back(child))
                 how = processes.drop(child)
@@ -158,9 +162,6 @@ class _Conversation:
                     return heard
         except OSError:
             return None
-        except BaseException:
-            processes.drop(child)
-            raise
         finally:
             run.interrupters.remove(stop)
 

@@ -16,7 +16,8 @@ class ExecutorConformance(Results, Orders, Policies, Failures, Retries, Runs, Pr
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor
-    whose workers live elsewhere starts them here, in threads, for the length of a test.
+    whose workers live elsewhere starts them here, in threads, for the length of a test. Those for processes talk
+    through files.
 
     Attributes:
         capabilities: What the executor can do beyond the ground that all share; all of it unless the subclass takes

@@ -167,6 +167,14 @@ def test_a_child_that_closes_its_socket_is_lost() -> None:
     assert error_of(run, "leave").type == "LeaseLostError"
 
 
+@pytest.mark.usefixtures("_fresh")
+def test_where_no_process_can_be_started_the_job_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_processes, "_command", lambda: [str(tmp_path / "python")])
+    run = execute(where(), check=False)
+    assert "no process could be started" in error_of(run, "where").message
+    assert [attempt.outcome for attempt in run.jobs["where"].attempts] == ["lost"] * 3
+
+
 @pytest.mark.slow
 def test_a_child_that_dies_unheard_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_processes, "LOOK_SECONDS", 0.1)
