@@ -41,11 +41,8 @@ class Queues:
         self._rings: dict[str, dict[int, deque[Lane]]] = {}
         self._order: dict[str, list[int]] = {}
         self._suspects: dict[str, deque[tuple[MemoryRun, int]]] = {}
-
-    @property
-    def has_suspects(self) -> bool:
+        self.has_suspects = False
         """Whether any job that has lost a worker waits."""
-        return bool(self._suspects)
 
     def enlist(self, lane: Lane) -> None:
         """Put a lane that has jobs into its ring."""
@@ -66,6 +63,7 @@ class Queues:
     def suspect(self, run: MemoryRun, job: int) -> None:
         """Put a job that has lost a worker into the line of its queue."""
         self._suspects.setdefault(run.plan.queues_of[job], deque()).append((run, job))
+        self.has_suspects = True
 
     def take_suspect(self, queues: frozenset[str] | None, run: MemoryRun | None) -> tuple[MemoryRun, int] | None:
         """The first suspect of these queues, or of this run."""
@@ -76,6 +74,7 @@ class Queues:
                         line.remove(entry)
                         if not line:
                             del self._suspects[queue]
+                            self.has_suspects = bool(self._suspects)
                         return entry
         return None
 
@@ -87,6 +86,7 @@ class Queues:
                 self._suspects[queue] = left
             else:
                 del self._suspects[queue]
+        self.has_suspects = bool(self._suspects)
 
     def take(self, queues: frozenset[str] | None, limit: int) -> list[tuple[MemoryRun, int]]:
         """Up to *limit* jobs, queue by queue; each queue's turn comes first once."""
