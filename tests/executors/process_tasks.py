@@ -67,7 +67,8 @@ def leave(how: str, note: str = "") -> None:
         return
     libc = ctypes.CDLL(None)  # a fork that Python knows nothing of: the new process keeps the socket open
     if forked := libc.fork():
-        Path(note).write_text(str(forked))
+        with Path(note).open("a") as file:
+            file.write(f"{forked}\n")
         os._exit(3)
     libc.pause()
 

@@ -182,8 +182,9 @@ def test_a_child_that_dies_unheard_is_found(tmp_path: Path, monkeypatch: pytest.
     try:
         run = execute(leave("fork", str(note)), check=False)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(note.read_text()), signal.SIGKILL)
+        for forked in note.read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(forked), signal.SIGKILL)
     assert "exit code 3" in error_of(run, "leave").message
 
 
