@@ -15,7 +15,7 @@ from flows._idempotency import job_key
 from flows._job import Job
 from flows._machine import inputs_of
 from flows._reference import OptionalReference, Reference
-from flows._signature import CHILDREN, Parameters
+from flows._signature import CHILDREN, CONTEXT, Parameters
 from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
 from flows.errors import DataError, Failed
@@ -102,6 +102,26 @@ async def perform_async(grant: Grant, clock: Clock) -> Settle:
     return Settle(grant, End.COMPLETED, value, started_at, clock())
 
 
+def distant_inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, Any], tuple[str, ...]]:
+    """The arguments of a call to be made in another process, and the parameters that take the job's context there."""
+    args, kwargs = _inputs(grant, handler)
+    contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == CONTEXT)
+    for name in contexts:
+        del kwargs[name]
+    return args, kwargs, contexts
+
+
+def finished(value: Any) -> Any:
+    """What a handler returned, if that can be a result.
+
+    Raises:
+        BadResultError: It is a coroutine, a generator, a job or a reference.
+    """
+    if value.__class__ in _UNFINISHED:
+        raise _unfinished(value)
+    return value
+
+
 def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
     """What an exception of the attempt means: another try after a while, a skip, or the end of the job."""
     try:
@@ -136,6 +156,8 @@ def _judged(grant: Grant, error: Exception, started_at: float, ended_at: float) 
 
 def children_of(grant: Grant) -> Children:
     """Results and failures of the direct dependencies that count for this attempt."""
+    if grant.distant is not None:
+        return grant.distant()
     run, job = grant.run, grant.job
     plan = run.plan
     optional = plan.optional.get(job, ())

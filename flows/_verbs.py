@@ -5,7 +5,7 @@ Plain slotted records, made once a job or once a call; anything heavier would co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from flows._binding import Binding
+    from flows._children import Children
     from flows._handlers import Handler
     from flows._plan import Plan
     from flows._state import RunState
@@ -35,6 +36,8 @@ class End(IntEnum):
     """A list whose items are known; they are the settle's value."""
     REPLAYED = 8
     """Completed without an attempt, by the result that another job has filed under the same idempotency key."""
+    LOST = 9
+    """The process that ran it died; costs no attempt, but jobs may not be lost for ever."""
 
 
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
@@ -67,6 +70,9 @@ class RunBrief(Protocol):
     def failed(self, job: int) -> Failed: ...
     def report(self, job: int, progress: object) -> None: ...
     def record(self, job: int, line: str) -> None: ...
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        ...
 
 
 class Grant:
@@ -78,11 +84,13 @@ class Grant:
         stop: Why the handler should stop, once it should.
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
         control: Whether this is the library's own work, done by `flows._control` and not by the job's handler.
+        distant: Fetches what the job's dependencies left, where that is in another process.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
     control = False
+    distant: Callable[[], Children] | None = None
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run

@@ -24,7 +24,6 @@ from flows.errors import (
     UnknownExecutorError,
     UnknownRunError,
     UnknownTaskError,
-    UnsupportedError,
 )
 
 PRIVATE = "memory://?private=1"
@@ -231,7 +230,8 @@ OPTIONS += [
     ("a cap below the first wait", lambda: Backoff.exponential(10, cap=1), DefinitionError, ("cap",)),
     ("a jitter above one", lambda: Backoff.exponential(1, jitter=1.5), DefinitionError, ("1.5",)),
     ("no steps", lambda: Backoff.steps([]), DefinitionError, ("steps",)),
-    ("a process", lambda: run(count.using(run_in="process")()), UnsupportedError, ("run_in='process'", "leave it out")),
+    ("a process", lambda: run(flows.task(lambda: 1, name="one").using(run_in="process")()), DefinitionError,
+     ("'one'", "run_in='process'", "top level of a module")),
 ]  # fmt: skip
 
 FLOWS: list[Mistake] = [
@@ -255,7 +255,7 @@ EXECUTORS: list[Mistake] = [
         "memory://[": ("'memory://['", "is no URL"),
         "memory://a\u2100": ("is no URL", "NFKC"),
         "memory://?concurrency=" + "9" * 5_000: ("'999", "up to 10000"),
-        "memory://?speed=9": ("'speed'", "private and concurrency"),
+        "memory://?speed=9": ("'speed'", "private, concurrency and processes"),
         "memory://?concurrency=0": ("concurrency='0'", "whole number up to 10000"),
         "memory://?concurrency=-1": ("concurrency='-1'",),
         "memory://?concurrency=10001": ("concurrency='10001'",),

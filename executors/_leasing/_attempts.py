@@ -36,7 +36,13 @@ AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
 
 def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
     """What a hand of *crew* calls with each grant, and what its event loop awaits with each."""
-    attempt, async_attempt = perform, perform_async
+    attempt: Attempt = perform
+    async_attempt: AsyncAttempt = perform_async
+    seats = crew.run.seats
+    if seats is not None:
+        from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
+
+        attempt = ProcessAttempts(crew.run, crew.name, seats)
     if crew.run.shares:
         from executors._leasing._sharing import Sharing
 

@@ -23,6 +23,7 @@ from executors._leasing._attempts import LimitedRun, attempts_of, telling
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
+from executors._leasing._seats import Seats
 from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
@@ -79,6 +80,11 @@ class CrewRun(RunBrief, LimitedRun, Protocol):
     @property
     def deadline_at(self) -> float | None:
         """When the run is to be cancelled, by the store's clock."""
+        ...
+
+    @property
+    def seats(self) -> Seats | None:
+        """Who says how many processes at once, if any job is for a process."""
         ...
 
 
@@ -339,7 +345,10 @@ class Crew:
 
     def _time(self, grant: Grant) -> bool:
         """Note when the attempt has to be over, if ever."""
-        timeout, deadline = grant.run.plan.settings[grant.job].timeout, self.run.deadline_at
+        settings, deadline = grant.run.plan.settings[grant.job], self.run.deadline_at
+        if settings.run_in == "process":
+            return False  # which has a keeper of its own
+        timeout = settings.timeout
         if timeout is not None:
             own = self.clock() + timeout
             deadline = own if deadline is None else min(own, deadline)

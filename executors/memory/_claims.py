@@ -43,7 +43,7 @@ class Claims:
             self._take_any(want, now, worker, grants)
         else:
             self._take_of(run, want, now, worker, grants)
-        if self.leased and want.suspects and len(grants) < want.limit:
+        if self.queues.has_suspects and want.suspects and len(grants) < want.limit:
             return grants, self._take_suspect(want, now, worker, grants)
         return grants, 0
 

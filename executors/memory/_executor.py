@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from executors._leasing import Crew
+from executors._leasing import Crew, _main_import
+from executors._leasing._seats import Seats
 from executors.memory._growth import Mould
 from executors.memory._retention import Retention
 from executors.memory._run import MemoryRun
@@ -28,8 +29,9 @@ from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
 from flows._shared_results import check_shared
+from flows._verbs import Grant
 from flows._waits import reached
-from flows.errors import DefinitionError, RunError, UnknownExecutorError, UnsupportedError
+from flows.errors import DefinitionError, RunError, UnknownExecutorError
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
@@ -83,8 +85,9 @@ class MemoryExecutor:
     """Runs in the memory of this process; they die with it.
 
     ``memory://`` is one store per process, whatever its other options; ``memory://?private=1`` a store of its own.
-    ``concurrency=N`` says how many handlers of a run may run at once. Runs without a key leave the store with their
-    `Run` object.
+    ``concurrency=N`` says how many handlers of a run may run at once, ``processes=N`` how many processes may at once
+    run handlers that ask for one: where it is not given, as many as there are processors, and never more than the
+    former. Runs without a key leave the store with their `Run` object.
     """
 
     embedded = True
@@ -92,6 +95,7 @@ class MemoryExecutor:
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
+        self._seats = Seats(min(self.slots, options.get("processes", os.cpu_count() or 1)))
         self._own = _Home() if options.get("private") else None
 
     @property
@@ -105,6 +109,8 @@ class MemoryExecutor:
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         """Accept a run: all of it or, if this raises, nothing."""
+        if _main_import.under_way:
+            _main_import.refuse()
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
@@ -134,7 +140,7 @@ class MemoryExecutor:
         if record.ended:
             return True
         self._check_loop(record)
-        waiter = current_grant.get(None)
+        waiter = _waiter()
         if waiter is None or timeout is not None:
             return self._work(record, deadline)
         self.store.check_waiting(record, waiter)
@@ -159,7 +165,7 @@ class MemoryExecutor:
         if not record.ended:
             if blocks:
                 self._check_loop(record)
-            waiter = current_grant.get(None)
+            waiter = _waiter()
             if waiter is not None:
                 self.store.check_waiting(record, waiter)
             self._start(record)
@@ -208,6 +214,7 @@ class MemoryExecutor:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
             on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
+            run.seats = self._seats if run.has_process else None
             run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=on_end)
             return crew, True
 
@@ -217,6 +224,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
 
     Raises:
         UnknownTaskError: A job's task is not registered here; all such jobs in one error.
+        DefinitionError: A job is to run in a process that could not import its function.
     """
     tasks: Sequence[Any] = plan.tasks
     if None in tasks:
@@ -224,12 +232,11 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
+    if any(one.run_in == "process" for one in plan.distinct):
+        from executors._leasing._process_handlers import mixed_handlers
+
+        return mixed_handlers(plan, tasks)
     made = {task: handler_of(task) for task in dict.fromkeys(tasks)}
-    for settings in plan.distinct:
-        if settings.run_in == "process":
-            raise UnsupportedError(
-                "run_in='process' is not available on this executor yet; leave it out to run in a thread"
-            )
     return [made[task] for task in tasks]
 
 
@@ -269,6 +276,12 @@ def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]
     return bindings
 
 
+def _waiter() -> Grant | None:
+    """The attempt whose handler calls, if it is one of a run in this process's memory."""
+    grant = current_grant.get(None)
+    return grant if grant is not None and isinstance(grant.run, MemoryRun) else None
+
+
 def _loop_runs_here() -> bool:
     """Whether an event loop runs in this thread: a sync handler beside it could not start one of its own."""
     asyncio = sys.modules.get("asyncio")
@@ -297,16 +310,18 @@ def _blocking(run: MemoryRun) -> Iterator[None]:
 def _options(url: str) -> dict[str, int]:
     parts, spot = urlsplit(url), shown(masked(url))
     if parts.netloc or parts.path not in ("", "/") or parts.fragment:
-        raise UnknownExecutorError(f"{spot}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
+        raise UnknownExecutorError(
+            f"{spot}: memory:// takes no host or path, only ?private=1, ?concurrency=N and ?processes=N"
+        )
     options: dict[str, int] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
+        high = {"private": 1, "concurrency": MAX_SLOTS, "processes": MAX_SLOTS}.get(name)
         if high is None:
             raise UnknownExecutorError(
-                f"{spot}: memory:// has no option {shown(name)}; there are private and concurrency"
+                f"{spot}: memory:// has no option {shown(name)}; there are private, concurrency and processes"
             )
         number = int(value) if value.isdecimal() and len(value) < 20 else -1  # Python does not read thousands of digits
-        if not (name == "concurrency") <= number <= high:
+        if not (name != "private") <= number <= high:
             raise UnknownExecutorError(f"{spot}: {name}={shown(value)} must be a whole number up to {high}")
         options[name] = number
     return options

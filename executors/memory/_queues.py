@@ -42,6 +42,8 @@ class Queues:
         self._rings: dict[str, dict[int, deque[Lane]]] = {}
         self._order: dict[str, list[int]] = {}
         self._suspects: dict[str, deque[tuple[MemoryRun, int]]] = {}
+        self.has_suspects = False
+        """Whether any job that has lost a worker waits."""
 
     def enlist(self, lane: Lane) -> None:
         """Put a lane that has jobs into its ring."""
@@ -62,6 +64,7 @@ class Queues:
     def suspect(self, run: MemoryRun, job: int) -> None:
         """Put a job that has lost a worker into the line of its queue."""
         self._suspects.setdefault(run.plan.queues_of[job], deque()).append((run, job))
+        self.has_suspects = True
 
     def take_suspect(
         self, queues: frozenset[str] | None, run: MemoryRun | None, shut: Collection[str] = ()
@@ -72,8 +75,21 @@ class Queues:
                 for entry in line:
                     if run is None or entry[0] is run:
                         line.remove(entry)
+                        if not line:
+                            del self._suspects[queue]
+                            self.has_suspects = bool(self._suspects)
                         return entry
         return None
+
+    def acquit(self, run: MemoryRun) -> None:
+        """Let go of the suspects of a run that has ended."""
+        for queue, line in tuple(self._suspects.items()):
+            left = deque(entry for entry in line if entry[0] is not run)
+            if left:
+                self._suspects[queue] = left
+            else:
+                del self._suspects[queue]
+        self.has_suspects = bool(self._suspects)
 
     def take(
         self, queues: frozenset[str] | None, limit: int, room: Callable[[str], int] | None = None

@@ -26,6 +26,7 @@ from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from executors._leasing._seats import Seats
     from executors.memory._limits import Limit, Place
     from executors.memory._store import MemoryStore
     from flows._bodies import Body
@@ -102,6 +103,9 @@ class MemoryRun:
     awaited_by: Grant | None = None
     """The attempt whose handler waits for the run in this process."""
 
+    seats: Seats | None = None
+    """Who says how many of its jobs may be in processes at once, if any is for one."""
+
     def __init__(
         self,
         options: RunOptions,
@@ -126,6 +130,7 @@ class MemoryRun:
         self.has_async, self.has_sync = True in kinds, False in kinds
         timed = options.timeout is not None or any(one.timeout is not None for one in distinct)
         self.has_timeout = self.has_sync and timed
+        self.has_process = any(one.run_in == "process" for one in distinct)
         self.shares = any(one.idempotency_key is not None for one in distinct)
         self.state = _initial(plan, distinct)
         self.conditions = plan.conditions
@@ -347,6 +352,10 @@ class MemoryRun:
             self.replayed -= {job}
         for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
             column.pop(job, None)
+
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        self.workers[job] = worker
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""

@@ -169,6 +169,8 @@ class MemoryStore(LimitVerbs, SharedResults):
                 self._sweep(run, self.clock(), out)
                 while run in self._unswept:
                     self._sweep(run, self.clock())
+                if not run.ended:  # the interrupt struck between the last settle and the end
+                    self._end(run, self.clock())
             woken = self._limits.waking(self.clock())
             self._interrupted.append(run)
         self._interrupt()
@@ -312,7 +314,9 @@ class MemoryStore(LimitVerbs, SharedResults):
             self._settle_control(run, settle, now, out)
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        if settle.end is End.REPLAYED:
+        if settle.end is End.LOST:
+            self._lose(run, grant, now, out, settle.failed)
+        elif settle.end is End.REPLAYED:
             run.replay(settle, now)
             machine.settle(run.state, job, COMPLETED, out)
         elif settle.end is not End.RETRY:
@@ -339,13 +343,13 @@ class MemoryStore(LimitVerbs, SharedResults):
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
 
-    def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands) -> None:
+    def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands, how: Failed | None = None) -> None:
         job = grant.job
         run.leases.pop(job, None)
         self._limits.free(run, job, now)  # it may have started at any moment up to now
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
         run.finished[job] = now
-        lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
+        lost = how or Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
         if not grant.control:
             run.keep_attempt(job, "lost", lost)
             run.journal.append((now, "lost", ((job, grant.attempt, None),)))
@@ -353,6 +357,7 @@ class MemoryStore(LimitVerbs, SharedResults):
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
+                why += f" (the last time: {how.message})" if how is not None else ""
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
         elif len(out.ready) > before and not run.is_control(job):
             out.ready.pop()
@@ -428,6 +433,8 @@ class MemoryStore(LimitVerbs, SharedResults):
         self._open.pop(run, None)
         if run.holding or run.lines:
             self._limits.dismiss(run)
+        if run.state.lost:
+            self._claims.queues.acquit(run)
         run.delayed.clear()
         if run.shares:
             self._forget_pending(run)

@@ -25,7 +25,10 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"flows.testing._conformance_{topic}"
-        for topic in ("failure", "limits", "order", "policies", "results", "retries", "runs", "unsupported")
+        for topic in (
+            *("failure", "keys", "limits", "order", "policies", "process", "readings", "results", "retries", "runs"),
+            "unsupported",
+        )
     )
 )
 

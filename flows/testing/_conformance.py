@@ -7,6 +7,7 @@ from flows.testing._conformance_keys import SharedResults
 from flows.testing._conformance_limits import Limits
 from flows.testing._conformance_order import Orders
 from flows.testing._conformance_policies import Policies
+from flows.testing._conformance_process import Processes
 from flows.testing._conformance_readings import Readings
 from flows.testing._conformance_results import Results
 from flows.testing._conformance_retries import Retries
@@ -15,12 +16,13 @@ from flows.testing._conformance_unsupported import Unsupported
 
 
 class ExecutorConformance(
-    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Readings, Unsupported
+    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Processes, Readings, Unsupported
 ):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor
-    whose workers live elsewhere starts them here, in threads, for the length of a test.
+    whose workers live elsewhere starts them here, in threads, for the length of a test. Those for processes talk
+    through files.
 
     Attributes:
         capabilities: What the executor can do beyond the ground that all share; all of it unless the subclass takes

@@ -159,6 +159,12 @@ class FreesKeysWithTheirRuns(MemoryExecutor):
         return super().submit(plan, dataclasses.replace(options, key_ttl=options.keep), background=background)
 
 
+class RunsProcessesInThreads(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        plan.settings[:] = [dataclasses.replace(settings, run_in="thread") for settings in plan.settings]
+        return super().submit(plan, options, background=background)
+
+
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
     url = f"memory://?private=1&concurrency={slots}"
     if issubclass(broken, MemoryExecutor):
@@ -175,6 +181,10 @@ class OneAtATime(ExecutorConformance):
 
 class Several(ExecutorConformance):
     capabilities = ExecutorConformance.capabilities - {"process"}
+    concurrency = 8
+
+
+class WithProcesses(ExecutorConformance):
     concurrency = 8
 
 
@@ -239,6 +249,8 @@ BITES = [
     (ReservesForEverybody, Several, "test_a_second_job_of_a_key_takes_the_result_of_the_first"),
     (ForgetsTheDataOfAKey, Several, "test_a_job_of_a_key_that_does_something_else_fails_at_once"),
     (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
+    (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
+    (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
 
