@@ -11,7 +11,9 @@ from textwrap import fill
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.report import METHOD, Row, as_json, environment, import_rows, rows, table
-from benchmarks.workloads import workloads
+from benchmarks.spans import NAME as SPANS
+from benchmarks.spans import about, measure_spans
+from benchmarks.workloads import Size, workloads
 
 WIDTH = 110
 
@@ -21,7 +23,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="flows beside its peers.")
     option = parser.add_argument
     option("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
-    option("--only", nargs="+", metavar="NAME", choices=[*names, "import"], help="these workloads only")
+    option("--only", nargs="+", metavar="NAME", choices=[*names, SPANS, "import"], help="these workloads only")
     option("--peer", nargs="+", metavar="NAME", choices=list(PEERS), help="these peers only")
     option("--json", type=Path, metavar="FILE", help="write the figures there too")
     parsed: argparse.Namespace = parser.parse_args(argv)
@@ -31,8 +33,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print; the exit code says only that it ran, targets are judged by whoever reads them."""
     options = _arguments(argv)
-    wanted = options.only or [*(workload.name for workload in workloads("tiny")), "import"]
-    chosen = [one for one in workloads("quick" if options.quick else "full") if one.name in wanted]
+    wanted = options.only or [*(workload.name for workload in workloads("tiny")), SPANS, "import"]
+    size: Size = "quick" if options.quick else "full"
+    chosen = [one for one in workloads(size) if one.name in wanted]
     peers, missing = load(options.peer or PEERS)
     print("; ".join(f"{what} {which}" for what, which in environment().items()))
     print(fill(METHOD, WIDTH))
@@ -49,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         gc.freeze()
         for workload in chosen:
             lines += rows(workload, measure(workload, peers))
+    if SPANS in wanted:
+        print(f"  {SPANS}: {about(size)}")
+        lines += measure_spans(size)
     if "import" in wanted:
         series, not_there = measure_imports(("flows", "pydantic"))
         lines += import_rows(series)

@@ -30,6 +30,7 @@ from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
+    from flows._tracing import RunTrace
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
@@ -67,6 +68,11 @@ class CrewRun(RunBrief, Protocol):
     @property
     def has_timeout(self) -> bool:
         """Whether any sync job has a timeout."""
+        ...
+
+    @property
+    def tracing(self) -> RunTrace | None:
+        """The run's trace, where somebody records it."""
         ...
 
 
@@ -340,7 +346,10 @@ class Crew:
                 "job %r timed out after %g s; its thread cannot be stopped and may run on beside a retry", job, timeout
             )
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            self.done.append(judge_error(grant, error, deadline - timeout, now))
+            settle = judge_error(grant, error, deadline - timeout, now)
+            if self.run.tracing is not None:
+                self.run.tracing.ended(settle)
+            self.done.append(settle)
             self.gate.leave()
         self.turn()
         self.hand_over()

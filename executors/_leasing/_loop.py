@@ -13,7 +13,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from flows._handlers import cancelled_inside, judge_error, perform_async
+from executors._leasing._attempts import async_attempts_of
+from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
@@ -66,6 +67,8 @@ class LoopLine:
     def __init__(self, crew: Crew, slots: int) -> None:
         self._crew = crew
         self._slots = slots
+        self._perform = async_attempts_of(crew)
+        self._tracing = crew.run.tracing
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
@@ -138,7 +141,7 @@ class LoopLine:
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await perform_async(grant, clock)
+            return await self._perform(grant, clock)
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -173,6 +176,8 @@ class LoopLine:
 
     def _finish(self, grant: Grant, settle: Settle) -> None:
         del self._live[grant]
+        if self._tracing is not None:
+            self._tracing.ended(settle)  # before others can see that the job has ended: they will link to its span
         self._crew.done.append(settle)
         if not self._turning:
             self._turning = True

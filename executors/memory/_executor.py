@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -20,6 +21,7 @@ from flows._executors import masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
+from flows._state import ACTIVE, STATE_NAMES
 from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
 from flows.executor import RunOptions
 
@@ -47,6 +49,15 @@ class _Home:
         """Accept a run and release its leaves."""
         self.runs[run.id] = run
         self.store.put_run(run)
+
+    def depths(self) -> dict[tuple[str, str], int]:
+        """How many jobs have not ended, by queue and state."""
+        counts: Counter[tuple[str, int]] = Counter()
+        for reference in self.runs.valuerefs():
+            run = reference()
+            if run is not None and not run.ended:
+                counts.update(zip(run.plan.queues_of, run.state.state, strict=False))
+        return {(queue, STATE_NAMES[state]): n for (queue, state), n in counts.items() if state <= ACTIVE}
 
     def file(self, key: str, run: MemoryRun) -> MemoryRun:
         """Accept *run* under *key*, or give the run that has it; of many callers at once one is the first."""
@@ -108,9 +119,12 @@ class MemoryExecutor:
         home = self._home
         run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch)
         if options.key is None:
+            run.observe(home)
             home.put(run)
         else:
             _ = plan.fingerprint  # data that has none is refused before anything is stored
+            if options.key not in home.keyed:
+                run.observe(home)  # what another submitter has made of it a moment before leaves no trace
             run = home.file(options.key, run)
         if background:
             self.join(run)
@@ -123,28 +137,33 @@ class MemoryExecutor:
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
         deadline = None if timeout is None else self.store.clock() + timeout
-        if record.ended:
-            return True
-        if record.has_async:
-            _check_loop(record)
-        crew, mine = self._crew(record)
-        if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
-            crew.lend()
-            return True
-        return crew.await_end(deadline)
+        if not record.ended:
+            if record.has_async:
+                _check_loop(record)
+            crew, mine = self._crew(record)
+            if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
+                crew.lend()
+            elif not crew.await_end(deadline):
+                return False
+        record.conclude()
+        return True
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
-        if not record.ended:
-            if blocks and record.has_async:
-                _check_loop(record)
-            crew, mine = self._crew(record)
-            if mine:
-                crew.start()
+        if record.ended:
+            record.conclude()
+            return
+        if blocks and record.has_async:
+            _check_loop(record)
+        crew, mine = self._crew(record)
+        if mine:
+            crew.start()
 
     def cancel(self, record: MemoryRun, reason: str) -> None:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
         self.store.cancel(record, reason)
+        if record.ended and record.crew is None:  # nobody has begun to work on it, so nobody will end its trace
+            record.dismiss()
 
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
