@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate
@@ -226,7 +226,9 @@ class RunTrace:
 
     def _links(self, grant: Grant, attributes: dict[str, str | int]) -> list[Link]:
         run, job, done = grant.run, grant.job, self._done
-        children = inputs_of(run.state, job, run.plan.inputs[job])
+        children: Iterable[int] = run.plan.inputs[job]
+        if job in run.state.cut:
+            children = inputs_of(run.state, job, run.plan.inputs[job])
         links = [Link(done[child], _DEPENDENCY) for child in children if child in done]
         previous = self._failed.get(job) or done.get(job)
         if previous is not None:

@@ -8,10 +8,11 @@ from flows.testing._conformance_policies import Policies
 from flows.testing._conformance_results import Results
 from flows.testing._conformance_retries import Retries
 from flows.testing._conformance_runs import Runs
+from flows.testing._conformance_traces import Traces
 from flows.testing._conformance_unsupported import Unsupported
 
 
-class ExecutorConformance(Results, Orders, Policies, Failures, Retries, Runs, Unsupported):
+class ExecutorConformance(Results, Orders, Policies, Failures, Retries, Runs, Traces, Unsupported):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor
