@@ -4,8 +4,6 @@ A *task* is a handler with a name; calling it places a *job* in a *flow*; childr
 them their results. ``flows.execute(flow)`` runs it here and returns the *run*. Start reading at ``flows/_api.py``.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from flows._api import aexecute, asubmit, execute, get, submit
@@ -116,7 +114,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> _ModuleType:
+def __getattr__(name: str) -> "_ModuleType":
     """``flows.telemetry`` without an import of its own: loaded when first named."""
     if name == "telemetry":
         from importlib import import_module

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ class RunTrace:
 
     __slots__ = (
         *("trace_id", "recording", "context"),
-        *("_tracer", "_name", "_run_id", "_root", "_open", "_done", "_failed", "_ending", "_ended"),
+        *("_clock", "_tracer", "_name", "_run_id", "_root", "_open", "_done", "_failed", "_ending", "_ended"),
     )
 
     def __init__(self, provider: TracerProvider, name: str, jobs: int, options: RunOptions) -> None:
@@ -92,6 +93,7 @@ class RunTrace:
         self._failed: dict[int, SpanContext] = {}
         self._ending = threading.RLock()
         self._ended = False
+        self._clock: Callable[[], float] | None = None
         self._begin(get_current(), jobs, None)
 
     @property
@@ -120,6 +122,7 @@ class RunTrace:
         """
 
         def attempt(grant: Grant, clock: Callable[[], float]) -> Settle:
+            self._clock = clock
             token = attach(self._entered(grant, worker))
             try:
                 settle = perform(grant, clock)
@@ -137,6 +140,7 @@ class RunTrace:
         """As `around` for attempts as asyncio tasks; whoever takes up the settle calls `ended` with it."""
 
         async def attempt(grant: Grant, clock: Callable[[], float]) -> Settle:
+            self._clock = clock
             attach(self._entered(grant, worker))  # for good: the context is the task's own
             return await perform(grant, clock)
 
@@ -151,10 +155,11 @@ class RunTrace:
             context = span.get_span_context()
             if settle.end is _COMPLETED:
                 self._done[settle.grant.job] = context
+                span.end()
             else:
                 self._failed[settle.grant.job] = context
                 self._mark(span, settle)
-            span.end()
+                span.end(self._instant(settle.ended_at))
         except Exception:
             log.debug("the span of %r could not be ended", settle.grant, exc_info=True)
 
@@ -237,6 +242,11 @@ class RunTrace:
             attributes[names.DEPENDENCY_COUNT] = len(links) - (previous is not None)
             del links[names.LINK_LIMIT :]
         return links
+
+    def _instant(self, ended_at: float) -> int:
+        """When the handler ended, in ns since 1970. Since then its error has been judged, which may take longer."""
+        ago = 0.0 if self._clock is None else max(0.0, self._clock() - ended_at)
+        return time.time_ns() - int(ago * 1e9)
 
     @staticmethod
     def _mark(span: Span, settle: Settle) -> None:
