@@ -53,11 +53,13 @@ class Telling:
     Attributes:
         queued: Whether the teller will look at the run.
         all_along: Whether to look at it all the time, and not only when something has gone wrong.
-        pending: Whether something has gone wrong that has not been told.
         done: Set when all of an ended run has been told.
     """
 
-    __slots__ = ("_again", "_kinds", "_listeners", "_position", "_run", "all_along", "done", "pending", "queued")
+    __slots__ = (
+        *("all_along", "done", "queued"),
+        *("_again", "_changes", "_kinds", "_listeners", "_position", "_run", "_told"),
+    )
 
     def __init__(self, run: MemoryRun, listeners: Sequence[Listener]) -> None:
         self._run = weakref.ref(run)
@@ -65,9 +67,15 @@ class Telling:
         self._kinds = frozenset[str]().union(*(one.kinds for one in listeners))
         self._position = 0
         self._again: dict[tuple[int, int], float] = {}
-        self.queued = self.pending = False
+        self._changes = self._told = 0
+        self.queued = False
         self.all_along = bool(self._kinds & _OFTEN)
         self.go_on(run)
+
+    @property
+    def pending(self) -> bool:
+        """Whether something has gone wrong that has not been told, or not to the end."""
+        return self._changes != self._told
 
     def go_on(self, run: MemoryRun) -> None:
         """The run begins, or has ended and goes on."""
@@ -78,7 +86,7 @@ class Telling:
 
     def changed(self) -> None:
         """There is something to tell. Quick, from any thread, under any lock."""
-        self.pending = True
+        self._changes += 1  # under the store's lock; where it is not, `all_along` makes the figure unimportant
         run = self._run()
         if run is not None:
             teller.poke(run, self)
@@ -90,7 +98,7 @@ class Telling:
 
     def tell(self, run: MemoryRun) -> None:
         """Tell what has happened since the last time; the teller's thread only."""
-        self.pending = False
+        changes = self._changes
         ended = run.ended  # before the journal is read: it is complete then
         entries = run.journal[self._position :]
         self._position += len(entries)
@@ -101,6 +109,7 @@ class Telling:
                 listener.tell(run, [one for one in happened if one.kind in kinds])
             except Exception:
                 log.debug("a listener of run %s failed", run.id, exc_info=True)
+        self._told = changes
         if ended:
             with contextlib.suppress(ValueError):
                 run.watchers.remove(self.changed)
@@ -140,7 +149,7 @@ class Teller:
 
     def catch_up(self, run: MemoryRun, telling: Telling) -> None:
         """Return when all of *run*, which has ended, has been told; or when that takes too long."""
-        if not (telling.pending or telling.queued or telling.all_along):
+        if not (telling.all_along or telling.pending):
             return  # nothing has gone wrong, and nobody wants to hear of anything else
         if telling.done.is_set() or threading.current_thread() is self._thread:
             return
