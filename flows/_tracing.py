@@ -52,6 +52,8 @@ _OUTCOMES = {
     End.RELEASED: "released",
 }
 _COMPLETED = End.COMPLETED
+_CONSUMER = SpanKind.CONSUMER
+_MESSAGE_ID, _ATTEMPT = names.MESSAGE_ID, names.ATTEMPT
 
 log = logging.getLogger("flows")
 
@@ -81,13 +83,26 @@ class RunTrace:
 
     __slots__ = (
         *("trace_id", "recording", "context"),
-        *("_clock", "_tracer", "_name", "_run_id", "_root", "_open", "_done", "_failed", "_ending", "_ended"),
+        *(
+            "_clock",
+            "_common",
+            "_tracer",
+            "_name",
+            "_run_id",
+            "_root",
+            "_open",
+            "_done",
+            "_failed",
+            "_ending",
+            "_ended",
+        ),
     )
 
     def __init__(self, provider: TracerProvider, name: str, jobs: int, options: RunOptions) -> None:
         self._tracer = _tracer_of(provider)
         self._name = name
         self._run_id = options.run_id
+        self._common: dict[tuple[str, str, str], tuple[str, dict[str, str | int]]] = {}
         self._open: dict[Grant, Span] = {}
         self._done: dict[int, SpanContext] = {}
         self._failed: dict[int, SpanContext] = {}
@@ -207,27 +222,34 @@ class RunTrace:
         if not self.recording:
             return self.context
         try:
-            run, job = grant.run, grant.job
-            plan = run.plan
-            queue = plan.queues_of[job]
-            attributes: dict[str, str | int] = {
-                names.SYSTEM: "flows",
-                names.OPERATION_NAME: "process",
-                names.OPERATION_TYPE: "process",
-                names.DESTINATION: queue,
-                names.MESSAGE_ID: plan.ids[job],
-                names.CONVERSATION_ID: self._run_id,
-                names.CLIENT_ID: worker,
-                names.TASK: plan.names[job],
-                names.ATTEMPT: grant.attempt,
-            }
+            job, plan = grant.job, grant.run.plan
+            place = (plan.queues_of[job], plan.names[job], worker)
+            name, common = self._common.get(place) or self._described(place)
+            attributes = common.copy()
+            attributes[_MESSAGE_ID] = plan.ids[job]
+            attributes[_ATTEMPT] = grant.attempt
             links = self._links(grant, attributes) if plan.inputs[job] or job in self._failed else None
-            span = self._tracer.start_span(f"process {queue}", self.context, SpanKind.CONSUMER, attributes, links)
+            span = self._tracer.start_span(name, self.context, _CONSUMER, attributes, links)
             self._open[grant] = span
             return set_span_in_context(span, self.context)
         except Exception:
             log.debug("the span of %r could not be begun", grant, exc_info=True)
             return self.context
+
+    def _described(self, place: tuple[str, str, str]) -> tuple[str, dict[str, str | int]]:
+        """The name of an attempt's span, and the attributes that those of one queue, task and worker share."""
+        queue, task, worker = place
+        attributes: dict[str, str | int] = {
+            names.SYSTEM: "flows",
+            names.OPERATION_NAME: "process",
+            names.OPERATION_TYPE: "process",
+            names.DESTINATION: queue,
+            names.CONVERSATION_ID: self._run_id,
+            names.CLIENT_ID: worker,
+            names.TASK: task,
+        }
+        described = self._common[place] = (f"process {queue}", attributes)
+        return described
 
     def _links(self, grant: Grant, attributes: dict[str, str | int]) -> list[Link]:
         run, job, done = grant.run, grant.job, self._done
