@@ -9,6 +9,7 @@ import pytest
 
 import flows
 from executors.memory import MemoryExecutor
+from executors.memory import _run as run_module
 from executors.memory import _teller as teller_module
 from flows import Backoff, _job_log
 from flows._run_options import run_options
@@ -173,7 +174,9 @@ def test_a_handler_that_blocks_does_not_hold_runs_up(kept: Kept, monkeypatch: py
             blocked.set()
             free.wait(SOON)
 
-    patience = teller_module.PATIENCE_SECONDS
+    own = teller_module.Teller()  # whoever comes after this test must not find a teller that is stuck
+    monkeypatch.setattr(teller_module, "teller", own)
+    monkeypatch.setattr(run_module, "teller", own)
     monkeypatch.setattr(teller_module, "PATIENCE_SECONDS", 0.01)
     blocking = Blocking()
     kept.logger.addHandler(blocking)
@@ -187,7 +190,6 @@ def test_a_handler_that_blocks_does_not_hold_runs_up(kept: Kept, monkeypatch: py
     finally:
         kept.logger.removeHandler(blocking)
         free.set()
-    monkeypatch.setattr(teller_module, "PATIENCE_SECONDS", patience)
 
 
 def test_a_handler_that_runs_a_flow_does_not_wait_for_itself(kept: Kept) -> None:
