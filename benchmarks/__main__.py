@@ -12,10 +12,12 @@ from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
 from benchmarks.scale import ABOUT, scale_rows
+from benchmarks.spans import NAME as SPANS
+from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
-NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, "import"]
+NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, SPANS, "import"]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -55,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         gc.freeze()
         for workload in chosen:
             lines += rows(workload, measure(workload, peers))
+    if SPANS in wanted:
+        print(f"  {SPANS}: {about('quick' if options.quick else 'full')}")
+        lines += measure_spans("quick" if options.quick else "full")
     gc.unfreeze()
     for name in growing:
         lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")

@@ -265,6 +265,7 @@ class Run(Generic[R_co]):
                     await changed.wait()
         finally:
             unwatch()
+        self._executor.join(self._record)  # once more, now that it has ended: what is said of its end is said
         return self
 
     def _no_value(self, root: int) -> Exception:

@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 from flows._duration import Duration, seconds
 from flows._names import check_name, shown
 from flows._option_checks import KEY_LIMIT, check_limit
-from flows._telemetry import current_trace_id
+from flows._telemetry import carry, current_trace_id
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
 
@@ -75,7 +75,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
         problems.append(error)
     if problems:
         raise DefinitionError.of(problems)
-    return RunOptions(run_id, key, current_trace_id() or run_id, **checked)
+    return RunOptions(run_id, key, current_trace_id() or run_id, carrier=carry(), **checked)
 
 
 def _flag(value: object, what: str) -> bool:

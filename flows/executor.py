@@ -6,8 +6,8 @@ An executor is found by the scheme of its URL: ours by a table, a stranger's by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class RunOptions:
         keep, keep_failed: Seconds that the run is kept after it has ended well, or otherwise.
         keep_count: How many ended runs of the flow's name are kept at most; None: any number.
         key_ttl: Seconds after its end in which the run's key stays taken.
+        carrier: The submitter's trace context and baggage as strings, at most 8 KiB, to be stored with the run; {}
+            outside a trace. Executors whose workers live elsewhere have them read it.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class RunOptions:
     keep_failed: float = KEEP_FAILED_SECONDS
     keep_count: int | None = None
     key_ttl: float = KEY_TTL_SECONDS
+    carrier: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunRecord(Protocol):

@@ -13,6 +13,8 @@ from benchmarks.measure import Series, WrongValueError, measure
 from benchmarks.peers import PEERS, Peer, load
 from benchmarks.report import as_json, import_rows, rows, table
 from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
+from benchmarks.spans import measure_spans
+from benchmarks.spans import rows as span_rows
 from benchmarks.workloads import ALL_KINDS, Graph, Workload, chain, layered, workloads
 
 ROOT = Path(__file__).parent.parent
@@ -193,6 +195,20 @@ class OneAfterTheOther:
 def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
     (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
     assert [target.met for target in row.targets] == [False]
+
+
+@pytest.mark.slow
+def test_spans_are_made_by_the_run_and_alone() -> None:
+    ours, alone = measure_spans("tiny")
+    assert (ours.peer, alone.peer, ours.jobs) == ("flows", "spans alone", 25)
+    assert [target.text for target in ours.targets] == ["<= 1.6x its spans alone"]
+
+
+def test_a_run_is_judged_against_its_spans() -> None:
+    for run, met in ((1.6, True), (1.7, False)):
+        ours, alone = span_rows(100, Series("flows", [run] * 3), Series("spans alone", [1.0] * 3))
+        assert [target.met for target in ours.targets] == [met]
+        assert alone.targets == ()
 
 
 def test_import_time_is_judged_against_pydantic() -> None:

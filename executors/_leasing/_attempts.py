@@ -38,12 +38,15 @@ def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
     """What a hand of *crew* calls with each grant, and what its event loop awaits with each."""
     attempt: Attempt = perform
     async_attempt: AsyncAttempt = perform_async
-    seats = crew.run.seats
+    seats, tracing = crew.run.seats, crew.run.tracing
     if seats is not None:
         from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
 
         attempt = ProcessAttempts(crew.run, crew.name, seats)
-    if crew.run.shares:
+    if tracing is not None:
+        attempt = tracing.around(attempt, crew.name)
+        async_attempt = tracing.around_async(async_attempt, crew.name)
+    if crew.run.shares:  # outermost: a result that is replayed has no attempt, and so no span
         from executors._leasing._sharing import Sharing
 
         sharing = Sharing(crew.store)

@@ -43,6 +43,7 @@ from flows._handlers import BadResultError, finished
 from flows._plan import Plan
 from flows._state import ACTIVE, RunState
 from flows._task import Task
+from flows._telemetry import carried, flush
 from flows._verbs import Grant
 from flows.errors import DataError, DefinitionError, Failed
 
@@ -203,11 +204,16 @@ class _Server:
         kwargs = call.kwargs | {name: Context(grant) for name in call.contexts}
         current_grant.set(grant)
         self.send(BEGUN)
-        if call.is_async:
-            import asyncio
+        try:
+            with carried(call.brief.carrier):
+                if call.is_async:
+                    import asyncio
 
-            return finished(asyncio.run(fn(*call.args, **kwargs)))
-        return finished(copy_context().run(fn, *call.args, **kwargs))
+                    return finished(asyncio.run(fn(*call.args, **kwargs)))
+                return finished(copy_context().run(fn, *call.args, **kwargs))
+        finally:
+            if call.brief.carrier:
+                flush()  # a child may be killed while it waits for its next job
 
 
 class _ChildGrant(Grant):

@@ -33,6 +33,7 @@ from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
+    from flows._tracing import RunTrace
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
@@ -85,6 +86,11 @@ class CrewRun(RunBrief, LimitedRun, Protocol):
     @property
     def seats(self) -> Seats | None:
         """Who says how many processes at once, if any job is for a process."""
+        ...
+
+    @property
+    def tracing(self) -> RunTrace | None:
+        """The run's trace, where somebody records it."""
         ...
 
 
@@ -390,7 +396,10 @@ class Crew:
             warning = "job %r ran out of time; its thread cannot be stopped and may run on beside a retry"
             say(logging.WARNING, warning, job)
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            self.done.append(self.judged(grant, error, deadline - timeout, now))
+            settle = self.judged(grant, error, deadline - timeout, now)
+            if self.run.tracing is not None:
+                self.run.tracing.ended(settle)
+            self.done.append(settle)
             self.gate.leave()
         self.turn()
         self.hand_over()

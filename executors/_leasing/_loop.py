@@ -68,6 +68,7 @@ class LoopLine:
     def __init__(self, crew: Crew, slots: int) -> None:
         self._crew = crew
         self._slots = slots
+        self._tracing = crew.run.tracing
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
@@ -177,6 +178,8 @@ class LoopLine:
 
     def _finish(self, grant: Grant, settle: Settle) -> None:
         del self._live[grant]
+        if self._tracing is not None:
+            self._tracing.ended(settle)  # before others can see that the job has ended: they will link to its span
         self._crew.done.append(settle)
         if not self._turning:
             self._turning = True

@@ -29,6 +29,7 @@ from executors._leasing._wire import (
 )
 from flows._handlers import BadResultError, Clock, children_of, distant_inputs, judge_error, perform
 from flows._opts import Settings
+from flows._telemetry import carry
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, ExecutorError, JobTimeoutError, LeaseLostError
 
@@ -143,7 +144,7 @@ class _Conversation:
             run_in=known.run_in,
         )
         place = plan.ids[job], plan.names[job], plan.queues_of[job]
-        return Brief(run.id, run.key, plan.name, *place, self._grant.attempt, settings)
+        return Brief(run.id, run.key, plan.name, *place, self._grant.attempt, settings, carry())
 
     def _talk(self, child: Child, message: bytes) -> tuple[bytes, bytes] | None:
         """Have the call made; None when the child is gone before it has answered."""

@@ -52,6 +52,8 @@ class Brief(NamedTuple):
     queue: str
     attempt: int
     settings: Settings
+    carrier: dict[str, str]
+    """The trace context of the attempt; empty where nobody traces."""
 
 
 class Call(NamedTuple):

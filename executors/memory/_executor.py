@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
@@ -29,6 +30,7 @@ from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
 from flows._shared_results import check_shared
+from flows._state import ACTIVE, STATE_NAMES
 from flows._verbs import Grant
 from flows._waits import reached
 from flows.errors import DefinitionError, RunError, UnknownExecutorError
@@ -67,6 +69,15 @@ class _Home:
         """A run has ended."""
         run.dismiss()
         self.retention.look_after(self.store.clock())
+
+    def depths(self) -> dict[tuple[str, str], int]:
+        """How many jobs have not ended, by queue and state."""
+        counts: Counter[tuple[str, int]] = Counter()
+        for reference in self.runs.valuerefs():
+            run = reference()
+            if run is not None and not run.ended:
+                counts.update(zip(run.plan.queues_of, run.state.state, strict=False))
+        return {(queue, STATE_NAMES[state]): n for (queue, state), n in counts.items() if state <= ACTIVE}
 
 
 _process_home = _Home()
@@ -119,8 +130,11 @@ class MemoryExecutor:
             check_shared(plan)
         if options.key is None:
             home.retention.look_after(home.store.clock())
+            run.observe(home)
             home.put(run)
         else:
+            if home.retention.find(options.key, home.store.clock()) is None:
+                run.observe(home)  # what another submitter has made of it a moment before leaves no trace
             run = home.retention.enter(options.key, run, home.put, home.store.clock())
         if background:
             self._start(run)
@@ -137,8 +151,12 @@ class MemoryExecutor:
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
         deadline = None if timeout is None else self.store.clock() + timeout
-        if record.ended:
-            return True
+        if not record.ended and not self._worked_off(record, timeout, deadline):
+            return False
+        record.conclude()
+        return True
+
+    def _worked_off(self, record: MemoryRun, timeout: float | None, deadline: float | None) -> bool:
         self._check_loop(record)
         waiter = _waiter()
         if waiter is None or timeout is not None:
@@ -162,13 +180,15 @@ class MemoryExecutor:
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
-        if not record.ended:
-            if blocks:
-                self._check_loop(record)
-            waiter = _waiter()
-            if waiter is not None:
-                self.store.check_waiting(record, waiter)
-            self._start(record)
+        if record.ended:
+            record.conclude()
+            return
+        if blocks:
+            self._check_loop(record)
+        waiter = _waiter()
+        if waiter is not None:
+            self.store.check_waiting(record, waiter)
+        self._start(record)
 
     def _start(self, record: MemoryRun) -> None:
         if not record.ended:
@@ -179,10 +199,14 @@ class MemoryExecutor:
     def cancel(self, record: MemoryRun, reason: str) -> None:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
         self.store.cancel(record, reason)
+        if record.ended and record.crew is None:  # nobody has begun to work on it, so nobody will end its trace
+            record.dismiss()
 
     def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
         self.store.reopen(record, job, anew=anew)
+        if not record.ended:
+            record.observe_again()
 
     def _check_loop(self, run: MemoryRun) -> None:
         """Refuse to wait for async handlers where they cannot go on meanwhile.

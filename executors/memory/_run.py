@@ -13,14 +13,16 @@ from executors._leasing._log import say
 from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
+from executors.memory._teller import Telling, listeners, teller
 from flows import _reopening
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
 from flows._plan import Plan
 from flows._state import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, SKIPPED, STATE_NAMES, RunState
+from flows._telemetry import trace_run
 from flows._verbs import Grant, Settle
-from flows._views import Attempt, Outcome
+from flows._views import Attempt, Outcome, end_state
 from flows.errors import Failed, FailedState
 from flows.executor import RunOptions
 
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from executors.memory._limits import Limit, Place
     from executors.memory._store import MemoryStore
     from flows._bodies import Body
+    from flows._meters import Depths
     from flows._opts import Settings
+    from flows._tracing import RunTrace
 
 _OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
@@ -84,8 +88,12 @@ class MemoryRun:
         replayed: Jobs that completed with the result of another, without an attempt.
         closed_at: When the run ended, by the store's clock.
         on_end: Called under the store's lock when the run ends; must be quick.
+        tracing: The run's trace, where somebody records it.
+        telling: How far loggers and meters have heard of it, where there are any.
     """
 
+    tracing: RunTrace | None = None
+    telling: Telling | None = None
     replayed: frozenset[int] | set[int] = frozenset()
     closed_at: float | None = None
     on_end: Callable[[], object] | None = None
@@ -357,9 +365,38 @@ class MemoryRun:
         """Who runs a job, where that is more than the worker which claimed it."""
         self.workers[job] = worker
 
+    def observe(self, place: Depths) -> None:
+        """Decide, once and before the run begins, who will hear of it: a trace, loggers, meters."""
+        self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
+        if self.tracing is not None:
+            self.trace_id = self.tracing.trace_id
+        told = listeners(place)
+        if told:
+            self.telling = Telling(self, told)
+
+    def observe_again(self) -> None:
+        """The run has ended and goes on: those who heard of it will hear of that, too."""
+        if self.tracing is not None:
+            self.tracing.reopen(len(self.plan))
+        if self.telling is not None:
+            self.telling.go_on(self)
+
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""
         self.crew = None
+        self._finish_trace()
+
+    def conclude(self) -> None:
+        """The run has ended, and somebody who waited for that goes on: by now, those who heard of it have heard all."""
+        self._finish_trace()
+        if self.telling is not None:
+            teller.catch_up(self, self.telling)
+
+    def _finish_trace(self) -> None:
+        if self.tracing is not None:
+            state = end_state(self)
+            wrong = next((root for root in self.plan.roots if self.state_of(root) == state), None)
+            self.tracing.finish(state, None if state == "completed" or wrong is None else self.failed(wrong))
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call *changed* after each change, from any thread."""

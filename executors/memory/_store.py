@@ -327,6 +327,8 @@ class MemoryStore(LimitVerbs, SharedResults):
             run.since.setdefault(job, settle.started_at)
             run.keep_attempt(job, "failed", failed)
             run.journal.append((now, "retrying", ((job, grant.attempt, failed),)))
+            if run.telling is not None:
+                run.telling.again(job, grant.attempt, settle.after)
         else:
             run.keep_error(job, settle)
 
@@ -353,6 +355,8 @@ class MemoryStore(LimitVerbs, SharedResults):
         if not grant.control:
             run.keep_attempt(job, "lost", lost)
             run.journal.append((now, "lost", ((job, grant.attempt, None),)))
+            if run.telling is not None:
+                run.telling.changed()
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
@@ -423,6 +427,8 @@ class MemoryStore(LimitVerbs, SharedResults):
             number = run.numbers.get(job, 1) if tried else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
+        if run.telling is not None:
+            run.telling.changed()
 
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:

@@ -12,11 +12,12 @@ from flows.testing._conformance_readings import Readings
 from flows.testing._conformance_results import Results
 from flows.testing._conformance_retries import Retries
 from flows.testing._conformance_runs import Runs
+from flows.testing._conformance_traces import Traces
 from flows.testing._conformance_unsupported import Unsupported
 
 
 class ExecutorConformance(
-    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Processes, Readings, Unsupported
+    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Processes, Traces, Readings, Unsupported
 ):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
