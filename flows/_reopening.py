@@ -42,13 +42,21 @@ def failures(run: RunState, roots: Collection[int], own: Collection[int]) -> lis
     ]
 
 
-def harmed_by(run: RunState, jobs: Iterable[int]) -> set[int]:
-    """*jobs* and what they failed, skipped or cancelled, and so on upwards; nothing that has completed."""
+def harmed_by(run: RunState, jobs: Iterable[int], own: Collection[int]) -> set[int]:
+    """*jobs* and what they failed, skipped or cancelled, and so on upwards; nothing that has completed.
+
+    Args:
+        own: Jobs that ended with an error of their own: nobody else did that.
+    """
     found = set(jobs)
     stack = list(found)
     while stack:
-        for dependent in run.edges[stack.pop()]:
-            if dependent not in found and dependent in run.cause and run.state[dependent] != COMPLETED:
+        child = stack.pop()
+        codes = run.effects.get(child)
+        for position, dependent in enumerate(run.edges[child]):
+            if dependent in found or dependent in own or run.state[dependent] == COMPLETED:
+                continue
+            if machine.influence(run.state[child], codes[position] if codes else FAIL) in ("dooms", "skips", "cancels"):
                 found.add(dependent)
                 stack.append(dependent)
     return found

@@ -26,7 +26,7 @@ from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
 from flows._verbs import End, Grant, RunBrief, Settle
-from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
+from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
@@ -49,6 +49,11 @@ class CrewRun(RunBrief, Protocol):
     @property
     def ended(self) -> bool:
         """Whether every job is terminal."""
+        ...
+
+    @property
+    def openings(self) -> int:
+        """How often the run was begun: more than once where it was reopened."""
         ...
 
     def notify(self) -> None:
@@ -96,6 +101,8 @@ class Crew:
         self.done: deque[Settle] = deque()
         self.fallen: BaseException | None = None
         self._line: deque[Grant] = deque()
+        self._events: deque[Event] = deque()
+        self._opening = run.openings
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
@@ -111,6 +118,16 @@ class Crew:
         self._attempt = attempts_of(self)
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended; if it was reopened since, another crew works on it."""
+        return self.run.ended or self.run.openings != self._opening
+
+    @property
+    def unrun(self) -> End:
+        """What becomes of grants that come when the run has been cancelled: of one reopened since, another crew's."""
+        return End.RELEASED if self.over else End.CANCELLED
 
     def start(self) -> None:
         """Begin in background threads; returns at once."""
@@ -139,9 +156,9 @@ class Crew:
         self._raise_fallen()
 
     def _lend(self) -> None:
-        line, run = self._line, self.run
+        line = self._line
         self.turn(Woken())
-        while not run.ended and self.fallen is None:
+        while not self.over and self.fallen is None:
             if line:
                 try:
                     self._work(line.popleft())
@@ -165,20 +182,21 @@ class Crew:
         while self._going() and self.gate.wait(self._going, deadline, self.clock):
             pass
         self._raise_fallen()
-        return self.run.ended
+        return self.over
 
     def turn(self, event: Event | None = None) -> None:
         """Feed what has ended to the core and carry out what it wants.
 
         One thread at a time does so, for all: whoever finds the lock taken leaves its outcome to the one who has it.
         """
-        done, lock = self.done, self._turn_lock
-        while (done or event is not None) and lock.acquire(blocking=False):
+        done, events, lock = self.done, self._events, self._turn_lock
+        if event is not None:
+            events.append(event)
+        while (done or events) and lock.acquire(blocking=False):
             try:
                 self._turns += 1
-                if event is not None:
-                    self.core.feed(event, self.clock())
-                    event = None
+                while events:
+                    self.core.feed(events.popleft(), self.clock())
                     self._carry_out()
                 while done:
                     settles = [done.popleft()]
@@ -189,7 +207,7 @@ class Crew:
             finally:
                 lock.release()
             # An outcome that came between the last look and the release is still ours to feed: look again.
-        if self.run.ended:
+        if self.over:
             self._close()
 
     def hand_over(self) -> None:
@@ -289,7 +307,7 @@ class Crew:
         """Run one job; False when it was given up meanwhile, so that this thread's place has been taken."""
         if self.interrupted:
             now = self.clock()
-            self.done.append(Settle(grant, End.CANCELLED, None, now, now))
+            self.done.append(Settle(grant, self.unrun, None, now, now))
             return True
         timed = self.run.has_timeout and not grant.control and self._time(grant)
         try:
@@ -385,7 +403,7 @@ class Crew:
         return not self._line and not self.done and self._going()
 
     def _going(self) -> bool:
-        return not self.run.ended and self.fallen is None
+        return not self.over and self.fallen is None
 
     def _raise_fallen(self) -> None:
         if self.fallen is not None:
@@ -397,7 +415,9 @@ class Crew:
         with self._close_lock:
             closed, self._closed = self._closed, True
         if not closed:
-            self.store.close_loop(self.name)
+            self.turn(Drain())  # if the run is reopened, this crew claims nothing of it
+        self.store.close_loop(self.name)
+        if not closed:
             self.run.interrupters.remove(self._interrupt)
             self._on_end()
             self.run.notify()

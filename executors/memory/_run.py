@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from executors.memory._growth import Lists, Mould
+from executors.memory._growth import Lists, Mould, gathered
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
 from flows import _reopening
@@ -119,6 +119,8 @@ class MemoryRun:
         self.progress: dict[int, object] = {}
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
+        self.openings = 1
+        """How often the run was begun: more than once where it was reopened."""
         self.ended = False
         """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
@@ -150,7 +152,9 @@ class MemoryRun:
         return STATE_NAMES[self.state.state[job]]
 
     def value_of(self, job: int) -> Any:
-        return self.values[job]
+        value = self.values[job]
+        # A list completes a moment before its store has put its value down; whoever reads meanwhile makes it.
+        return gathered(self, job) if value is None and job in self.state.lists else value
 
     def exception_of(self, job: int) -> BaseException | None:
         return self.exceptions.get(job)
@@ -272,7 +276,8 @@ class MemoryRun:
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""
-        self.crew = None
+        if self.crew is not None and self.crew.over:  # and not that of a run which has been reopened since
+            self.crew = None
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call *changed* after each change, from any thread."""

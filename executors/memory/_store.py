@@ -209,6 +209,8 @@ class MemoryStore:
         """
         with self._lock:
             out, now = Commands(), self.clock()
+            while run in self._unswept:  # reopening takes back what was swept, so all of it must have been
+                self._sweep(run, now)
             if not reopen(run, job, anew=anew, out=out):
                 return
             run.journal.append((now, "reopened", ((job, None, None),)))
@@ -309,9 +311,9 @@ class MemoryStore:
         job = grant.job
         run.leases.pop(job, None)
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
-        run.finished[job] = now
         lost = Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
         if not grant.control:
+            run.finished[job] = now
             run.keep_attempt(job, "lost", lost)
             run.journal.append((now, "lost", ((job, grant.attempt, None),)))
         before = len(out.ready)
@@ -358,7 +360,7 @@ class MemoryStore:
                 heappush(run.delayed, (now + after, len(run.journal), job))
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
-            self._check_root(run, now)
+            self._check_root(run, out.ended, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan = run.plan
@@ -378,13 +380,15 @@ class MemoryStore:
         states = run.state.state
         for job in ended:
             end = states[job]
-            number = run.numbers.get(job, 1) if run.fences[job] and not run.is_control(job) else None
+            begun = run.started[job] or run.finished[job]
+            number = run.numbers.get(job, 1) if begun and not run.is_control(job) else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
 
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:
             self._claims.queues.delist(lane)
+            lane.jobs.clear()
         self._timed.pop(run, None)
         self._deadlines.pop(run, None)
         self._claims.leased.pop(run, None)
@@ -397,10 +401,10 @@ class MemoryStore:
             run.deadline_at = now + run.options.timeout
             self._deadlines[run] = None
 
-    def _check_root(self, run: MemoryRun, now: float) -> None:
-        """Where a root has failed, and the run is to fail fast, nothing more is worth doing."""
+    def _check_root(self, run: MemoryRun, ended: list[int], now: float) -> None:
+        """Where a root has failed just now, and the run is to fail fast, nothing more is worth doing."""
         for root in run.plan.roots:
-            if run.state.state[root] == FAILED:
+            if run.state.state[root] == FAILED and root in ended:
                 self._cancel(run, f"{run.plan.ids[root]!r} has failed, and the run was to fail fast", now)
                 return
 
