@@ -8,6 +8,7 @@ from flows._api import aexecute, asubmit, execute, get, submit
 from flows._backoff import Backoff
 from flows._children import INJECTED, Children
 from flows._context import Context, current
+from flows._dead_letters import DeadLetter
 from flows._each import each, when
 from flows._events import Event
 from flows._flow import Flow, flow
@@ -17,7 +18,9 @@ from flows._plan import Plan
 from flows._planner import plan
 from flows._reference import optional
 from flows._run import Run
+from flows._table import Table
 from flows._task import Task, task
+from flows._timeline import Timeline
 from flows._views import Attempt, JobView
 from flows.errors import (
     CycleError,
@@ -59,6 +62,7 @@ __all__ = [
     "Context",
     "CycleError",
     "DataError",
+    "DeadLetter",
     "DefinitionError",
     "DependencyFailedError",
     "DuplicateJobError",
@@ -88,7 +92,9 @@ __all__ = [
     "RunCancelledError",
     "RunError",
     "Skip",
+    "Table",
     "Task",
+    "Timeline",
     "UnavailableError",
     "UnknownExecutorError",
     "UnknownRunError",

@@ -16,7 +16,7 @@ from flows._flow import Flow
 from flows._holes import holes
 from flows._job import Job
 from flows._plan import Plan
-from flows._planner import Needs, Planner
+from flows._planner import Planner
 from flows.errors import DefinitionError, DuplicateJobError
 
 DEPTH_LIMIT: Final = 64
@@ -133,8 +133,8 @@ class BodyPlanner(Planner):
         self.outside = [one for one in self.order if one not in self.inside and one is not self.item]
         self.own = [one for one in self.order if one in self.inside]
 
-    def _needs(self, job: Job[Any]) -> Needs:
-        return super()._needs(job) if job in self.inside else ([], None, True)
+    def _needs(self, job: Job[Any]) -> Sequence[Job[Any]]:
+        return super()._needs(job) if job in self.inside else ()
 
     def plan_body(self, list_id: str, taken: set[str]) -> None:
         """Everything but the bodies inside it, which need its ids.
@@ -143,12 +143,12 @@ class BodyPlanner(Planner):
             list_id: The id of the list.
             taken: Ids in use anywhere in the flow; those of the body are added.
         """
-        needs = dict(zip(self.order, self.needs, strict=True))
+        places, walked = dict(zip(self.order, self.places, strict=True)), self.order
         visited = [one for one in self.index if one in self.inside]
         self.order = [*self.own, self.item, *self.outside]
-        self.index = {one: place for place, one in enumerate(self.order)}
-        self.needs = [needs[one] for one in self.own]
-        self.plan.roots = (self.index[self.flow.roots[0]],)
+        self.index = index = {one: place for place, one in enumerate(self.order)}
+        self.places = [tuple([index[walked[place]] for place in places.get(one, ())]) for one in self.order]
+        self.plan.roots = (index[self.flow.roots[0]],)
         self.place_jobs()
         self._name_body(list_id, visited, taken)
         self.link_jobs()
@@ -167,7 +167,8 @@ class BodyPlanner(Planner):
                     outer.append(OuterEdge(link, dependent, codes[place] if codes else 0))
         names = plan.ids
         plan.ids = names[:size]
-        for column in (plan.names, plan.tasks, plan.queues_of, plan.settings, plan.dependents):
+        outward = (plan.names, plan.tasks, plan.queues_of, plan.settings, plan.dependents, plan.pending, plan.inputs)
+        for column in (*outward, plan.bindings):
             del cast("list[Any]", column)[size:]
         return Body(plan, names, [around.index[one] for one in self.outside], outer, self.limit)
 

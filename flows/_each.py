@@ -15,14 +15,12 @@ from flows._names import shown
 from flows._option_checks import check_limit
 from flows._opts import Opts
 from flows._reference import OptionalReference, Reference
+from flows._state import CONTROL_QUEUE
 from flows._task import Task
 from flows.errors import DataError, DefinitionError
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-CONTROL_QUEUE = "flows:control"
-"""Where jobs wait that are the library's own work: every worker serves it, and no user's queue can bear the name."""
 
 
 class Item(Job[Any]):
@@ -32,7 +30,7 @@ class Item(Job[Any]):
 
     def __init__(self) -> None:
         super().__init__("item", data={"": None})
-        self.task = EACH
+        self.task = _stand_in("item")
 
 
 class Spread:
@@ -90,7 +88,7 @@ def each(fn: Callable[[T], Job[R]], items: Iterable[T], limit: int | None = None
             f"each(): {shown(fn)} returned {root!r}, which was made outside of it; it must make the job of one item"
         )
     job: Job[Any] = Job(root.name, data={"items": _listed(items)}, id=root.id)
-    job.task = EACH
+    job.task = _stand_in(root.name)
     job.spread = Spread(root, made, item, check_limit(limit, "each(): limit"))
     return job
 
@@ -141,5 +139,6 @@ def _never(items: list[Any]) -> list[Any]:
     raise AssertionError("control jobs are not run as handlers")
 
 
-EACH: Task[..., Any] = Task(_never, "each", CONTROL_QUEUE, Opts())
-"""Stands where a job has its task; lists have none, they are worked off by `flows._control`."""
+def _stand_in(name: str) -> Task[..., Any]:
+    """Stands where a job has its task; a list has none, it is worked off by `flows._control`."""
+    return Task(_never, name, CONTROL_QUEUE, Opts())

@@ -29,7 +29,6 @@ Clock = Callable[[], float]
 _UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, OptionalReference))
 """Kinds of values that no handler means to return."""
 _COMPLETED = End.COMPLETED
-_NO_KWARGS: dict[str, Any] = {}
 
 
 class Handler:
@@ -66,13 +65,12 @@ def perform(grant: Grant, clock: Clock) -> Settle:
     started_at = clock()
     try:
         if handler.plain and type(binding) is tuple:  # the common case of `_inputs`, kept tight
-            values = run.values
-            args: Sequence[Any] = [values[child] for child in binding] if binding else ()
-            kwargs = _NO_KWARGS
+            current_grant.set(grant)
+            value = copy_context().run(handler.fn, *map(run.values.__getitem__, binding))
         else:
             args, kwargs = _inputs(grant, handler)
-        current_grant.set(grant)
-        value = copy_context().run(handler.fn, *args, **kwargs)
+            current_grant.set(grant)
+            value = copy_context().run(handler.fn, *args, **kwargs)
         if value.__class__ in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from flows._binding import Arguments, Pick, Picks
+from flows._binding import Arguments, Held, Pick, Picks
 from flows._codec import canonical, jsonable
+from flows._reference import follow
 from flows._task import call_arguments
 
 if TYPE_CHECKING:
@@ -34,42 +36,59 @@ def fingerprint(plan: Plan[Any]) -> str:
     """BLAKE2b-256, as hex, over the canonical JSON of one row a job, and of the roots.
 
     A row: id, task name, policy, data (arguments by parameter name, results as references), and the in-edges as
-        (child id, effect).
+        (child id, effect). What a list stamps out and what a condition is follow in one that has them.
 
     Raises:
         DataError: Data that JSON has no form for.
     """
     digest = hashlib.blake2b(digest_size=32)
-    edges: list[list[tuple[str, int]]] = [[] for _ in plan.ids]
-    for child, dependent, effect in plan.edges():
-        edges[dependent].append((plan.ids[child], effect))
-    for job, job_id in enumerate(plan.ids):
-        data = jsonable(data_of(plan, job), f"job {job_id!r}: data", depth=-1)  # values count, as in a call
-        row = [job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])]
+    for row in _rows(plan, plan.ids, ()):
         digest.update(canonical(row))
         digest.update(b"\n")
     digest.update(canonical([plan.ids[root] for root in plan.roots]))
     return digest.hexdigest()
 
 
-def data_of(plan: Plan[Any], job: int) -> dict[str, Any]:
-    """A job's arguments by parameter name, with ``{"$out": ...}`` in the places that results go to."""
+def data_of(plan: Plan[Any], job: int, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """A job's arguments by parameter name, with ``{"$out": ...}`` in the places that results go to.
+
+    Args:
+        names: Ids by child, where the plan is that of a body; else the plan's own.
+    """
     binding = plan.bindings[job]
     if type(binding) is tuple:
         binding = Arguments(tuple(Pick(child, (), False) for child in binding), {}, by_name=False)
     assert isinstance(binding, Arguments)
     task = plan.tasks[job]
     named = binding.kwargs if binding.by_name or task is None else call_arguments(task, binding.args, binding.kwargs)
-    return {name: _spelled(plan, value) for name, value in named.items()}
+    return {name: _spelled(names or plan.ids, value) for name, value in named.items()}
 
 
-def _spelled(plan: Plan[Any], value: Any) -> Any:
+def _rows(plan: Plan[Any], names: Sequence[str], outer: Sequence[tuple[int, int, int]]) -> Iterator[list[Any]]:
+    edges: list[list[tuple[str, int]]] = [[] for _ in plan.ids]
+    for child, dependent, effect in (*plan.edges(), *outer):
+        edges[dependent].append((names[child], effect))
+    for job, job_id in enumerate(plan.ids):
+        spot = f"job {job_id!r}: data"
+        data = jsonable(data_of(plan, job, names), spot, depth=-1)  # values count, as in a call
+        row = [job_id, plan.names[job], plan.settings[job].on_failure, data, sorted(edges[job])]
+        if job in plan.conditions:
+            row.append({"when": jsonable(_spelled(names, plan.conditions[job]), spot)})
+        if job in plan.lists:
+            body = plan.lists[job]
+            row.append({"each": list(_rows(body.plan, body.names, body.outer)), "root": body.names[body.root]})
+        yield row
+
+
+def _spelled(names: Sequence[str], value: Any) -> Any:
     if type(value) is Pick:
-        return {"$out": plan.ids[value.child], "path": list(value.path), "optional": value.optional}
+        return {"$out": names[value.child], "path": list(value.path), "optional": value.optional}
     if type(value) is Picks:
-        return [_spelled(plan, Pick(child, (), False)) for child in value.children]
+        return [_spelled(names, Pick(child, (), False)) for child in value.children]
+    if type(value) is Held:
+        return follow(value.item, value.path)
     if isinstance(value, dict):
-        return {key: _spelled(plan, item) for key, item in value.items()}
+        return {key: _spelled(names, item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_spelled(plan, item) for item in value]
+        return [_spelled(names, item) for item in value]
     return value

@@ -156,6 +156,10 @@ class Job(Generic[R_co]):
             )
 
 
+_NO_KWARGS: Mapping[str, Any] = {}
+"""Shared by all jobs without keyword arguments: one dict less a job to make, keep and look into."""
+
+
 def call_job(task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Job[R]:
     """The job that a call of *task* places in a flow; the arguments are taken as checked."""
     job: Job[R] = object.__new__(Job)
@@ -165,7 +169,7 @@ def call_job(task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     job.opts = task.job_opts
     job.task = task
     job.args = args
-    job.kwargs = kwargs
+    job.kwargs = kwargs or _NO_KWARGS
     job.children = job.predecessors = job.conditions = ()
     job.spread = None
     _note(job)

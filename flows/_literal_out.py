@@ -68,7 +68,11 @@ class _Writer:
         flow = self.flow
         roots = dict.fromkeys(flow.roots)
         for job in self.jobs:
+            if job.spread is not None or job.conditions:
+                self.problems.append(_unwritten(job))
             self._place(job, is_root=job in roots)
+        if self.problems:
+            raise DefinitionError.of(self.problems)
         if len(roots) < len(flow.roots):
             self.named.update(flow.roots)
         self.named.update(root for root in roots if self.depth[root])
@@ -209,3 +213,8 @@ def _queue_options(job: Job[Any]) -> dict[str, object]:
     above = (Opts() if task is None else task.opts).updated(job.opts or Opts())
     left = queue.opts.updated(above).given
     return {name: value for name, value in left.items() if name not in above.given}
+
+
+def _unwritten(job: Job[Any]) -> DefinitionError:
+    what = "each()" if job.spread is not None else "when()"
+    return DefinitionError(f"job {job.name!r} is made by {what}, which documents cannot hold")

@@ -42,9 +42,14 @@ from flows._state import (
 
 def begin(run: RunState, out: Commands) -> None:
     """Release the jobs that wait for nothing."""
-    for job, edges in enumerate(run.pending):
-        if not edges:
+    ready = [job for job, edges in enumerate(run.pending) if not edges]
+    if run.delays:
+        for job in ready:
             _release(run, job, out)
+    else:  # as `_release` does, without a call for each leaf
+        for job in ready:
+            run.state[job] = WAITING
+        out.ready += ready
 
 
 def grant(run: RunState, jobs: Iterable[int]) -> list[int]:
@@ -119,20 +124,31 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
 def follower(run: RunState, job: int) -> int:
     """The one job that completing the active *job* would release to its queue, if that is all it would do; else -1."""
     dependents = run.edges[job]
+    if len(dependents) != 1:
+        return -1
+    one = dependents[0]
     if (
-        len(dependents) != 1
+        run.pending[one] != 1
+        or run.state[one] != WAITING_CHILDREN
         or run.state[job] != ACTIVE
-        or run.pending[dependents[0]] != 1
         or run.cause
         or run.later
         or run.cancelling
         or run.lists
-        or dependents[0] in run.delays
-        or dependents[0] in run.gated
-        or run.state[dependents[0]] != WAITING_CHILDREN
+        or one in run.delays
+        or one in run.gated
     ):
         return -1
-    return dependents[0]
+    return one
+
+
+def hand_on(run: RunState, job: int, follower: int) -> None:
+    """Complete the active *job* and give its `follower` to a worker: as `complete` and `grant` do, in one step."""
+    run.state[job] = COMPLETED
+    run.state[follower] = ACTIVE
+    run.pending[follower] = 0
+    run.open -= 1
+    run.turn = run.ordinal[job] = run.turn + 1
 
 
 def retry(run: RunState, job: int, again: Retry, out: Commands) -> bool:

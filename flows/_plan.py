@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from flows._state import ORDER_ONLY
+from flows._numbering import number
+from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
 
 if TYPE_CHECKING:
     import networkx
@@ -30,11 +31,11 @@ class Plan(Generic[R_co]):
 
     Attributes:
         name: The flow's name.
-        ids: Job ids.
         names: Task names.
         queues_of: Queue names.
         tasks: The task of a typed job; None for a literal, whose handler is found by name.
         settings: Resolved options; jobs with the same options share one record.
+        distinct: The different records in `settings`.
         bindings: How results and data become arguments.
         inputs: Direct dependencies whose results the job takes, in declared order.
         pending: How many edges lead into the job.
@@ -49,20 +50,20 @@ class Plan(Generic[R_co]):
     """
 
     __slots__ = (
-        *("name", "roots", "several", "ids", "names", "queues_of", "tasks", "settings", "bindings"),
+        *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
         *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone", "retention"),
-        *("_fingerprint", "_positions", "__weakref__"),
+        *("_fingerprint", "_ids", "_positions", "__weakref__"),
     )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
         self.name = name
         self.roots = roots
         self.several = several
-        self.ids: list[str] = []
         self.names: list[str] = []
         self.queues_of: list[str] = []
         self.tasks: list[Task[..., Any] | None] = []
         self.settings: list[Settings] = []
+        self.distinct: Sequence[Settings] = ()
         self.bindings: list[Binding] = []
         self.inputs: list[tuple[int, ...]] = []
         self.pending: list[int] = []
@@ -74,6 +75,7 @@ class Plan(Generic[R_co]):
         self.gone: set[int] = set()
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
+        self._ids: list[str] | None = None
         self._fingerprint: str | None = None
 
     def position_of(self, job: Job[Any]) -> int | None:
@@ -83,18 +85,29 @@ class Plan(Generic[R_co]):
     def copy(self) -> Plan[R_co]:
         """A plan with columns of its own, for a run that adds jobs to them."""
         other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
-        for column in ("ids", "names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
+        for column in ("names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
             setattr(other, column, list(getattr(self, column)))
+        other.ids, other.distinct, other.retention = list(self.ids), self.distinct, self.retention
         other.dependents = [tuple(dependents) for dependents in self.dependents]
         other.effects = {job: list(codes) for job, codes in self.effects.items()}
         other.optional, other.conditions, other.lists = dict(self.optional), dict(self.conditions), dict(self.lists)
-        other.retention = self.retention
         other._positions = self._positions
         other._fingerprint = self._fingerprint
         return other
 
+    @property
+    def ids(self) -> list[str]:
+        """Job ids, a column like the others; numbers are given out when first asked for."""
+        if self._ids is None:
+            self._ids = number(self.names, self._positions.values())
+        return self._ids
+
+    @ids.setter
+    def ids(self, ids: list[str]) -> None:
+        self._ids = ids
+
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.names)
 
     @property
     def order(self) -> Sequence[str]:
@@ -114,7 +127,7 @@ class Plan(Generic[R_co]):
     @property
     def queues(self) -> dict[str, int]:
         """How many jobs each queue gets, in the order of first use."""
-        return dict(Counter(self.queues_of))
+        return dict(Counter([queue for queue in self.queues_of if queue != CONTROL_QUEUE]))
 
     @property
     def graph(self) -> networkx.DiGraph[str]:
@@ -172,8 +185,7 @@ class Plan(Generic[R_co]):
         waits = self._waits()
         for job in range(min(len(self), _EXPLAINED_JOBS)):
             needs = ", ".join(waits[job][:8]) + (f" and {len(waits[job]) - 8} more" if len(waits[job]) > 8 else "")
-            options = _describe(self.settings[job])
-            lines.append(f"  {self.ids[job]} [{self.queues_of[job]}]{options}" + (f" after {needs}" if needs else ""))
+            lines.append(f"  {self.ids[job]} {self._described(job)}" + (f" after {needs}" if needs else ""))
         if len(self) > _EXPLAINED_JOBS:
             lines.append(f"  ... and {len(self) - _EXPLAINED_JOBS} more jobs")
         return "\n".join(lines)
@@ -187,6 +199,14 @@ class Plan(Generic[R_co]):
             for position, dependent in enumerate(dependents)
         ]
 
+    def _described(self, job: int) -> str:
+        body = self.lists.get(job)
+        where = f"[{self.queues_of[job]}]"
+        if body is not None:
+            limit = "" if body.limit is None else f", {body.limit} at once"
+            where = f"[each item: {', '.join(f'{name}[*]' for name in body.plan.ids)}{limit}]"
+        return where + _describe(self.settings[job]) + (" if its condition holds" if job in self.conditions else "")
+
     def _heights(self) -> list[int]:
         heights = [0] * len(self)
         for job, dependents in enumerate(self.dependents):
@@ -199,7 +219,9 @@ class Plan(Generic[R_co]):
     def _waits(self) -> list[list[str]]:
         waits: list[list[str]] = [[] for _ in self.ids]
         for child, dependent, code in self.edges():
-            waits[dependent].append(self.ids[child] + (" (order only)" if code & ORDER_ONLY else ""))
+            waits[dependent].append(
+                self.ids[child] + (" (shared)" if code & SHARED else " (order only)" if code & ORDER_ONLY else "")
+            )
         return waits
 
     def __repr__(self) -> str:

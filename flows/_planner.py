@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from flows import _registry
 from flows._binding import (
     CONTAINERS,
     Arguments,
@@ -27,11 +26,11 @@ from flows._each import Item
 from flows._flow import Flow
 from flows._holes import holes
 from flows._job import Job
-from flows._opts import Opts, Queue, Settings, resolve
+from flows._numbering import number_around
+from flows._placing import place_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
-from flows._task import DEFAULT_QUEUE
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
 
 if TYPE_CHECKING:
@@ -41,14 +40,8 @@ R = TypeVar("R")
 
 AnyJob = Job[Any]
 
-Needs = tuple[list[AnyJob], list[int] | None, bool]
-"""What a job needs: jobs, the kinds of its edges (None: all by value), and whether its arguments are just their
-results.
-"""
-
 _VALUE, OPTIONAL, _ORDER, _CONDITION, _WAIT = range(5)
 """Kinds of edges: the last two bring a `when` its condition and an `each` what its body shares, but no argument."""
-
 
 _OPEN = -1
 
@@ -103,101 +96,114 @@ class Planner:
         self.plan.retention = flow.retention
         self.index: dict[AnyJob, int] = {}
         self.order: list[AnyJob] = []
-        self.needs: list[Needs] = []
+        self.places: list[tuple[int, ...]] = []
+        """Where the jobs stand that a job needs, in order; one may be there twice."""
+        self.odd: dict[AnyJob, list[int] | None] = {}
+        """Jobs whose arguments are not just results: the kinds of their edges (None: all by value)."""
+        self.policies: set[str] = set()
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
         """Jobs whose data cannot be read through; what is wrong is said when they have ids."""
         self.bodies: dict[AnyJob, BodyPlanner] = {}
         """The bodies of the lists among the jobs."""
-        self.conditional: list[AnyJob] = []
 
     def walk(self) -> None:
-        """Visit all jobs: fills `index` in the order of first visits, `order` and `needs` in that of last visits."""
-        index, order, needs = self.index, self.order, self.needs
+        """Visit all jobs: fills `index` in the order of first visits, `order` and `places` in that of last visits."""
+        index, order, visited = self.index, self.order, self.index.get
         for root in self.flow.roots:
             if root in index:
                 continue
-            job, needed = root, self._needs(root)
-            rest = iter(needed[0])
+            job, rest = root, iter(self._needs(root))
+            places: list[int] = []
             index[job] = _OPEN
-            stack: list[tuple[AnyJob, Needs, Iterator[AnyJob]]] = []
+            stack: list[tuple[AnyJob, Iterator[AnyJob], list[int]]] = []
             while True:
                 for child in rest:
-                    known = index.get(child)
-                    if known is None:
-                        below = self._needs(child)
-                        if below[0]:
+                    place = visited(child)
+                    if place is None:
+                        needed = self._needs(child)
+                        if needed:
                             index[child] = _OPEN
-                            stack.append((job, needed, rest))
-                            job, needed, rest = child, below, iter(below[0])
+                            stack.append((job, rest, places))
+                            job, rest, places = child, iter(needed), []
                             break
-                        index[child] = len(order)
+                        index[child] = place = len(order)
                         order.append(child)
-                        needs.append(below)
-                    elif known == _OPEN:
+                        self.places.append(())
+                    elif place < 0:
                         raise self._cycle([job, *(entry[0] for entry in reversed(stack))], child)
+                    places.append(place)
                 else:
-                    index[job] = len(order)
+                    index[job] = place = len(order)
                     order.append(job)
-                    needs.append(needed)
+                    self.places.append(tuple(places))
                     if not stack:
                         break
-                    job, needed, rest = stack.pop()
+                    job, rest, places = stack.pop()
+                    places.append(place)
         self.plan.roots = tuple(index[root] for root in self.flow.roots)
 
     def place_jobs(self) -> None:
-        """Give each job its queue, task and options."""
+        """Give each job its queue, task and options; those of the same task mostly have the same."""
         plan, order = self.plan, self.order
-        plan.names = [job.name for job in order]
-        plan.tasks = [job.task for job in order]
-        plan.dependents = [()] * len(order)
-        places: dict[Any, tuple[str, Settings]] = {}
-        for job in order:
-            task = job.task
-            key = (
-                task
-                if job.opts is None and job.queue is None and task is not None
-                else (task or job.name, job.opts, job.queue)
-            )
-            place = places.get(key)
-            if place is None:
-                place = places[key] = _place(job)
-            plan.queues_of.append(place[0])
-            plan.settings.append(place[1])
+        keys: list[Any] = [
+            job.task or job.name
+            if job.opts is None and job.queue is None
+            else (job.task or job.name, job.opts, job.queue)
+            for job in order
+        ]
+        placed = {key: place_of(job) for key, job in dict(zip(keys, order, strict=True)).items()}
+        rows = [placed[key] for key in keys]
+        plan.names = [row.name for row in rows]
+        plan.tasks = [row.task for row in rows]
+        plan.queues_of = [row.queue for row in rows]
+        plan.settings = [row.settings for row in rows]
+        plan.distinct = tuple({id(row.settings): row.settings for row in placed.values()}.values())
+        self.policies = {settings.on_failure for settings in plan.distinct}
 
     def link_jobs(self) -> None:
         """Lay the edges, and compile how results become arguments."""
-        plan, index, dependents = self.plan, self.index, self.plan.dependents
-        place_of = index.__getitem__
-        add_pending, add_inputs, add_binding = plan.pending.append, plan.inputs.append, plan.bindings.append
-        odd = {job for job, one in enumerate(plan.settings) if one.on_failure != "fail"}
-        for position, (needed, kinds, whole) in enumerate(self.needs):
-            if kinds is not None or odd or plan.effects:
-                self._link_oddly(position, needed, kinds or [_VALUE] * len(needed))
-                places = tuple(map(place_of, needed)) if whole else ()
-            else:
-                places = tuple(map(place_of, needed))
-                twice = len(places) > 1 and len(set(places)) < len(places)
-                inputs = tuple(dict.fromkeys(places)) if twice else places
-                only = (position,)
-                for child in inputs:
-                    ahead = dependents[child]
-                    if not ahead:
-                        dependents[child] = only  # shared by all children of a fan-in
-                    elif type(ahead) is list:
-                        ahead.append(position)
-                    else:
-                        dependents[child] = [*ahead, position]
-                add_pending(len(inputs))
-                add_inputs(inputs)
-            add_binding(places if whole else self._binding(position))
-        for job in self.conditional:
-            position = index[job]
-            plan.conditions[position] = tuple(compile_value(one, index, self.spot(position)) for one in job.conditions)
+        plan, index = self.plan, self.index
+        odd = {index[job]: kinds for job, kinds in self.odd.items()}
+        plan.inputs, plan.bindings = self.places.copy(), [*self.places]
+        plan.pending = list(map(len, self.places))
+        dependents: list[list[int] | tuple[int, ...]] = [()] * len(self.order)
+        plan.dependents = dependents
+        by_policy = self.policies != {"fail"}
+        twice: set[int] = set()
+        for position, places in enumerate(self.places):
+            if by_policy or (odd and odd.get(position)):
+                self._link_oddly(position, odd.get(position) or [_VALUE] * len(places))
+                by_policy = by_policy or bool(plan.effects)
+                continue
+            only = (position,)
+            for child in places:
+                ahead = dependents[child]
+                if not ahead:
+                    dependents[child] = only  # shared by all children of a fan-in
+                elif ahead[-1] == position:
+                    twice.add(position)
+                elif type(ahead) is list:
+                    ahead.append(position)
+                else:
+                    dependents[child] = [*ahead, position]
+        for position in twice:
+            plan.inputs[position] = tuple(dict.fromkeys(self.places[position]))
+            plan.pending[position] = len(plan.inputs[position])
+        for position in sorted(odd):
+            plan.bindings[position] = self._binding(position)
+            conditions = self.order[position].conditions
+            if conditions:
+                spot = self.spot(position)
+                plan.conditions[position] = tuple([compile_value(one, index, spot) for one in conditions])
 
     def name_jobs(self) -> None:
-        """Give ids: the given one, else the name, else ``name#2`` and on, by first visit."""
-        ids: list[str] = [""] * len(self.order)
+        """Give ids: the given one, else the name, else ``name#2`` and on, by first visit.
+
+        A run needs none as long as all goes well, so that mere numbers are left to whoever asks the plan first.
+        """
+        plan, index = self.plan, self.index
+        plan._positions = index
         given: dict[str, AnyJob] = {}
         for job in [job for job in self.order if job.id is not None]:
             job_id = cast("str", job.id)
@@ -211,53 +217,35 @@ class Planner:
                 )
             given[job_id] = job
         # Only a given id, or a name that looks like a number of another, can be in the way of a number.
-        taken = set(given)
-        clash = bool(given) or any("#" in name for name in set(self.plan.names))
-        counts: dict[str, int] = {}
-        for job, position in self.index.items():
-            if job.id is not None:
-                ids[position] = job.id
-                continue
-            name = job.name
-            count = counts.get(name, 0) + 1
-            job_id = name if count == 1 else f"{name}#{count}"
-            if clash:
-                while job_id in taken:
-                    count += 1
-                    job_id = f"{name}#{count}"
-                taken.add(job_id)
-            counts[name] = count
-            ids[position] = job_id
-        self.plan.ids = ids
-        self.plan._positions = self.index
+        if given or any("#" in name for name in set(plan.names)):
+            ids_given = {index[job]: job.id for job in self.order if job.id is not None}
+            plan.ids = number_around(plan.names, index.values(), ids_given)
 
     def check(self) -> None:
         """Raise what is wrong: duplicate ids, jobs that nothing depends on, values that may be missing."""
-        for job in self.flow.made:
-            if job not in self.index:
-                self.problems.append(
-                    DefinitionError(
-                        f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
-                        "depends on it; pass its .out on, add it with .after(), or return it too"
-                    )
+        for job in [job for job in self.flow.made if job not in self.index]:
+            self.problems.append(
+                DefinitionError(
+                    f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
+                    "depends on it; pass its .out on, add it with .after(), or return it too"
                 )
+            )
         self.problems += holes(self)
         if self.problems:
             raise DefinitionError.of(self.problems)
 
-    def _needs(self, job: AnyJob) -> Needs:
+    def _needs(self, job: AnyJob) -> Sequence[AnyJob]:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors."""
-        args = job.args
         if job.kwargs or job.children or job.predecessors or job.conditions:
             return self._needs_oddly(job)
         needed: list[AnyJob] = []
-        for value in args:
+        for value in job.args:
             if type(value) is not Reference or value._path:
                 return self._needs_oddly(job)
             needed.append(value._job)
-        return needed, None, True
+        return needed
 
-    def _needs_oddly(self, job: AnyJob) -> Needs:
+    def _needs_oddly(self, job: AnyJob) -> Sequence[AnyJob]:
         if type(job) is Item:
             raise DefinitionError("the item of an each() is used outside of it; use the list that each() returns")
         needed: list[AnyJob] = []
@@ -282,35 +270,32 @@ class Planner:
         values = len(needed) + len(job.children)
         needed += job.children
         needed += job.predecessors
-        if not optional and len(needed) == values and not job.conditions and job.spread is None:
-            return needed, None, False
-        kinds = [
-            OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))
-        ]
-        if job.conditions:
-            self.conditional.append(job)
-            judged = [referred(condition) for condition in job.conditions if is_reference(condition)]
-            needed += judged
-            kinds += [_CONDITION] * len(judged)
+        self.odd[job] = None
+        if optional or job.predecessors or job.conditions or job.spread is not None:
+            self.odd[job] = kinds = [
+                OPTIONAL if place in optional else _VALUE if place < values else _ORDER for place in range(len(needed))
+            ]
+            self._add_control(job, needed, kinds)
+        return needed
+
+    def _add_control(self, job: AnyJob, needed: list[AnyJob], kinds: list[int]) -> None:
+        """What a condition is taken from, and what the body of a list shares."""
+        judged = [referred(condition) for condition in job.conditions if is_reference(condition)]
+        needed += judged
+        kinds += [_CONDITION] * len(judged)
         if job.spread is not None:
-            body = self.bodies[job] = self._body(job)
+            from flows._bodies import BodyPlanner  # which are planners, too
+
+            body = self.bodies[job] = BodyPlanner(job, self.depth + 1)
             needed += body.outside
             kinds += [_WAIT] * len(body.outside)
-        return needed, kinds, False
 
-    def _body(self, job: AnyJob) -> BodyPlanner:
-        from flows._bodies import BodyPlanner  # which are planners, too
-
-        return BodyPlanner(job, self.depth + 1)
-
-    def _link_oddly(self, position: int, needed: list[AnyJob], kinds: list[int]) -> None:
+    def _link_oddly(self, position: int, kinds: list[int]) -> None:
         """As `link_jobs` does, where edges may be optional, order-only, or of other policies than ``fail``."""
-        plan, index = self.plan, self.index
+        plan, spread = self.plan, self.order[position].spread is not None
         inputs: dict[int, None] = {}
         seen: set[tuple[int, int]] = set()
-        spread = self.order[position].spread is not None
-        for job, kind in zip(needed, kinds, strict=True):
-            child = index[job]
+        for child, kind in zip(self.places[position], kinds, strict=True):
             if (child, kind) in seen or (kind >= _ORDER and (child, _VALUE) in seen):
                 continue  # the same edge again; a value edge orders as well
             seen.add((child, kind))
@@ -331,8 +316,8 @@ class Planner:
             plan.dependents[child] = [*ahead, position] if type(ahead) is tuple else ahead
             if type(ahead) is list:
                 ahead.append(position)
-        plan.pending.append(len(seen))
-        plan.inputs.append(tuple(inputs))
+        plan.pending[position] = len(seen)
+        plan.inputs[position] = tuple(inputs)
 
     def _binding(self, position: int) -> Binding:
         job, spot, index = self.order[position], self.spot(position), self.index
@@ -350,11 +335,11 @@ class Planner:
 
     def released_early(self, position: int) -> bool:
         """Whether the job may be released while others of its dependencies have not ended."""
-        needed, kinds, _ = self.needs[position]
-        return self.order[position].spread is None and any(
-            self.plan.settings[self.index[child]].on_failure == "continue"
-            and (kinds is None or kinds[place] != OPTIONAL)
-            for place, child in enumerate(needed)
+        job, settings = self.order[position], self.plan.settings
+        kinds = self.odd.get(job)
+        return job.spread is None and any(
+            settings[child].on_failure == "continue" and (kinds is None or kinds[place] != OPTIONAL)
+            for place, child in enumerate(self.places[position])
         )
 
     def spot(self, position: int) -> str:
@@ -364,6 +349,7 @@ class Planner:
         """*path* leads from the job at hand up to a root; *child* stands on it and is needed again."""
         self.order = list(self.index)
         self.index = {job: place for place, job in enumerate(self.order)}
+        self.plan.names = [job.name for job in self.order]
         self.name_jobs()
         names = [self.plan.ids[self.index[job]] for job in path[: path.index(child) + 1]]
         if len(names) == 1:
@@ -374,20 +360,3 @@ class Planner:
             "take one of these edges out",
             cycle=(names[-1], *names),
         )
-
-
-def _place(job: AnyJob) -> tuple[str, Settings]:
-    """The queue of a job, and its options resolved: its own over its task's over its queue's."""
-    task = job.task
-    queue = job.queue
-    if queue is None:
-        found = task or _registry.find(job.name, None)
-        queue = DEFAULT_QUEUE if found is None else found.home
-    name = queue.name if isinstance(queue, Queue) else queue
-    task = task or _registry.find(job.name, name)
-    queue_opts: Opts | None = None
-    if isinstance(queue, Queue):
-        queue_opts = queue.opts
-    elif task is not None and isinstance(task.home, Queue) and task.home.name == queue:
-        queue_opts = task.home.opts
-    return name, resolve(queue_opts, None if task is None else task.opts, job.opts)

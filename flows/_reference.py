@@ -26,6 +26,12 @@ _HINT = (
 )
 
 
+_FAN_OUT = f"{_HINT}; flows.each(task, job.out) fans out over a list"
+_HINTS = {"bool": f"{_HINT}; flows.when(job.out, other) runs a job only if it holds"} | dict.fromkeys(
+    ("iter", "len", "next", "reversed"), _FAN_OUT
+)
+
+
 class Reference:
     """The future result of a job, or a part of it."""
 
@@ -71,7 +77,7 @@ class OptionalReference:
 
 def _refuse(operation: str) -> Any:
     def refuse(self: Reference | OptionalReference, *_: object) -> NoReturn:
-        raise TypeError(f"{operation} of {self!r} is not possible: {_HINT}")
+        raise TypeError(f"{operation} of {self!r} is not possible: {_HINTS.get(operation, _HINT)}")
 
     return refuse
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flows._duration import Duration, seconds
 from flows._events import Event
-from flows._views import JobViews, end_state
+from flows._views import JobView, JobViews, end_state
 from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCancelledError, WaitTimeoutError
 
 if TYPE_CHECKING:
     import asyncio
 
+    from flows._dead_letters import DeadLetters
     from flows._job import Job
     from flows._plan import Plan
+    from flows._table import Table
+    from flows._timeline import Timeline
     from flows.executor import Executor, RunRecord
 
 R_co = TypeVar("R_co", covariant=True)
@@ -137,6 +140,49 @@ class Run(Generic[R_co]):
                     await changed.wait()
         finally:
             unwatch()
+
+    def explain(self, job: str | Job[Any] | JobView | None = None) -> str:
+        """Why a job waits, or why it ended so, in a few sentences; answered at any time, from any thread.
+
+        For a job that waits for others these are the ones that really hold it up: those that run, wait for their next
+        attempt, or wait for a worker.
+
+        Args:
+            job: Its id, the `Job` object, or its view. Without it: how far the run is, and why its roots wait or
+                ended so.
+
+        Raises:
+            KeyError: The flow has no such job.
+        """
+        from flows._explain import explain_job, explain_run
+
+        if job is None:
+            return explain_run(self._record)
+        return explain_job(self._record, self.jobs.position_of(job.id if isinstance(job, JobView) else job))
+
+    def timeline(self) -> Timeline:
+        """Where the time went: attempts over time, their waits, and the critical path of what really happened.
+
+        `str` draws it for a terminal; `Timeline.rows` is the data.
+        """
+        from flows._timeline import Timeline
+
+        return Timeline(self._record)
+
+    def table(self) -> Table:
+        """The jobs with state, attempts, duration and error, as a table for a terminal, a notebook or pandas."""
+        from flows._table import Table
+
+        return Table(self._record)
+
+    def dead_letters(self) -> DeadLetters:
+        """What failed for good by itself, with data, error and traceback; not what failed because of that.
+
+        A sequence of `DeadLetter` in run order; its `queues` are the letters by queue.
+        """
+        from flows._dead_letters import dead_letters
+
+        return dead_letters(self._record)
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat.

@@ -27,6 +27,9 @@ KIND = 7
 
 EFFECTS: Final = {"fail": FAIL, "ignore": IGNORE, "remove": REMOVE, "continue": CONTINUE, "skip": SKIP}
 
+CONTROL_QUEUE: Final = "flows:control"
+"""Where jobs wait that are the library's own work: every worker serves it, and no user's queue can bear the name."""
+
 SWEEP_LIMIT: Final = 500
 """Edges a call applies at most, so that no call is long however many dependents a job has."""
 

@@ -86,6 +86,11 @@ class JobView:
         return self._record.state_of(self._job)
 
     @property
+    def due_at(self) -> datetime | None:
+        """When a delayed job becomes ready, by the store's clock; None for one that is not delayed."""
+        return self._record.due_at(self._job)
+
+    @property
     def value(self) -> Any:
         """The job's result.
 

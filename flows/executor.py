@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from flows._events import Event
     from flows._plan import Plan
     from flows._views import Attempt
@@ -76,8 +78,37 @@ class RunRecord(Protocol):
         """Whether every job is terminal."""
         ...
 
+    @property
+    def submitted_at(self) -> datetime:
+        """When the run was accepted, by the store's clock, as all instants here."""
+        ...
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the last job became terminal; None before."""
+        ...
+
+    def now(self) -> datetime:
+        """The store's clock at this moment, to measure its instants against."""
+        ...
+
     def state_of(self, job: int) -> str:
         """The state of a job, by its public name."""
+        ...
+
+    def due_at(self, job: int) -> datetime | None:
+        """When a delayed job becomes ready; None for one that is not delayed."""
+        ...
+
+    def ahead_of(self, job: int) -> int | None:
+        """How many jobs of the run stand before a waiting job in its queue; None where that is not known."""
+        ...
+
+    def held_back(self, job: int) -> str | None:
+        """What keeps a waiting job from being taken, other than its turn: a limit of its queue, a pause, no worker.
+
+        A phrase that can follow a colon (``its queue runs 5 jobs and may run no more``); None where nothing does.
+        """
         ...
 
     def value_of(self, job: int) -> Any:

@@ -37,6 +37,8 @@ LONG_SECONDS: Final = 0.0002
 
 log = logging.getLogger("flows")
 
+_COMPLETED = End.COMPLETED
+
 
 class CrewRun(RunBrief, Protocol):
     """The one run that a crew works off."""
@@ -199,9 +201,7 @@ class Crew:
                     self.core.feed(events.popleft(), self.clock())
                     self._carry_out()
                 while done:
-                    settles = [done.popleft()]
-                    while done:
-                        settles.append(done.popleft())
+                    settles = [done.popleft() for _ in range(len(done))]  # others may add meanwhile, but not take
                     self.core.ended(settles, self.clock())
                     self._carry_out()
             finally:
@@ -351,7 +351,7 @@ class Crew:
         Returns:
             False when there is more or less to do than that; nothing has changed then.
         """
-        if settle.end is not End.COMPLETED or not self._turn_lock.acquire(blocking=False):
+        if settle.end is not _COMPLETED or not self._turn_lock.acquire(False):
             return False
         try:
             taken = self.core.idle_but_for(1) and self.store.pass_on(settle, self.name)

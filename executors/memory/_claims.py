@@ -96,10 +96,9 @@ class Claims:
         if run.state.gated or run.plan.lists:
             jobs = self._grant_control(run, jobs, now, grants)
         fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
-        fence, first = self.fence, len(grants)
+        first = len(grants)
         granted = machine.grant(run.state, jobs)
-        for job in granted:
-            fence += 1
+        for fence, job in enumerate(granted, self.fence + 1):
             fences[job] = fence
             started[job] = now
             workers[job] = worker
@@ -107,7 +106,7 @@ class Claims:
             if made and job in made:
                 number = run.numbers[job] = made[job] + 1
             grants.append(kind(run, job, number, fence))
-        self.fence = fence
+        self.fence += len(granted)
         if self.lease_seconds is not None:
             self.leased[run] = None
             until = now + self.lease_seconds

@@ -175,7 +175,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
     made = {task: Handler(task) for task in dict.fromkeys(tasks)}
-    for settings in {id(one): one for one in plan.settings}.values():
+    for settings in plan.distinct:
         if settings.run_in == "process":
             raise UnsupportedError(
                 "run_in='process' is not available on this executor yet; leave it out to run in a thread"

@@ -105,6 +105,7 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
     rows: list[int] = []
     outer: list[tuple[int, int, int]] = []
     ids: list[str] = []
+    names: list[str] = []
     known: dict[int, set[int]] = {}
     for index in range(begun, begun + items):
         reused = index < len(stamps)  # the list was expanded before: an item's jobs keep their places
@@ -121,8 +122,10 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
             stamps.append(base + body.root)
             state.item_of[base + body.root] = job
             ids.extend([name + label for name in body.plan.ids])
+            names.extend(body.plan.names)
         rows.extend(range(base, base + size))
-    plan.ids.extend(ids)  # last: whoever reads the run sees whole jobs
+    plan.ids.extend(ids)
+    plan.names.extend(names)  # last: whoever reads the run sees whole jobs
     state.size = len(plan)
     state.begun[job] = begun + items
     machine.stamp(state, rows, outer, out)
@@ -133,7 +136,6 @@ def _put_columns(run: MemoryRun, body: Body, base: int, space: Sequence[Any], la
     mould = run.lists.moulds[body]
     size = len(part)
     rows = slice(base, base + size)
-    plan.names[rows] = part.names
     plan.pending[rows] = part.pending
     plan.queues_of[rows] = part.queues_of
     plan.tasks[rows] = part.tasks

@@ -16,9 +16,8 @@ from flows import _reopening
 from flows._binding import Binding
 from flows._events import Event
 from flows._handlers import Handler
-from flows._opts import Settings
 from flows._plan import Plan
-from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES, RunState
+from flows._state import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, SKIPPED, STATE_NAMES, RunState
 from flows._verbs import Grant, Settle
 from flows._views import Attempt, Outcome
 from flows.errors import Failed, FailedState
@@ -27,6 +26,7 @@ from flows.executor import RunOptions
 if TYPE_CHECKING:
     from executors._leasing import Crew
     from flows._bodies import Body
+    from flows._opts import Settings
 
 log = logging.getLogger("flows")
 
@@ -64,15 +64,14 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
 
 def _distinct(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
     """The different options of all jobs, those that lists will bring included."""
-    plans = (plan, *(body.plan for body in moulds))
-    return {id(one): one for each in plans for one in each.settings}.values()
+    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
 
 
-def _alike(plan: Plan[Any], distinct: Collection[Settings]) -> bool:
+def _alike(plan: Plan[Any]) -> bool:
     """Whether all jobs go to one queue, first come first served."""
     one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
     simple = not plan.conditions and not plan.lists
-    return one_queue and simple and all(not one.priority and not one.lifo for one in distinct)
+    return one_queue and simple and all(not one.priority and not one.lifo for one in plan.distinct)
 
 
 class MemoryRun:
@@ -89,7 +88,7 @@ class MemoryRun:
         moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
         size = len(plan)
-        self.clock, self.epoch = clock, epoch
+        self.clock, self.epoch, self._submitted = clock, epoch, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
         self.plan = plan
@@ -106,8 +105,7 @@ class MemoryRun:
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
-        self.started: list[float] = [0.0] * size
-        self.finished: list[float] = [0.0] * size
+        self.started, self.finished = [0.0] * size, [0.0] * size
         self.workers: list[str | None] = [None] * size
         self.numbers: dict[int, int] = {}
         """The number of a job's last attempt, where it was not the first."""
@@ -125,6 +123,8 @@ class MemoryRun:
         """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
+        self.due: dict[int, float] = {}  # when each job that was ever delayed became or becomes ready
+        self._firsts: dict[int, int] = {}
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.reason = ""
         self.watchers: list[Callable[[], None]] = []
@@ -133,7 +133,7 @@ class MemoryRun:
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan, distinct) else None
+        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan) else None
         """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
 
     def lane(self, queue: str, priority: int) -> Lane:
@@ -148,8 +148,39 @@ class MemoryRun:
         """Whether what is to be done about the job is the library's own work."""
         return job in self.state.gated or job in self.plan.lists
 
+    @property
+    def submitted_at(self) -> datetime:
+        return self.instant(self._submitted)
+
+    @property
+    def ended_at(self) -> datetime | None:
+        ends = (at for at, kind, _ in reversed(self.journal) if kind == "ended")
+        return self.instant(next(ends)) if self.ended else None
+
+    def now(self) -> datetime:
+        return self.instant(self.clock())
+
     def state_of(self, job: int) -> str:
         return STATE_NAMES[self.state.state[job]]
+
+    def due_at(self, job: int) -> datetime | None:
+        due = self.due.get(job)
+        return self.instant(due) if due is not None and self.state.state[job] == DELAYED else None
+
+    def ahead_of(self, job: int) -> int | None:
+        before = 0
+        for lane in tuple(self.lanes):
+            if lane.queue == self.plan.queues_of[job]:
+                try:
+                    return before + lane.jobs.index(job)
+                except ValueError:
+                    before += len(lane.jobs)
+                except RuntimeError:  # jobs came or went meanwhile, and counting again may go the same way
+                    return None
+        return None
+
+    def held_back(self, job: int) -> str | None:
+        return None
 
     def value_of(self, job: int) -> Any:
         value = self.values[job]
@@ -227,7 +258,9 @@ class MemoryRun:
         return expand(self, self.journal[position:end]), end
 
     def report(self, job: int, progress: object) -> None:
-        """A handler says how far it is."""
+        """A handler says how far it is. One whose attempt was given up and goes on all the same is not heard."""
+        if self.state.state[job] != ACTIVE:
+            return
         self.progress[job] = progress
         self.journal.append((self.clock(), "progress", ((job, self.numbers.get(job, 1), progress),)))
         self.notify()
@@ -294,9 +327,15 @@ class MemoryRun:
 
     def first_cause(self, job: int) -> int:
         """Down the chain of causes to the job that went wrong by itself."""
+        causes, errors, states, firsts = self.state.cause, self.errors, self.state.state, self._firsts
         seen = job
-        while seen not in self.errors and seen in self.state.cause:
-            seen = self.state.cause[seen]
+        while seen not in errors and seen in causes:
+            seen = causes[seen]
+            known = firsts.get(seen)  # else each job of a long chain would walk all of it
+            if known is not None and states[known] > COMPLETED and (known in errors or known not in causes):
+                seen = known
+        if seen != job:
+            firsts[job] = seen
         return seen
 
     def instant(self, seconds: float) -> datetime:

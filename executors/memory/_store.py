@@ -14,8 +14,7 @@ from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._each import CONTROL_QUEUE
-from flows._state import ACTIVE, CANCELLED, COMPLETED, FAILED, SWEEP_LIMIT, Commands, Retry
+from flows._state import ACTIVE, CANCELLED, COMPLETED, CONTROL_QUEUE, FAILED, SWEEP_LIMIT, Commands, Retry
 from flows._verbs import End, Grant, Reply, Settle, Want
 from flows._views import end_state
 from flows.errors import Failed, LeaseLostError
@@ -101,6 +100,11 @@ class MemoryStore:
                 run.notify()
         if self._interrupted:
             self._interrupt()
+        if grants:
+            claimed: Any = {grant.run for grant in grants} if want.run is None else (want.run,)
+            for run in claimed:
+                if run.watchers and run not in touched:
+                    run.notify()
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -119,9 +123,7 @@ class MemoryStore:
             follower = machine.follower(run.state, job)
             if follower < 0 or run.fences[job] != grant.fence:
                 return None
-            out = Commands()
-            machine.complete(run.state, (job,), 1, out)
-            machine.grant(run.state, out.ready)
+            machine.hand_on(run.state, job, follower)
             self._claims.fence = fence = self._claims.fence + 1
             now = settle.ended_at
             run.values[job] = settle.value
@@ -129,9 +131,8 @@ class MemoryStore:
             run.finished[job] = run.started[follower] = now
             run.fences[follower] = fence
             run.workers[follower] = worker
-            ended: Sequence[Any] = out.ended if grant.attempt == 1 else ((job, grant.attempt, None),)
-            run.journal.append((now, "completed", ended))
-            run.journal.append((now, "started", out.ready))
+            ended = job if grant.attempt == 1 else (job, grant.attempt, None)
+            run.journal += ((now, "completed", (ended,)), (now, "started", (follower,)))
         if run.watchers:
             run.notify()
         return Grant(run, follower, 1, fence)
@@ -177,7 +178,7 @@ class MemoryStore:
         """
         with self._lock:
             now = self.clock()
-            rescued = 0
+            rescued: dict[MemoryRun, int] = {}
             for run in [run for run in self._deadlines if run.deadline_at is not None and run.deadline_at <= now]:
                 del self._deadlines[run]
                 if not run.state.cancelling:
@@ -188,10 +189,12 @@ class MemoryStore:
                 for grant in expired:
                     self._lose(run, grant, now, out)
                 if expired:
-                    rescued += len(expired)
+                    rescued[run] = len(expired)
                     self._sweep(run, now, out)
+        for run in rescued:
+            run.notify()
         self._interrupt()
-        return rescued
+        return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
         """Cancel a run; the handlers that run learn of it through the run's interrupters."""
@@ -358,6 +361,7 @@ class MemoryStore:
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
+                run.due[job] = now + after
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
             self._check_root(run, out.ended, now)

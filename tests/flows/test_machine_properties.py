@@ -284,6 +284,10 @@ def test_a_follower_is_the_one_job_that_a_completion_would_release(
             machine.settle(trial, job, COMPLETED, out)
             machine.sweep(trial, ALL, out)
             assert (out.ended, out.ready, out.delayed) == ([job], [follower], [])
+            assert machine.grant(trial, out.ready) == [follower]
+            short = copy.deepcopy(driven.run)
+            machine.hand_on(short, job, follower)
+            assert all_of(short) == all_of(trial)
 
 
 @pytest.mark.slow

@@ -139,6 +139,34 @@ def test_the_same_declaration_plans_alike_in_every_process() -> None:
     assert "x19" in texts.pop()
 
 
+@given(st.lists(st.lists(st.integers(0, 9), max_size=6), min_size=1, max_size=10), st.booleans())
+def test_a_result_taken_twice_is_one_edge_and_two_arguments(picks: list[list[int]], one_is_odd: bool) -> None:
+    jobs = [take()]
+    for number, taken in enumerate(picks):
+        jobs.append(take(*(jobs[pick % len(jobs)].out for pick in taken)))
+        if one_is_odd and number == len(picks) // 2:
+            jobs[-1].after(jobs[0], jobs[0])
+    plan = flows.plan(take(*(job.out for job in jobs)))
+    edges = set()
+    for position, (binding, inputs) in enumerate(zip(plan.bindings, plan.inputs, strict=True)):
+        if isinstance(binding, tuple):
+            assert inputs == tuple(dict.fromkeys(binding))
+            assert plan.pending[position] == len(inputs)
+        edges |= {(child, position) for child in inputs}
+    laid = [(child, dependent) for child, dependent, effect in plan.edges() if not effect]
+    assert len(laid) == len(set(laid))
+    assert set(laid) == edges
+
+
+def test_ids_are_the_same_whenever_they_are_asked_for() -> None:
+    job = take()
+    early, late = flows.plan(take(job.out, take(job.out).out)), flows.plan(take(job.out, take(job.out).out))
+    assert early.ids == ["take#2", "take#3", "take"]
+    flows.execute(late)
+    job.id = job.name = "other"
+    assert late.ids == early.ids
+
+
 def cycle_of(root: Any) -> tuple[tuple[str, ...], str]:
     with pytest.raises(CycleError) as caught:
         flows.plan(root)
