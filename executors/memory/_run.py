@@ -304,7 +304,7 @@ class MemoryRun:
             self.keep_attempt(job, _OUTCOMES[state.state[job]], self.errors.get(job))
         self.values[job] = self.workers[job] = None
         self.started[job] = 0.0
-        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
+        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
             column.pop(job, None)
 
     def dismiss(self) -> None:
