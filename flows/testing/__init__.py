@@ -25,7 +25,10 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"flows.testing._conformance_{topic}"
-        for topic in ("failure", "lists", "order", "policies", "reopening", "results", "retries", "runs", "unsupported")
+        for topic in (
+            *("failure", "lists", "order", "policies", "readings", "reopening"),
+            *("results", "retries", "runs", "unsupported"),
+        )
     )
 )
 

@@ -58,9 +58,8 @@ class Lists(Suite):
         assert flows.execute(flows.each(add, items), executor=executor).value == list(items)
 
     def test_references_may_sit_in_a_list_that_is_given_at_once(self, executor: Where) -> None:
-        assert flows.execute(
-            flows.each(add, [give(1).out, 2, give({"a": [3]}).out["a"][0]]), executor=executor
-        ).value == [*(1, 2, 3)]
+        items = [give(1).out, 2, give({"a": [3]}).out["a"][0]]
+        assert flows.execute(flows.each(add, items), executor=executor).value == [1, 2, 3]
 
     def test_lists_stand_in_lists(self, executor: Where) -> None:
         base = give(100)
