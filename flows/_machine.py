@@ -218,12 +218,14 @@ def stamp(run: RunState, jobs: Sequence[int], outer: Iterable[tuple[int, int, in
     """Take up *jobs*, which have just been put into the columns for the items of a list.
 
     Args:
-        outer: Edges into them from jobs that have ended before, as (child, dependent, effect).
+        outer: Edges into them from jobs around the list, as (child, dependent, effect). Those of jobs that have been
+            swept count at once; of the others, which are being done again, when they are swept.
     """
     run.open += len(jobs)
     for child, dependent, effect in outer:
-        run.pending[dependent] -= 1
-        _count(run, child, dependent, effect)
+        if run.ordinal[child]:
+            run.pending[dependent] -= 1
+            _count(run, child, dependent, effect)
     take_up(run, jobs, out)
 
 

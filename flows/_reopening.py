@@ -6,49 +6,71 @@ added to its dependent, whatever the dependent's state, so that the counters sta
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from flows import _machine as machine
 from flows._state import (
     CANCELLED,
     COMPLETED,
-    CONTINUE,
     FAIL,
     FAILED,
-    IGNORE,
-    KIND,
-    REMOVE,
     SHARED,
     WAITING_CHILDREN,
     Commands,
     RunState,
 )
 
-_SHRUGGED = (IGNORE, REMOVE, CONTINUE)
+_HARMS = ("dooms", "skips", "cancels")
 
 
 def failures(run: RunState, roots: Collection[int], own: Collection[int]) -> list[int]:
-    """What `retry` begins with: cancelled jobs, and those that failed by themselves and were not ignored by all.
+    """What `retry` begins with: cancelled jobs, and those that failed by themselves and were not ignored.
+
+    A failure was ignored where all that it harmed was ignored in the end: no root was harmed.
 
     Args:
         own: Jobs that ended with an error of their own.
     """
     states = run.state
-    return [
-        job
-        for job in range(run.size)
-        if states[job] == CANCELLED
-        or (states[job] == FAILED and job in own and (job in roots or not _ignored(run, job)))
-    ]
+    failed = [job for job in range(run.size) if states[job] == CANCELLED or (states[job] == FAILED and job in own)]
+    if not failed:
+        return failed
+    harmed_through: dict[int, list[int]] = {}
+    for child in range(run.size):
+        for dependent in harmed(run, child, own):
+            harmed_through.setdefault(dependent, []).append(child)
+    felt = {root for root in roots if states[root] != COMPLETED}
+    stack = list(felt)
+    while stack:
+        found = [child for child in harmed_through.get(stack.pop(), ()) if child not in felt]
+        felt.update(found)
+        stack.extend(found)
+    return [job for job in failed if states[job] == CANCELLED or job in felt]
 
 
-def harmed_by(run: RunState, jobs: Iterable[int]) -> set[int]:
-    """*jobs* and what they failed, skipped or cancelled, and so on upwards; nothing that has completed."""
+def harmed(run: RunState, child: int, own: Collection[int]) -> Iterator[int]:
+    """The jobs that *child* has failed, skipped or cancelled; not those that ended with an error of their *own*."""
+    if run.state[child] == COMPLETED:
+        return
+    codes = run.effects.get(child)
+    for position, dependent in enumerate(run.edges[child]):
+        if run.state[dependent] == COMPLETED or dependent in own:
+            continue
+        if machine.influence(run.state[child], codes[position] if codes else FAIL) in _HARMS:
+            yield dependent
+
+
+def harmed_by(run: RunState, jobs: Iterable[int], own: Collection[int]) -> set[int]:
+    """*jobs* and what they failed, skipped or cancelled, and so on upwards; nothing that has completed.
+
+    Args:
+        own: Jobs that ended with an error of their own: nobody else did that.
+    """
     found = set(jobs)
     stack = list(found)
     while stack:
-        for dependent in run.edges[stack.pop()]:
-            if dependent not in found and dependent in run.cause and run.state[dependent] != COMPLETED:
+        for dependent in harmed(run, stack.pop(), own):
+            if dependent not in found:
                 found.add(dependent)
                 stack.append(dependent)
     return found
@@ -113,12 +135,6 @@ def reopen(run: RunState, jobs: Collection[int], gated: Collection[int], out: Co
     run.cancelling = False
     _find_causes(run, touched.union(jobs))
     machine.take_up(run, sorted(jobs), out)
-
-
-def _ignored(run: RunState, job: int) -> bool:
-    """Whether the job has dependents and its failure harmed none."""
-    codes = run.effects.get(job) or ()
-    return bool(codes) and all(code & KIND in _SHRUGGED for code in codes)
 
 
 def _give_back(run: RunState, child: int, dependent: int, effect: int) -> bool:

@@ -143,6 +143,7 @@ class JobViews(Mapping[str, JobView]):
         self._record = record
         self._plan = plan  # of whoever asks: the jobs of a run that another submitted under the key go by the same ids
         self._index: dict[str, int] = {}
+        self._gone: set[int] = set()
 
     def __getitem__(self, job: str | Job[Any]) -> JobView:
         return JobView(self._record, self.position_of(job))
@@ -170,8 +171,8 @@ class JobViews(Mapping[str, JobView]):
 
     def _positions(self) -> dict[str, int]:
         plan = self._record.plan
-        if len(self._index) != len(self):  # lists add jobs while the run goes on
-            gone = plan.gone
+        if len(self._index) != len(self) or self._gone != plan.gone:  # lists add jobs while the run goes on
+            gone = self._gone = plan.gone.copy()
             self._index = {job_id: place for place, job_id in enumerate(plan.ids) if place not in gone}
         return self._index
 

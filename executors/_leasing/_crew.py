@@ -28,7 +28,7 @@ from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
 from flows._verbs import End, Grant, RunBrief, Settle
-from flows._worker import Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
+from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ class CrewRun(RunBrief, LimitedRun, Protocol):
     @property
     def ended(self) -> bool:
         """Whether every job is terminal."""
+        ...
+
+    @property
+    def openings(self) -> int:
+        """How often the run was begun: more than once where it was reopened."""
         ...
 
     def notify(self) -> None:
@@ -114,6 +119,8 @@ class Crew:
         self.done: deque[Settle] = deque()
         self.fallen: BaseException | None = None
         self._line: deque[Grant] = deque()
+        self._events: deque[Event] = deque()
+        self._opening = run.openings
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
@@ -128,10 +135,19 @@ class Crew:
         self.gate = Gate(slots, self._help)
         self._attempt, self.async_attempt = attempts_of(self)
         self._tells = False
-        self._woken = False
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
         run.wakers.append(self._wake)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has ended; if it was reopened since, another crew works on it."""
+        return self.run.ended or self.run.openings != self._opening
+
+    @property
+    def unrun(self) -> End:
+        """What becomes of grants that come when the run has been cancelled: of one reopened since, another crew's."""
+        return End.RELEASED if self.over else End.CANCELLED
 
     def start(self) -> None:
         """Begin in background threads; returns at once."""
@@ -160,9 +176,9 @@ class Crew:
         self._raise_fallen()
 
     def _lend(self) -> None:
-        line, run = self._line, self.run
+        line = self._line
         self.turn(Woken())
-        while not run.ended and self.fallen is None:
+        while not self.over and self.fallen is None:
             if line:
                 try:
                     self._work(line.popleft())
@@ -186,23 +202,21 @@ class Crew:
         while self._going() and self.gate.wait(self._going, deadline, self.clock):
             pass
         self._raise_fallen()
-        return self.run.ended
+        return self.over
 
     def turn(self, event: Event | None = None) -> None:
         """Feed what has ended to the core and carry out what it wants.
 
         One thread at a time does so, for all: whoever finds the lock taken leaves its outcome to the one who has it.
         """
-        done, lock = self.done, self._turn_lock
-        while (done or event is not None or self._woken) and lock.acquire(blocking=False):
+        done, events, lock = self.done, self._events, self._turn_lock
+        if event is not None:
+            events.append(event)
+        while (done or events) and lock.acquire(blocking=False):
             try:
                 self._turns += 1
-                if self._woken:
-                    self._woken = False
-                    event = event or Woken()
-                if event is not None:
-                    self.core.feed(event, self.clock())
-                    event = None
+                while events:
+                    self.core.feed(events.popleft(), self.clock())
                     self._carry_out()
                 while done:
                     settles = [done.popleft() for _ in range(len(done))]  # others may add meanwhile, but not take
@@ -211,7 +225,7 @@ class Crew:
             finally:
                 lock.release()
             # An outcome that came between the last look and the release is still ours to feed: look again.
-        if self.run.ended:
+        if self.over:
             self._close()
 
     def rouse(self) -> None:
@@ -235,11 +249,11 @@ class Crew:
             self.store.rescue()
         if self._deadlines:
             self._expire(now)
-        wake_at = now if self._woken else self.core.wake_at
+        wake_at = now if self._events else self.core.wake_at
         if wake_at is not None and now >= wake_at:
-            self.turn(Woken() if self._woken else Due())
+            self.turn(Due())
             self.hand_over()
-            wake_at = now + TICK_SECONDS if self._woken else self.core.wake_at
+            wake_at = now + TICK_SECONDS if self._events else self.core.wake_at
         if self._line or self.done:
             mark = (self._turns, len(self.done))  # what has ended, not what was begun
             if mark == self._watch_mark:
@@ -323,7 +337,7 @@ class Crew:
         """Run one job; False when it was given up meanwhile, so that this thread's place has been taken."""
         if self.interrupted:
             now = self.clock()
-            self.done.append(Settle(grant, End.CANCELLED, None, now, now))
+            self.done.append(Settle(grant, self.unrun, None, now, now))
             return True
         timed = self.run.has_timeout and not grant.control and self._time(grant)
         try:
@@ -424,7 +438,7 @@ class Crew:
 
     def _wake(self) -> None:
         """Another run has made room: the monitor is to look, as a turn of this run is not the caller's work."""
-        self._woken = True
+        self._events.append(Woken())
         monitor.ring()
 
     def _interrupt(self) -> None:
@@ -439,7 +453,7 @@ class Crew:
         return not self._line and not self.done and self._going()
 
     def _going(self) -> bool:
-        return not self.run.ended and self.fallen is None
+        return not self.over and self.fallen is None
 
     def _raise_fallen(self) -> None:
         if self.fallen is not None:
@@ -451,7 +465,9 @@ class Crew:
         with self._close_lock:
             closed, self._closed = self._closed, True
         if not closed:
-            self.store.close_loop(self.name)
+            self.turn(Drain())  # if the run is reopened, this crew claims nothing of it
+        self.store.close_loop(self.name)
+        if not closed:
             self.run.interrupters.remove(self._interrupt)
             self.run.wakers.remove(self._wake)
             self._on_end()

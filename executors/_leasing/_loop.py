@@ -118,7 +118,7 @@ class LoopLine:
             if self._crew.interrupted:
                 now = self._crew.clock()
                 self._live[grant] = loop.create_future()
-                self._finish(grant, Settle(grant, End.CANCELLED, None, now, now))
+                self._finish(grant, Settle(grant, self._crew.unrun, None, now, now))
                 continue
             timeout = grant.run.plan.settings[grant.job].timeout
             attempt = self._attend(grant) if timeout is None else self._attend_timed(grant, timeout)

@@ -234,7 +234,7 @@ class MemoryExecutor:
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
         with self._home.lock:
-            if run.crew is not None:
+            if run.crew is not None and not run.crew.over:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
             on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)

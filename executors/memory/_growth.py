@@ -78,14 +78,19 @@ def grow(run: MemoryRun, chunk: int, out: Commands) -> bool:
 
 def gather(run: MemoryRun, ended: Iterable[int]) -> None:
     """Make the values of the lists among the jobs that have just ended."""
-    states = run.state.state
     for job in ended:
-        if job in run.state.lists and states[job] == COMPLETED:
-            run.values[job] = [
-                run.values[item] if states[item] == COMPLETED else run.failed(item)
-                for item in run.lists.stamps.get(job, ())[: run.state.begun[job]]
-                if states[item] == COMPLETED or run.plan.settings[item].on_failure != "remove"
-            ]
+        if job in run.state.lists and run.state.state[job] == COMPLETED:
+            run.values[job] = gathered(run, job)
+
+
+def gathered(run: MemoryRun, job: int) -> list[Any]:
+    """The value of a list that has completed: the results of its items in their order, by the items' policies."""
+    states, values = run.state.state, run.values
+    return [
+        values[item] if states[item] == COMPLETED else run.failed(item)
+        for item in run.lists.stamps.get(job, ())[: run.state.lists[job]]
+        if states[item] == COMPLETED or run.plan.settings[item].on_failure != "remove"
+    ]
 
 
 def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
@@ -101,6 +106,7 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
     outer: list[tuple[int, int, int]] = []
     ids: list[str] = []
     names: list[str] = []
+    known: dict[int, set[int]] = {}
     for index in range(begun, begun + items):
         reused = index < len(stamps)  # the list was expanded before: an item's jobs keep their places
         base = stamps[index] - body.root if reused else first + len(ids)
@@ -109,7 +115,7 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
         label = f"{suffix}[{index}]"
         _put_columns(run, body, base, space, label, job)
         if body.outer:
-            outer.extend(_outer_edges(run, body, base, space, joined=reused))
+            outer.extend(_outer_edges(run, body, base, space, known if reused else None))
         if reused:
             plan.gone.difference_update(range(base, base + size))
         else:
@@ -137,6 +143,8 @@ def _put_columns(run: MemoryRun, body: Body, base: int, space: Sequence[Any], la
     plan.inputs[rows] = [_jobs(space, inputs) for inputs in part.inputs]
     plan.bindings[rows] = run.bindings[rows] = [stamped(binding, space) for binding in mould.bindings]
     plan.dependents[rows] = [tuple([base + one for one in dependents]) for dependents in part.dependents]
+    for one in range(size) if base < len(run.values) else ():
+        plan.effects.pop(base + one, None)
     for one, codes in part.effects.items():
         plan.effects[base + one] = list(codes)
     _join(plan, base + body.root, job, EFFECTS[part.settings[body.root].on_failure])
@@ -164,9 +172,14 @@ def _join(plan: Plan[Any], child: int, dependent: int, effect: int) -> None:
 
 
 def _outer_edges(
-    run: MemoryRun, body: Body, base: int, space: Sequence[Any], *, joined: bool
+    run: MemoryRun, body: Body, base: int, space: Sequence[Any], known: dict[int, set[int]] | None
 ) -> list[tuple[int, int, int]]:
-    """The edges that lead into the jobs of an item; unless *joined* before, their children learn of them, too."""
+    """The edges that lead into the jobs of an item; their children learn of them, too.
+
+    Args:
+        known: For jobs that are reused: dependents of children that have been looked at. A child that was not itself
+            stamped out anew has the edge already.
+    """
     edges = []
     for link, dependent, effect in body.outer:
         child = space[link]
@@ -174,8 +187,13 @@ def _outer_edges(
             run.state.pending[base + dependent] -= 1
             continue
         edges.append((child, base + dependent, effect))
-        if not joined:
-            _join(run.plan, child, base + dependent, effect)
+        if known is not None:
+            before = known.get(child)
+            if before is None:
+                before = known[child] = set(run.plan.dependents[child])
+            if base + dependent in before:
+                continue
+        _join(run.plan, child, base + dependent, effect)
     return edges
 
 

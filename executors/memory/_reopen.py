@@ -31,13 +31,14 @@ def reopen(run: MemoryRun, job: int | None, *, anew: bool, out: Commands) -> boo
     state = run.state
     lists: set[int] = set()
     if job is None:
-        jobs = _reopening.harmed_by(state, _reopening.failures(state, run.plan.roots, run.errors))
+        failed = _reopening.failures(state, run.plan.roots, run.errors)
+        jobs = _reopening.harmed_by(state, [one for one in failed if one not in run.plan.gone], run.errors)
     elif anew:
         jobs, lists = _reopening.downstream(state, job)
     else:
         if state.state[job] == COMPLETED:
             raise RunError(f"job {run.plan.ids[job]!r} has completed; run.rerun() does it and what follows again")
-        jobs = _reopening.harmed_by(state, (job,))
+        jobs = _reopening.harmed_by(state, (job,), run.errors)
     for one in lists:
         for row in _rows_of(run, one):
             jobs.discard(row)
@@ -48,6 +49,7 @@ def reopen(run: MemoryRun, job: int | None, *, anew: bool, out: Commands) -> boo
         return False
     for one in jobs:
         run.renew(one)
+    run.openings += 1
     run.ended = False
     run.closed_at = None
     run.reason = ""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from executors._leasing._log import say
-from executors.memory._growth import Lists, Mould
+from executors.memory._growth import Lists, Mould, gathered
 from executors.memory._journal import Entry, expand
 from executors.memory._queues import Lane
 from executors.memory._teller import Telling, listeners, teller
@@ -156,6 +156,8 @@ class MemoryRun:
         self.progress: dict[int, object] = {}
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
+        self.openings = 1
+        """How often the run was begun: more than once where it was reopened."""
         self.ended = False
         """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
@@ -217,7 +219,9 @@ class MemoryRun:
         return None
 
     def value_of(self, job: int) -> Any:
-        return self.values[job]
+        value = self.values[job]
+        # A list completes a moment before its store has put its value down; whoever reads meanwhile makes it.
+        return gathered(self, job) if value is None and job in self.state.lists else value
 
     def exception_of(self, job: int) -> BaseException | None:
         return self.exceptions.get(job)
@@ -358,7 +362,7 @@ class MemoryRun:
         self.started[job] = 0.0
         if job in self.replayed:
             self.replayed -= {job}
-        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress):
+        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
             column.pop(job, None)
 
     def placed(self, job: int, worker: str) -> None:
@@ -383,8 +387,9 @@ class MemoryRun:
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""
-        self.crew = None
-        self._finish_trace()
+        if self.crew is None or self.crew.over:  # and not that of a run which has been reopened since
+            self.crew = None
+            self._finish_trace()
 
     def conclude(self) -> None:
         """The run has ended, and somebody who waited for that goes on: by now, those who heard of it have heard all."""

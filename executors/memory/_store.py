@@ -237,6 +237,8 @@ class MemoryStore(LimitVerbs, SharedResults):
         """
         with self._lock:
             out, now = Commands(), self.clock()
+            while run in self._unswept:  # reopening takes back what was swept, so all of it must have been
+                self._sweep(run, now)
             if not reopen(run, job, anew=anew, out=out):
                 return
             self._open[run] = None
@@ -350,9 +352,9 @@ class MemoryStore(LimitVerbs, SharedResults):
         run.leases.pop(job, None)
         self._limits.free(run, job, now)  # it may have started at any moment up to now
         run.fences[job] = -grant.fence  # its result is refused from now on, not only when another worker has the job
-        run.finished[job] = now
         lost = how or Failed.of(LeaseLostError("the worker died or was cut off"), run.plan.ids[job])
         if not grant.control:
+            run.finished[job] = now
             run.keep_attempt(job, "lost", lost)
             run.journal.append((now, "lost", ((job, grant.attempt, None),)))
             if run.telling is not None:
@@ -403,7 +405,7 @@ class MemoryStore(LimitVerbs, SharedResults):
                 run.due[job] = now + after
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
-            self._check_root(run, now)
+            self._check_root(run, out.ended, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan = run.plan
@@ -423,7 +425,7 @@ class MemoryStore(LimitVerbs, SharedResults):
         states = run.state.state
         for job in ended:
             end = states[job]
-            tried = run.fences[job] and job not in run.replayed and not run.is_control(job)
+            tried = (run.started[job] or run.finished[job]) and job not in run.replayed and not run.is_control(job)
             number = run.numbers.get(job, 1) if tried else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, _state.STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
@@ -433,6 +435,7 @@ class MemoryStore(LimitVerbs, SharedResults):
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:
             self._claims.queues.delist(lane)
+            lane.jobs.clear()
         self._timed.pop(run, None)
         self._deadlines.pop(run, None)
         self._claims.leased.pop(run, None)
@@ -465,10 +468,10 @@ class MemoryStore(LimitVerbs, SharedResults):
             run.deadline_at = now + run.options.timeout
             self._deadlines[run] = None
 
-    def _check_root(self, run: MemoryRun, now: float) -> None:
-        """Where a root has failed, and the run is to fail fast, nothing more is worth doing."""
+    def _check_root(self, run: MemoryRun, ended: list[int], now: float) -> None:
+        """Where a root has failed just now, and the run is to fail fast, nothing more is worth doing."""
         for root in run.plan.roots:
-            if run.state.state[root] == FAILED:
+            if run.state.state[root] == FAILED and root in ended:
                 self._cancel(run, f"{run.plan.ids[root]!r} has failed, and the run was to fail fast", now)
                 return
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from flows.testing._conformance_failure import Failures
 from flows.testing._conformance_keys import SharedResults
 from flows.testing._conformance_limits import Limits
+from flows.testing._conformance_lists import Lists
 from flows.testing._conformance_order import Orders
 from flows.testing._conformance_policies import Policies
 from flows.testing._conformance_process import Processes
 from flows.testing._conformance_readings import Readings
+from flows.testing._conformance_reopening import Reopening
 from flows.testing._conformance_results import Results
 from flows.testing._conformance_retries import Retries
 from flows.testing._conformance_runs import Runs
@@ -16,9 +18,11 @@ from flows.testing._conformance_traces import Traces
 from flows.testing._conformance_unsupported import Unsupported
 
 
-class ExecutorConformance(
-    Results, Orders, Policies, Failures, Retries, Runs, SharedResults, Limits, Processes, Traces, Readings, Unsupported
-):
+class Basics(Results, Orders, Policies, Failures, Retries, Runs):
+    """What running a flow means."""
+
+
+class ExecutorConformance(Basics, Lists, Reopening, SharedResults, Limits, Processes, Traces, Readings, Unsupported):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor

@@ -12,7 +12,7 @@ import pytest
 from executors.memory import MemoryExecutor, MemoryRun, MemoryStore
 from flows._plan import Plan
 from flows._shared_results import Owner, Shared, owner_of
-from flows._verbs import FailedSettle, Grant, Reply, Settle, Want
+from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
 
@@ -118,6 +118,75 @@ class IgnoresCancel(BrokenStore):
         pass
 
 
+class LosesTheOrderOfItems(BrokenStore):
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        for settle in settles:
+            if settle.end is End.EXPANDED:
+                settle.value.reverse()
+        return super().exchange(loop, seq, settles, want, worker)
+
+
+class LosesTheLastItem(BrokenStore):
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        for settle in settles:
+            if settle.end is End.EXPANDED and len(settle.value) > 1:
+                settle.value.pop()
+        return super().exchange(loop, seq, settles, want, worker)
+
+
+class IgnoresTheLimitOfLists(BrokenStore):
+    def put_run(self, run: MemoryRun) -> None:
+        for body in run.plan.lists.values():
+            body.limit = None
+        super().put_run(run)
+
+
+class TakesAllConditionsForMet(BrokenStore):
+    def put_run(self, run: MemoryRun) -> None:
+        run.conditions = dict.fromkeys(run.conditions, (True,))
+        super().put_run(run)
+
+
+class ForgetsThePoliciesOfItems(BrokenStore):
+    def put_run(self, run: MemoryRun) -> None:
+        for body in run.plan.lists.values():
+            body.plan.settings = [dataclasses.replace(one, on_failure="fail") for one in body.plan.settings]
+        super().put_run(run)
+
+
+class ReopensWhatHadCompleted(BrokenStore):
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        super().reopen(run, 0 if job is None else job, anew=True)
+
+
+class ReopensNothing(BrokenStore):
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        pass
+
+
+class RerunsTheJobAlone(BrokenStore):
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        if anew:
+            run.plan.dependents[job] = ()  # type: ignore[index]
+        super().reopen(run, job, anew=anew)
+
+
+class GivesOneAttemptAfterAReopening(BrokenStore):
+    def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
+        run.state.limits = [1] * len(run.plan)
+        super().reopen(run, job, anew=anew)
+
+
+class DoesNotFailFast(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        return super().submit(plan, dataclasses.replace(options, fail_fast=False), background=background)
+
+
+class IgnoresTheDeadline(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        return super().submit(plan, dataclasses.replace(options, timeout=None), background=background)
+
+
 class IgnoresTheKey(MemoryExecutor):
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         return super().submit(plan, dataclasses.replace(options, key=None), background=background)
@@ -199,7 +268,9 @@ def calls(
     test = getattr(suite, name)
     lists = [mark.args for mark in getattr(test, "pytestmark", ()) if mark.name == "parametrize"]
     for values in itertools.product(*(given for _, given in lists)):
-        parameters = {argument: value for (argument, _), value in zip(lists, values, strict=True)}
+        parameters: dict[str, Any] = {}
+        for (names, _), value in zip(lists, values, strict=True):
+            parameters.update([(names, value)] if isinstance(names, str) else zip(names, value, strict=True))
         yield functools.partial(lambda given: test(suite(), executor=make(), **given), parameters)
 
 
@@ -241,6 +312,17 @@ BITES = [
     (IgnoresLimits, Several, "test_retries_and_concurrent_runs_keep_to_the_rate_together"),
     (ForgetsPlacesOfFailures, Several, "test_attempts_that_fail_give_their_place_back"),
     (IgnoresCancel, Several, "test_what_has_not_started_is_cancelled"),
+    (LosesTheOrderOfItems, Several, "test_the_value_of_a_list_is_its_items_results_in_their_order"),
+    (LosesTheLastItem, Several, "test_lists_stand_in_lists"),
+    (IgnoresTheLimitOfLists, Several, "test_items_open_at_once_are_limited"),
+    (TakesAllConditionsForMet, Several, "test_a_job_runs_if_its_condition_holds"),
+    (ForgetsThePoliciesOfItems, Several, "test_an_items_policy_acts_on_the_list"),
+    (ReopensWhatHadCompleted, Several, "test_a_retry_does_what_failed_again_and_nothing_that_completed"),
+    (ReopensNothing, Several, "test_a_retry_takes_a_list_up_where_it_failed"),
+    (RerunsTheJobAlone, Several, "test_a_rerun_does_the_job_and_what_follows_again"),
+    (GivesOneAttemptAfterAReopening, Several, "test_a_retry_has_a_fresh_budget_of_attempts"),
+    (DoesNotFailFast, Several, "test_failing_fast_stops_the_rest_when_the_root_has_failed"),
+    (IgnoresTheDeadline, Several, "test_the_deadline_ends_a_run_that_only_waits"),
     (IgnoresTheKey, Several, "test_a_key_names_one_run"),
     (TakesOneKeyForAnother, Several, "test_a_key_of_another_flow_is_refused"),
     (NeverRetires, Several, "test_of_a_flow_s_ended_runs_the_newest_are_kept"),

@@ -225,3 +225,36 @@ try:
     flows.execute(single)
 except flows.FlowFailedError as error:
     print(error.run, error.__cause__)
+
+# Lists and conditions.
+
+
+@flows.task
+def item_ids(order: Order) -> list[str]:
+    return [item.sku for item in order.items]
+
+
+@flows.task
+def rows(orders: list[Order]) -> list[list[Item]]:
+    return [order.items for order in orders]
+
+
+assert_type(flows.each(reserve, order.out.items, limit=10), Job[list[int]])
+assert_type(flows.each(reserve, order.out.items, limit=10).out, list[int])
+assert_type(pack(flows.each(reserve, order.out.items).out), Job[int])
+assert_type(flows.each(load, ["1", "2"]), Job[list[Order]])
+assert_type(flows.each(load, item_ids(order.out).out), Job[list[Order]])
+assert_type(flows.each(price, (order.out, rush.out)), Job[list[float]])
+assert_type(flows.each(lambda item: reserve(item), order.out.items), Job[list[int]])
+assert_type(flows.each(lambda item: price(load(item.sku).out, currency="USD"), order.out.items), Job[list[float]])
+assert_type(flows.each(lambda row: flows.each(reserve, row), rows([]).out), Job[list[list[int]]])
+assert_type(flows.each(lambda row: pack(flows.each(reserve, row).out), rows([]).out), Job[list[int]])
+assert_type(flows.each(reserve, order.out.items).on_failure("ignore").after(rush), Job[list[int]])
+assert_type(flows.each(lambda name: Job("by-name", data={"name": name}), ["a"]), Job[list[Any]])
+assert_type(flows.when(order.out.items, price(order.out)), Job[float])
+assert_type(flows.when(True, flows.each(reserve, order.out.items)), Job[list[int]])
+assert_type(flows.when(order, load("2")), Job[Order])
+assert_type(flows.execute(flows.each(reserve, order.out.items)).value, list[int])
+assert_type(flows.execute(single, timeout="1m", fail_fast=True).retry().wait().value, float)
+assert_type(run.rerun("price").wait("1m").value, float)
+assert_type(run.retry(order), Run[float])

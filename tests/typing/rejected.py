@@ -1,7 +1,7 @@
 """What type checkers must reject. Never run: an ignore that is not needed is an error in mypy and in pyright."""
 
 import flows
-from flows import Backoff, Flow, Job, Opts, Queue, Run
+from flows import Backoff, Flow, Job, Opts, Queue, Run, each, when
 from tests.typing.accepted import Order, charge, load, many, pack, pair, price, reserve, single, tolerant
 
 order = load("123")
@@ -85,6 +85,23 @@ single(order="123")  # type: ignore[call-arg]  # a wrong keyword
 many("123")  # type: ignore[arg-type]
 wrong_flow: Flow[str] = single()  # type: ignore[assignment]
 wrong_wider: Job[int] = amount  # type: ignore[assignment]
+
+# Lists and conditions.
+
+each(reserve, order.out)  # type: ignore[arg-type]  # no list
+each(reserve, ["sku"])  # type: ignore[arg-type]  # items of the wrong type
+each(price, order.out.items)  # type: ignore[arg-type]  # takes an order, not an item
+each(charge, [1.0])  # type: ignore[arg-type]  # takes more than the item
+each(lambda item: item.count, order.out.items)  # type: ignore[arg-type, return-value]  # gives no job
+each(lambda item: reserve(item.sku), order.out.items)  # type: ignore[arg-type]  # misfit within
+each(reserve, order.out.items, limit="10")  # type: ignore[arg-type]
+each(reserve, order.out.items, 10, 20)  # type: ignore[call-arg]
+pack(each(price, [order.out]).out)  # type: ignore[arg-type]  # a list of floats
+when(order.out.items)  # type: ignore[call-arg]
+when(True, order.out)  # type: ignore[arg-type]  # no job
+wrong_list: Job[list[str]] = each(reserve, order.out.items)  # type: ignore[arg-type]
+flows.submit(single).retry(1)  # type: ignore[arg-type]
+flows.submit(single).rerun()  # type: ignore[call-arg]
 
 # Runs.
 
