@@ -133,7 +133,7 @@ class MemoryExecutor:
             run.observe(home)
             home.put(run)
         else:
-            if home.retention.find(options.key, home.store.clock()) is None:
+            if home.retention.is_free(options.key, home.store.clock()):
                 run.observe(home)  # what another submitter has made of it a moment before leaves no trace
             run = home.retention.enter(options.key, run, home.put, home.store.clock())
         if background:

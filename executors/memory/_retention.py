@@ -94,6 +94,12 @@ class Retention:
             raise _expired(former, now)
         return joined
 
+    def is_free(self, key: str, now: float) -> bool:
+        """Whether no run has the key at this moment."""
+        with self._lock:
+            holder = self._holders.get(key)
+            return holder is None or not self._holds(holder, now)
+
     def find(self, key: str, now: float) -> MemoryRun | None:
         """The run of that key; None when the key is free.
 
