@@ -6,7 +6,7 @@ Chosen once a run, so that what a run does not use costs its jobs nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from flows._handlers import Clock, perform, perform_async
 from flows._verbs import Grant, Settle
@@ -14,21 +14,6 @@ from flows._verbs import Grant, Settle
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
     from executors._store import Store
-
-
-class LimitedRun(Protocol):
-    """A run whose queues may have limits that it shares with other runs."""
-
-    @property
-    def wakers(self) -> list[Callable[[], None]]:
-        """Called when jobs may have become claimable by what happened in other runs."""
-        ...
-
-    @property
-    def rated(self) -> bool:
-        """Whether the store must be told of starts; may become true with any grant."""
-        ...
-
 
 Attempt = Callable[[Grant, Clock], Settle]
 AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]

@@ -17,86 +17,27 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from executors._leasing._attempts import LimitedRun, attempts_of, telling
+from executors._leasing._attempts import attempts_of, telling
+from executors._leasing._crew_run import CrewRun
+from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
-from executors._leasing._seats import Seats
 from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
-from flows._verbs import End, Grant, RunBrief, Settle
+from flows._verbs import End, Grant, Settle
 from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
-from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
-    from flows._tracing import RunTrace
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
 
 _COMPLETED = End.COMPLETED
-
-
-class CrewRun(RunBrief, LimitedRun, Protocol):
-    """The one run that a crew works off."""
-
-    @property
-    def interrupters(self) -> list[Callable[[], None]]:
-        """Called when the run is cancelled."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether every job is terminal."""
-        ...
-
-    @property
-    def openings(self) -> int:
-        """How often the run was begun: more than once where it was reopened."""
-        ...
-
-    def notify(self) -> None:
-        """Tell those who watch the run that something has changed."""
-        ...
-
-    @property
-    def shares(self) -> bool:
-        """Whether any job shares its result under an idempotency key."""
-        ...
-
-    @property
-    def has_async(self) -> bool:
-        """Whether any job is async."""
-        ...
-
-    @property
-    def has_sync(self) -> bool:
-        """Whether any job is not."""
-        ...
-
-    @property
-    def has_timeout(self) -> bool:
-        """Whether any sync job has a timeout, or the run has."""
-        ...
-
-    @property
-    def deadline_at(self) -> float | None:
-        """When the run is to be cancelled, by the store's clock."""
-        ...
-
-    @property
-    def seats(self) -> Seats | None:
-        """Who says how many processes at once, if any job is for a process."""
-        ...
-
-    @property
-    def tracing(self) -> RunTrace | None:
-        """The run's trace, where somebody records it."""
-        ...
 
 
 class Crew:
@@ -128,7 +69,7 @@ class Crew:
         self._closed = False
         self._close_lock = threading.Lock()
         self._long: set[Handler] = set()
-        self._deadlines: dict[Grant, float] = {}
+        self._deadlines = Deadlines(self)
         self._watch_mark = (0, 0)
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
@@ -247,8 +188,9 @@ class Crew:
         deadline_at = self.run.deadline_at
         if deadline_at is not None and now >= deadline_at and not self.run.state.cancelling:
             self.store.rescue()
-        if self._deadlines:
-            self._expire(now)
+        if self._deadlines.expire(now):
+            self.turn()
+            self.hand_over()
         wake_at = now if self._events else self.core.wake_at
         if wake_at is not None and now >= wake_at:
             self.turn(Due())
@@ -269,8 +211,7 @@ class Crew:
             return now + self._watch_pause
         if deadline_at is not None and self.run.state.cancelling:
             deadline_at = None
-        times = [*self._deadlines.copy().values(), *(one for one in (wake_at, deadline_at) if one is not None)]
-        return min(times) if times else None
+        return min((one for one in (wake_at, deadline_at, self._deadlines.next_at) if one is not None), default=None)
 
     def fall(self, error: BaseException) -> None:
         """Something was raised that is meant for the process: end the run at once and have the caller raise it.
@@ -339,7 +280,7 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, self.unrun, None, now, now))
             return True
-        timed = self.run.has_timeout and not grant.control and self._time(grant)
+        timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
         try:
             settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
@@ -349,7 +290,7 @@ class Crew:
                 settle = judge_error(grant, cancelled_inside(error), now, now)
             else:
                 self.fall(error)
-        if timed and self._deadlines.pop(grant, None) is None:
+        if timed and not self._deadlines.met(grant):
             say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
             return False
         if settle.ended_at - settle.started_at > LONG_SECONDS:
@@ -361,21 +302,6 @@ class Crew:
                 self._long.discard(self.run.handlers[grant.job])
             if self._line or self.done or not self._pass_on(settle):
                 self.done.append(settle)
-        return True
-
-    def _time(self, grant: Grant) -> bool:
-        """Note when the attempt has to be over, if ever."""
-        settings, deadline = grant.run.plan.settings[grant.job], self.run.deadline_at
-        if settings.run_in == "process":
-            return False  # which has a keeper of its own
-        timeout = settings.timeout
-        if timeout is not None:
-            own = self.clock() + timeout
-            deadline = own if deadline is None else min(own, deadline)
-        if deadline is None:
-            return False
-        self._deadlines[grant] = deadline
-        monitor.ring_before(deadline)
         return True
 
     def _pass_on(self, settle: Settle) -> bool:
@@ -398,25 +324,6 @@ class Crew:
             return True
         finally:
             self._turn_lock.release()
-
-    def _expire(self, now: float) -> None:
-        """Fail the attempts whose time is over. A thread cannot be stopped: it is left, and its late result dropped."""
-        for grant, deadline in self._deadlines.copy().items():
-            if deadline > now or self._deadlines.pop(grant, None) is None:
-                continue
-            grant.stop = grant.stop or "the attempt timed out"
-            job = grant.run.plan.ids[grant.job]
-            timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            warning = "job %r ran out of time; its thread cannot be stopped and may run on beside a retry"
-            say(logging.WARNING, warning, job)
-            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            settle = self.judged(grant, error, deadline - timeout, now)
-            if self.run.tracing is not None:
-                self.run.tracing.ended(settle)
-            self.done.append(settle)
-            self.gate.leave()
-        self.turn()
-        self.hand_over()
 
     def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
         """As `judge_error`, where no hand stands by to take what the rules of a user may raise."""

@@ -34,7 +34,7 @@ from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, ExecutorError, JobTimeoutError, LeaseLostError
 
 if TYPE_CHECKING:
-    from executors._leasing._crew import CrewRun
+    from executors._leasing._crew_run import CrewRun
 
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was told to stop may go on before its process is killed."""

@@ -129,7 +129,7 @@ def test_one_that_does_not_end_when_told_to_is_killed(
         run = execute(stubborn.using(timeout=0.3)(str(pid)), check=False)
     assert error_of(run, "stubborn").type == "JobTimeoutError"
     assert not is_alive(int(pid.read_text()))
-    assert not caplog.records  # no thread was left, no late result dropped
+    assert not [one for one in caplog.records if one.name == "flows"]  # no thread was left, no late result dropped
 
 
 @pytest.mark.slow
