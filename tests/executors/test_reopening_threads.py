@@ -166,9 +166,10 @@ def test_the_late_result_does_not_end_the_attempt_that_runs_beside_it() -> None:
 @pytest.mark.parametrize("limit", [None, 3])
 def test_a_list_cancelled_while_it_grows_ends_and_can_be_finished(size: int, limit: int | None) -> None:
     calls: list[int] = []
-    lock = threading.Lock()
+    lock, submitted = threading.Lock(), Latch()
 
     def item(number: int) -> int:
+        submitted.wait()
         with lock:
             calls.append(number)
         if len(calls) == 5:
@@ -178,6 +179,7 @@ def test_a_list_cancelled_while_it_grows_ends_and_can_be_finished(size: int, lim
     source = flows.task(lambda: list(range(size)), name="source")
     listed = flows.each(flows.task(item, name="item"), source().out, limit=limit)
     run = flows.submit(gather(listed.out), executor=private())
+    submitted.open()
     run.wait(PATIENCE)
     assert run.state == "cancelled"
     assert run.jobs[listed].state == "cancelled"
