@@ -191,7 +191,12 @@ def test_a_list_cancelled_while_it_grows_ends_and_can_be_finished(size: int, lim
 
 def test_cancelling_from_another_thread_at_any_moment_of_an_expansion_ends_the_run() -> None:
     begun = threading.Event()
-    add = flows.task(lambda number: begun.set() or number, name="add")
+
+    def add_one(number: int) -> int:
+        begun.set()
+        return number
+
+    add = flows.task(add_one, name="add")
     for _ in range(20):
         begun.clear()
         run = flows.submit(flows.each(add, list(range(2000))), executor=private())

@@ -73,7 +73,7 @@ def test_a_function_that_returns_no_job_is_refused(given: Any) -> None:
 
 def test_the_item_itself_is_no_job_of_it() -> None:
     with pytest.raises(DefinitionError, match="must return the job"):
-        each(lambda item: item, [1])
+        each(lambda item: item, [1])  # type: ignore[arg-type, return-value]
 
 
 def test_a_job_from_outside_is_no_job_of_an_item() -> None:
@@ -105,14 +105,24 @@ def test_a_job_made_inside_and_used_outside_is_refused() -> None:
 
 def test_the_item_used_outside_is_refused() -> None:
     items: list[Any] = []
-    listed = each(lambda item: items.append(item) or double(item), [1])
+
+    def body(item: int) -> Job[int]:
+        items.append(item)
+        return double(item)
+
+    listed = each(body, [1])
     with pytest.raises(DefinitionError, match=r"the item of an each\(\) is used outside of it"):
         flows.plan(give([listed.out, items[0]]))
 
 
 def test_fn_is_called_once_and_its_errors_pass_through() -> None:
     calls: list[object] = []
-    each(lambda item: calls.append(item) or double(item), list(range(50)))
+
+    def body(item: int) -> Job[int]:
+        calls.append(item)
+        return double(item)
+
+    each(body, list(range(50)))
     assert len(calls) == 1
     with pytest.raises(ZeroDivisionError):
         each(lambda item: 1 / 0, [1])  # type: ignore[arg-type, return-value]
@@ -273,7 +283,7 @@ def test_three_levels_take_items_and_jobs_of_each_level_around() -> None:
 
 def test_each_of_each_with_empty_lists() -> None:
     assert value(each(lambda row: each(double, row), [[], [], []])) == [[], [], []]
-    assert value(each(lambda row: each(double, row), source(0).out)) == []
+    assert value(each(lambda row: nest(1, row), source(0).out)) == []
     assert value(each(lambda row: add(each(double, row).out[0]), [[1], [2]])) == [2, 4]
 
 
