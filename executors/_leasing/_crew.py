@@ -19,12 +19,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from executors._leasing._attempts import attempts_of, telling
+from executors._leasing._attempts import attempts_of
 from executors._leasing._crew_run import CrewRun
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
+from executors._leasing._starts import telling
 from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
