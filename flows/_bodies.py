@@ -85,6 +85,8 @@ def stamped(binding: Binding, space: Sequence[Any]) -> Binding:
             tuple([place if type(place) is Held else Pick(place, (), False) for place in places]), {}, by_name=False
         )
     template = cast("Arguments", binding)
+    if template.plain:
+        return template
     return Arguments(
         tuple(_stamp(value, space) for value in template.args),
         {name: _stamp(value, space) for name, value in template.kwargs.items()},

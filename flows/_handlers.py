@@ -73,9 +73,12 @@ def perform(grant: Grant, clock: Clock) -> Settle:
     binding = run.bindings[job]
     started_at = clock()
     try:
-        if handler.plain and type(binding) is tuple:  # the common case of `_inputs`, kept tight
+        if handler.plain and type(binding) is tuple:  # the common cases of `_inputs`, kept tight
             current_grant.set(grant)
             value = copy_context().run(handler.fn, *map(run.values.__getitem__, binding))
+        elif handler.plain and isinstance(binding, Arguments) and binding.plain:
+            current_grant.set(grant)
+            value = copy_context().run(handler.fn, *binding.args)
         else:
             args, kwargs = _inputs(grant, handler)
             current_grant.set(grant)
