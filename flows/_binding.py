@@ -59,7 +59,7 @@ class Arguments:
         self.by_name = by_name
         """Whether `kwargs` are all arguments by parameter name, so that one may fall away and its default stand in."""
         self.plain = plain
-        """Whether nothing is to be resolved and nothing could be changed by a handler: `args` are passed as they are."""
+        """Whether nothing is to be resolved and no handler could change anything: `args` are passed as they are."""
 
 
 Binding = tuple[int, ...] | Arguments
