@@ -55,6 +55,12 @@ class Arguments:
         """Whether `kwargs` are all arguments by parameter name, so that one may fall away and its default stand in."""
 
 
+class Ready(Arguments):
+    """The arguments of a call that takes no results: they are passed on as they are."""
+
+    __slots__ = ()
+
+
 Binding = tuple[int, ...] | Arguments
 
 CONTAINERS = (dict, list, tuple, set, frozenset)

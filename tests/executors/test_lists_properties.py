@@ -112,7 +112,8 @@ class Played:
     def start(self, grant: Grant) -> None:
         run, job = self.run, self.run.plan.ids[grant.job]
         args, kwargs = _inputs(grant, run.handlers[grant.job])
-        self.inputs[job] = shown(dict(enumerate(args)).get(0, kwargs.get("values")))
+        (taken,) = [*args, *kwargs.values()]
+        self.inputs[job] = shown([taken] if run.plan.names[grant.job] == "lone" else taken)
         self.ran.append(job)
         assert self.keys.setdefault(job, job_key(run, grant.job)) == f"run/{job}"
         self.luck.rounds[job] = self.luck.round
