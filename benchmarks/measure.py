@@ -41,7 +41,7 @@ class Series:
 
     Attributes:
         samples: Seconds a run; the round's p50 for `latency`; start to end of the last no-op for `straggler`.
-        calm: For `straggler`, the same without the slow handler.
+        calm: For `straggler`, the same without the slow handler; for `growth`, the fan-in.
     """
 
     peer: str
@@ -73,16 +73,20 @@ def measure(workload: Workload, peers: Sequence[Peer]) -> list[Series]:
     expected = workload.graph.value()
     for _ in range(workload.rounds):
         for peer, its in zip(peers, series, strict=True):
-            if workload.calm is not None:
+            if workload.kind == "growth" and workload.calm is not None:
+                its.calm.append(_p50(peer, workload.calm, workload.calls))
+                its.samples.append(_p50(peer, workload.graph, workload.calls))
+            elif workload.calm is not None:
                 its.calm.append(_last_no_op(peer, workload.calm, expected))
                 its.samples.append(_last_no_op(peer, workload.graph, expected))
             else:
-                its.samples.append(_p50(peer, workload, expected))
+                its.samples.append(_p50(peer, workload.graph, workload.calls))
     return series
 
 
-def _p50(peer: Peer, workload: Workload, expected: tuple[int, ...]) -> float:
-    ready = [peer.prepare(workload.graph) for _ in range(workload.calls)]
+def _p50(peer: Peer, graph: Graph, calls: int) -> float:
+    expected = graph.value()
+    ready = [peer.prepare(graph) for _ in range(calls)]
     gc.collect()
     times = []
     for run in ready:
