@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--quick] [--only NAME ...] [--peer NAME ...] [--json FILE]`."""
+"""`python -m benchmarks [--quick | --full] [--only NAME ...] [--peer NAME ...] [--json FILE]`."""
 
 import argparse
 import gc
@@ -10,18 +10,23 @@ from textwrap import fill
 
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
-from benchmarks.report import METHOD, Row, as_json, environment, import_rows, rows, table
+from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
+from benchmarks.scale import ABOUT, scale_rows
+from benchmarks.spans import NAME as SPANS
+from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
+NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, SPANS, "import"]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    names = [workload.name for workload in workloads("tiny")]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="flows beside its peers.")
     option = parser.add_argument
-    option("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
-    option("--only", nargs="+", metavar="NAME", choices=[*names, "import"], help="these workloads only")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
+    size.add_argument("--full", action="store_true", help="plan and flat with 1,000,000 jobs, too: minutes, some GB")
+    option("--only", nargs="+", metavar="NAME", choices=NAMES, help="these workloads only")
     option("--peer", nargs="+", metavar="NAME", choices=list(PEERS), help="these peers only")
     option("--json", type=Path, metavar="FILE", help="write the figures there too")
     parsed: argparse.Namespace = parser.parse_args(argv)
@@ -31,13 +36,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print; the exit code says only that it ran, targets are judged by whoever reads them."""
     options = _arguments(argv)
-    wanted = options.only or [*(workload.name for workload in workloads("tiny")), "import"]
+    wanted = options.only or NAMES
     chosen = [one for one in workloads("quick" if options.quick else "full") if one.name in wanted]
     peers, missing = load(options.peer or PEERS)
     print("; ".join(f"{what} {which}" for what, which in environment().items()))
     print(fill(METHOD, WIDTH))
     for workload in chosen:
         print(f"  {workload.name}: {workload.about}")
+    growing = [name for name in ABOUT if name in wanted and (options.peer is None or HEADLINE in options.peer)]
+    for name in growing:
+        print(f"  {name}: {ABOUT[name]}")
     for peer in peers:
         print(fill(f"{peer.name}: {peer.timed}", WIDTH, initial_indent="  ", subsequent_indent="    "))
     lines: list[Row] = []
@@ -49,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         gc.freeze()
         for workload in chosen:
             lines += rows(workload, measure(workload, peers))
+    if SPANS in wanted:
+        print(f"  {SPANS}: {about('quick' if options.quick else 'full')}")
+        lines += measure_spans("quick" if options.quick else "full")
+    gc.unfreeze()
+    for name in growing:
+        lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
     if "import" in wanted:
         series, not_there = measure_imports(("flows", "pydantic"))
         lines += import_rows(series)

@@ -4,15 +4,18 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from benchmarks.measure import Series, Spread, speedup
 from benchmarks.workloads import Workload
 
 HEADLINE = "flows"
 RIVALS = ("dask", "dask-chunked", "asyncio")
-THROUGHPUT_TARGETS = {"dask": 8.0, "asyncio": 1.0}
-LATENCY_TARGETS = {"dask": 1.0}
+RATIO_TARGETS = {
+    "throughput": {"dask": 8.0, "asyncio": 1.0},
+    "orders": {"dask": 8.0},
+    "latency": {"dask": 1.0},
+}
 OVERLAP_TARGET = 2.0
 GROWTH_TARGET = 2.0
 STRAGGLER_FACTOR, STRAGGLER_GRACE = 1.5, 0.020
@@ -39,16 +42,20 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One peer on one workload. Times in seconds; `jobs` is 0 where it has no meaning (imports)."""
+    """One peer on one workload. Times in seconds, None where time is not the figure; `jobs` is 0 for imports."""
 
     workload: str
     peer: str
     jobs: int
     rounds: int
-    seconds: Spread
+    seconds: Spread | None
     faster: Mapping[str, Spread]
     note: str
     targets: tuple[Target, ...]
+
+    def judged(self, target: Target) -> "Row":
+        """The same row with *target* beside it."""
+        return replace(self, targets=(*self.targets, target))
 
 
 def rows(workload: Workload, series: Sequence[Series]) -> list[Row]:
@@ -59,7 +66,8 @@ def rows(workload: Workload, series: Sequence[Series]) -> list[Row]:
         note, targets = _judge(workload, its, others)
         if its.peer != HEADLINE:
             targets = ()
-        jobs, seconds = len(workload.graph.nodes), Spread.of(its.samples)
+        flows_run = workload.calls if workload.kind == "orders" else 1
+        jobs, seconds = flows_run * len(workload.graph.nodes), Spread.of(its.samples)
         out.append(Row(workload.name, its.peer, jobs, len(its.samples), seconds, others, note, targets))
     return out
 
@@ -71,8 +79,8 @@ def _is_rival(its: Series, other: Series) -> bool:
 def _judge(workload: Workload, its: Series, faster: Mapping[str, Spread]) -> tuple[str, tuple[Target, ...]]:
     time = Spread.of(its.samples).median
     match workload.kind:
-        case "throughput" | "latency":
-            wanted = THROUGHPUT_TARGETS if workload.kind == "throughput" else LATENCY_TARGETS
+        case "throughput" | "latency" | "orders":
+            wanted = RATIO_TARGETS[workload.kind]
             return "", tuple(
                 Target(f">= {least:g}x {peer}", faster[peer].median, faster[peer].median >= least)
                 for peer, least in wanted.items()
@@ -133,14 +141,14 @@ def table(lines: Sequence[Row]) -> str:
 
 def _cells(row: Row) -> tuple[str, ...]:
     time = row.seconds
-    rated = row.jobs and not row.note
+    rated = time is not None and row.jobs and not row.note
     return (
         row.workload,
         row.peer,
-        _ms(time.median),
-        f"{_ms(time.low)} - {_ms(time.high)}",
-        f"{time.median / row.jobs * 1e6:.1f}" if rated else "",
-        f"{row.jobs / time.median:,.0f}" if rated else "",
+        _ms(time.median) if time else "",
+        f"{_ms(time.low)} - {_ms(time.high)}" if time else "",
+        f"{time.median / row.jobs * 1e6:.1f}" if time and rated else "",
+        f"{row.jobs / time.median:,.0f}" if time and rated else "",
         *(f"{row.faster[peer].median:.2f}" if peer in row.faster else "" for peer in RIVALS),
         "; ".join([*([row.note] if row.note else []), *map(str, row.targets)]),
     )
@@ -172,7 +180,7 @@ def as_json(lines: Sequence[Row], timed: Mapping[str, str], missing: Mapping[str
         "rows": [
             asdict(row)
             | {
-                "seconds": row.seconds._asdict(),
+                "seconds": row.seconds._asdict() if row.seconds else None,
                 "faster": {peer: ratio._asdict() for peer, ratio in row.faster.items()},
                 "targets": [asdict(target) for target in row.targets],
             }

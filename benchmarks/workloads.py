@@ -14,10 +14,10 @@ SLOTS = 50
 NAP = 0.05
 LONG_NAP = 0.5
 
-Kind = Literal["throughput", "latency", "overlap", "straggler", "growth"]
-ALL_KINDS: frozenset[Kind] = frozenset({"throughput", "latency", "overlap", "straggler"})
+Kind = Literal["throughput", "orders", "latency", "overlap", "straggler", "growth"]
+ALL_KINDS: frozenset[Kind] = frozenset({"throughput", "orders", "latency", "overlap", "straggler"})
 """What every peer can do; lists known only at run time (`growth`) are ours alone."""
-NO_OPS: frozenset[Kind] = frozenset({"throughput", "latency"})
+NO_OPS: frozenset[Kind] = frozenset({"throughput", "orders", "latency"})
 Size = Literal["full", "quick", "tiny"]
 
 last_stamp = [0.0]
@@ -121,13 +121,13 @@ class Workload:
     """One line of the report.
 
     Attributes:
-        kind: What is taken as the figure: seconds a run (`throughput`, `overlap`), the p50 of many short runs
-            (`latency`), how long after the start the last no-op ended (`straggler`), or seconds a run beside those of
-            a fan-in of as many jobs (`growth`).
+        kind: What is taken as the figure: seconds a run (`throughput`, `overlap`), those of many short runs in all
+            (`orders`) or their p50 (`latency`), how long after the start the last no-op ended (`straggler`), or seconds
+            a run beside those of a fan-in of as many jobs (`growth`).
         graph: What runs.
         calm: For `straggler`, the same graph with a no-op in the slow handler's place; for `growth`, the fan-in.
         rounds: How often each peer has its turn.
-        calls: Runs in one turn (more than one only for `latency`).
+        calls: Runs in one turn (more than one only for `orders` and `latency`).
         ideal: For `overlap`, the seconds that the naps take when all of them overlap.
     """
 
@@ -212,6 +212,7 @@ def _throughput(size: Size) -> list[Workload]:
 
 def _short(size: Size) -> list[Workload]:
     rounds, calls = {"full": (20, 25), "quick": (8, 25), "tiny": (2, 2)}[size]
+    orders = {"full": 1_000, "quick": 200, "tiny": 3}[size]
     naps = fan_in((Node(nap, blocks=True),) * (5 if size == "tiny" else SLOTS))
     return [
         Workload(
@@ -221,6 +222,14 @@ def _short(size: Size) -> list[Workload]:
             Graph(small_flow()),
             rounds,
             calls,
+        ),
+        Workload(
+            "orders",
+            "orders",
+            f"{orders:,} flows of a parent and 3 children, each run on its own",
+            Graph(small_flow()),
+            {"full": 5, "quick": 3, "tiny": 1}[size],
+            orders,
         ),
         Workload(
             "blocking",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from flows._shared_results import Owner, Shared
 from flows._verbs import Grant, Reply, Settle, Want
 
 
@@ -47,6 +48,17 @@ class Store(Protocol):
         """
         ...
 
+    def began(self, grant: Grant, /) -> float:
+        """The handler is about to start; told of grants of `rated` runs, so that rates count starts and not claims.
+
+        An attempt of which this is not told counts as started when its settle says so, and keeps its start from
+        others until then.
+
+        Returns:
+            The instant that is counted.
+        """
+        ...
+
     def abandon(self, run: Any, reason: str, /) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         ...
@@ -76,6 +88,25 @@ class Store(Protocol):
 
         Raises:
             RunError: The run has not ended, or *job* has nothing to retry.
+        """
+        ...
+
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None, /) -> Shared:
+        """Look at what stands under a job-level *key*, and reserve it for the job of *grant* if that is free to do.
+
+        It is where nothing stands there, or a reservation without a result: this job's own, or that of *instead_of*.
+
+        Returns:
+            What stands there now.
+        """
+        ...
+
+    def file(self, key: str, grant: Grant, value: Any, /) -> Any:
+        """File a result under a job-level *key*, before the job of *grant* is settled with it.
+
+        Returns:
+            The result that counts: the one filed first. *value* itself, if the job has lost its lease or
+            its reservation meanwhile.
         """
         ...
 

@@ -4,6 +4,8 @@ A *task* is a handler with a name; calling it places a *job* in a *flow*; childr
 them their results. ``flows.execute(flow)`` runs it here and returns the *run*. Start reading at ``flows/_api.py``.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from flows._api import aexecute, asubmit, execute, get, submit
 from flows._backoff import Backoff
 from flows._children import INJECTED, Children
@@ -52,6 +54,11 @@ from flows.errors import (
     UnsupportedError,
     WaitTimeoutError,
 )
+
+if _TYPE_CHECKING:
+    from types import ModuleType as _ModuleType
+
+    from flows import telemetry as telemetry
 
 __version__ = "0.1.0"
 
@@ -114,3 +121,12 @@ __all__ = [
     "task",
     "when",
 ]
+
+
+def __getattr__(name: str) -> "_ModuleType":
+    """``flows.telemetry`` without an import of its own: loaded when first named."""
+    if name == "telemetry":
+        from importlib import import_module
+
+        return import_module("flows.telemetry")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from flows._executors import executor_of
 from flows._flow import Flow
 from flows._job import Job
+from flows._names import shown
 from flows._planner import plan
 from flows._run import Run
 from flows._run_options import RunKeywords, run_options
@@ -45,6 +46,7 @@ def execute(
         FlowFailedError: The flow failed; ``.run`` is the run, ``__cause__`` the handler's exception.
         RunCancelledError: The run was cancelled.
         IdempotencyConflictError: The key belongs to another flow.
+        ResultExpiredError: The key's run has ended and is past its retention, while the key is still held.
         UnavailableError: The executor cannot be reached.
     """
     chosen, planned, asked = _prepared(flow, executor, key, options)
@@ -108,14 +110,19 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     """The run of that id, or of that key.
 
     Raises:
+        DefinitionError: The id or the key is no text.
         UnknownRunError: The executor knows no such run; in memory, runs without a key leave with their `Run` object.
+        ResultExpiredError: The key's run has ended and is past its retention, while the key is still held.
     """
     if (run_id is None) == (key is None):
         raise DefinitionError("flows.get() takes a run's id or its key=, one of them")
+    given = run_id if key is None else key
+    if not isinstance(given, str):
+        raise DefinitionError(f"flows.get() takes a run's id or its key= as text, not {shown(given)}")
     chosen = executor_of(executor)
     record = chosen.find(run_id=run_id, key=key)
     if record is None:
-        what = f"id {run_id!r}" if key is None else f"key {key!r}"
+        what = f"{'id' if key is None else 'key'} {shown(given)}"
         raise UnknownRunError(f"there is no run of {what} here; is it another executor's, or past its retention?")
     return Run(chosen, record)
 

@@ -258,6 +258,7 @@ def _jitter(value: object, kind: BackoffKind) -> float:
 def _number(value: object, what: str, low: float, high: float, wanted: str) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise DefinitionError(f"{what} {shown(value)}: is of type {type(value).__name__}; give {wanted}")
-    if not low <= value <= high:
+    plain = int.__int__(value) if isinstance(value, int) else float.__float__(value)
+    if not low <= plain <= high:
         raise DefinitionError(f"{what} {shown(value)}: is out of range; give {wanted}")
-    return float(value)
+    return float(plain)

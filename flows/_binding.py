@@ -18,6 +18,11 @@ DEPTH_LIMIT = 64
 """How deep data may nest; deeper trees are almost always a mistake, and other stores cannot hold them."""
 
 
+LOOKS = 500_000
+"""How many containers are looked at before it is asked whether they are the same ones over and over: what holds one
+thing twice, which holds another twice, and so on, is small in memory and without end to whoever goes through it.
+"""
+
 _REFERENCES = frozenset((Reference, OptionalReference, Job))
 
 
@@ -81,8 +86,14 @@ def scan(value: object, found: Callable[[object], None], spot: str) -> None:
         DataError: A container holds itself, nests too deep, or is one that references cannot sit in.
     """
     stack: list[tuple[object, int]] = [(value, 0)]
+    looks, met = 0, set[int]()
     while stack:
         item, depth = stack.pop()
+        looks += 1
+        if looks > LOOKS:
+            met.add(id(item))
+            if looks > LOOKS + 100 * len(met):
+                raise DataError(f"{spot}: data holds the same few lists or dicts over and over, {looks:,} times")
         if isinstance(item, dict):
             if any(is_reference(key) for key in item):
                 raise DataError(f"{spot}: a reference cannot be the key of a dict, its value is not known yet")

@@ -243,6 +243,7 @@ def finish(planner: Planner) -> None:
         ]
     for around, job, inner in reversed(open_):  # inner bodies first: they look into the whole columns around them
         planner.problems += inner.problems + holes(inner)
+        around.plan.limits = inner.plan.limits | around.plan.limits
         around.plan.lists[around.index[job]] = inner.body(around)
     planner.problems += _clashes(planner.plan.ids, templates)
 

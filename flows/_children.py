@@ -74,5 +74,8 @@ class Children:
             f"{job_id!r} is no dependency with a result here; there are {', '.join(map(repr, self.values)) or 'none'}"
         )
 
+    def __reduce__(self) -> tuple[type[Children], tuple[dict[str, Any], dict[str, Failed]]]:
+        return Children, (dict(self.values), dict(self.failures))
+
     def __repr__(self) -> str:
         return f"Children(values={dict(self.values)!r}, failures={dict(self.failures)!r})"

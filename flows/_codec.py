@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 from flows._binding import DEPTH_LIMIT
+from flows._json_text import spelled
 from flows._names import shown
 from flows.errors import DataError
 
@@ -44,7 +45,7 @@ def jsonable(value: Any, spot: str, depth: int = 0) -> Any:
         for key in value:
             if type(key) is not str:
                 raise DataError(f"{spot}: the key {shown(key)} is not text, and JSON has no others; convert it")
-        return {_text(key, spot): jsonable(item, f"{spot}.{key}", depth + 1) for key, item in value.items()}
+        return {_text(key, spot): jsonable(item, f"{spot}{spelled(key)}", depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(item, f"{spot}[{position}]", depth + 1) for position, item in enumerate(value)]
     return jsonable(_by_pydantic(value, spot), spot, depth + 1)

@@ -46,10 +46,10 @@ def seconds(value: object, what: str = "delay", *, above_zero: bool = False) -> 
     elif isinstance(value, timedelta):
         result = value / timedelta(seconds=1)
     elif isinstance(value, float):
-        result = float(value)
+        result = float.__float__(value)
     elif isinstance(value, int) and not isinstance(value, bool):
         # Clamped first: an int may be too large for a float.
-        result = float(max(-1, min(value, LIMIT_SECONDS + 1)))
+        result = float(max(-1, min(int.__int__(value), LIMIT_SECONDS + 1)))
     else:
         _refuse(value, what, f"is of type {type(value).__name__}")
     if not math.isfinite(result):

@@ -16,6 +16,7 @@ EventKind = Literal[
     "cancelled",
     "released",
     "lost",
+    "replayed",
     "progress",
     "expanded",
     "ended",
@@ -30,7 +31,9 @@ class Event:
     Attributes:
         kind: ``submitted``, ``ended`` and ``reopened`` are the run's; the others are those of a job. ``retrying`` is a
             failed attempt that will be followed by another, ``released`` one that was given back unrun, ``lost`` one
-            whose worker died. ``expanded`` is a list whose items have become known.
+            whose worker died. ``expanded`` is a list whose items have become known. ``replayed`` comes before the
+            ``completed`` of a job that took the result which another had filed under its idempotency key; neither has
+            an attempt.
         at: When, by the store's clock.
         job: The job's id; None for the run's own events.
         attempt: Which attempt it was, where there was one.

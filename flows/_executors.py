@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import urlsplit
 
 from flows._names import shown
 from flows.errors import MissingDependencyError, UnknownExecutorError
@@ -33,7 +34,7 @@ def executor_of(given: str | Executor | None) -> Executor:
     if given is None:
         given = os.environ.get("FLOWS_EXECUTOR") or "memory://"
     if not isinstance(given, str):
-        if hasattr(given, "submit") and hasattr(given, "work") and not isinstance(given, type):
+        if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
     if "private=1" in given:
@@ -52,6 +53,10 @@ def _made(url: str) -> Executor:
             f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does"
         )
     factory = _factory(scheme.lower())
+    try:
+        urlsplit(url)
+    except ValueError as error:
+        raise UnknownExecutorError(f"{shown(masked(url))} is no URL: {shown(str(error))}") from None
     return cast("Executor", factory(url))
 
 

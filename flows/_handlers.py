@@ -15,7 +15,7 @@ from flows._idempotency import job_key
 from flows._job import Job
 from flows._machine import inputs_of
 from flows._reference import OptionalReference, Reference
-from flows._signature import CHILDREN, Parameters
+from flows._signature import CHILDREN, CONTEXT, Parameters
 from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
 from flows.errors import DataError, Failed
@@ -45,6 +45,15 @@ class Handler:
         """Whether every argument comes from the job: then positional results can be passed straight on."""
 
 
+def handler_of(task: Task[..., Any]) -> Handler:
+    """The handler of *task*; the same for all runs, unless an annotation could not be evaluated yet."""
+    handler: Handler | None = task._handler
+    if handler is None or handler.fn is not task.fn:
+        handler = Handler(task)
+        task._handler = handler if handler.parameters.evaluated else None
+    return handler
+
+
 class BadResultError(DataError):
     """A handler returned what cannot be a result. The effect has happened, so there is no other attempt."""
 
@@ -71,7 +80,7 @@ def perform(grant: Grant, clock: Clock) -> Settle:
             args, kwargs = _inputs(grant, handler)
             current_grant.set(grant)
             value = copy_context().run(handler.fn, *args, **kwargs)
-        if value.__class__ in _UNFINISHED:
+        if type(value) in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())
@@ -86,11 +95,31 @@ async def perform_async(grant: Grant, clock: Clock) -> Settle:
         args, kwargs = _inputs(grant, handler)
         current_grant.set(grant)
         value = await cast("Coroutine[Any, Any, Any]", handler.fn(*args, **kwargs))
-        if value.__class__ in _UNFINISHED:
+        if type(value) in _UNFINISHED:
             raise _unfinished(value)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())
     return Settle(grant, End.COMPLETED, value, started_at, clock())
+
+
+def distant_inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, Any], tuple[str, ...]]:
+    """The arguments of a call to be made in another process, and the parameters that take the job's context there."""
+    args, kwargs = _inputs(grant, handler)
+    contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == CONTEXT)
+    for name in contexts:
+        del kwargs[name]
+    return args, kwargs, contexts
+
+
+def finished(value: Any) -> Any:
+    """What a handler returned, if that can be a result.
+
+    Raises:
+        BadResultError: It is a coroutine, a generator, a job or a reference.
+    """
+    if value.__class__ in _UNFINISHED:
+        raise _unfinished(value)
+    return value
 
 
 def judge_error(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
@@ -127,6 +156,8 @@ def _judged(grant: Grant, error: Exception, started_at: float, ended_at: float) 
 
 def children_of(grant: Grant) -> Children:
     """Results and failures of the direct dependencies that count for this attempt."""
+    if grant.distant is not None:
+        return grant.distant()
     run, job = grant.run, grant.job
     plan = run.plan
     optional = plan.optional.get(job, ())

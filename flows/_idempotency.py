@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,11 +43,23 @@ def fingerprint(plan: Plan[Any]) -> str:
         DataError: Data that JSON has no form for.
     """
     digest = hashlib.blake2b(digest_size=32)
+    plan = plan.origin
     for row in _rows(plan, plan.ids, ()):
         digest.update(canonical(row))
         digest.update(b"\n")
     digest.update(canonical([plan.ids[root] for root in plan.roots]))
     return digest.hexdigest()
+
+
+def first_difference(theirs: Plan[Any], ours: Plan[Any]) -> str | None:
+    """The id of the first job in which two plans of different fingerprints differ; None if only in their roots."""
+    theirs, ours = theirs.origin, ours.origin
+    ids = itertools.zip_longest(theirs.ids, ours.ids)
+    rows = itertools.zip_longest(_rows(theirs, theirs.ids, ()), _rows(ours, ours.ids, ()))
+    for (their_id, our_id), (their_row, our_row) in zip(ids, rows, strict=True):
+        if their_row != our_row:
+            return our_id if our_id is not None else their_id
+    return None
 
 
 def data_of(plan: Plan[Any], job: int, names: Sequence[str] | None = None) -> dict[str, Any]:

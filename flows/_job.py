@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, cast
 
 from flows._names import check_name, check_queue, shown
 from flows._opts import Opts, Queue
-from flows._reference import Reference, describe
+from flows._reference import OptionalReference, Reference, describe
 from flows.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -119,13 +119,14 @@ class Job(Generic[R_co]):
         return dict(data)
 
     def _checked_jobs(self, jobs: object, what: str) -> tuple[Job[Any], ...]:
-        if isinstance(jobs, Job) or not isinstance(jobs, Sequence | Iterable):
+        if isinstance(jobs, Job | Reference | OptionalReference) or not isinstance(jobs, Sequence | Iterable):
             raise DefinitionError(f"{self._spot()}: {what} takes jobs in a list, not {shown(jobs)}")
-        checked = tuple(jobs)
-        for job in checked:
+        checked: list[Job[Any]] = []
+        for job in jobs:  # one by one: what yields other things may do so without end
             if not isinstance(job, Job):
                 raise DefinitionError(f"{self._spot()}: {what} takes jobs, not {shown(job)}")
-        return checked
+            checked.append(job)
+        return tuple(checked)
 
     def __repr__(self) -> str:
         given = "" if self.id is None else f", id={self.id!r}"
@@ -145,7 +146,7 @@ class Job(Generic[R_co]):
             raise AttributeError(f"{self!r} has no attribute {name!r}; a part of its result is job.out.{name}")
 
         def __getitem__(self, key: object) -> NoReturn:
-            raise TypeError(f"{self!r} has no items; a part of its result is job.out[{key!r}]")
+            raise TypeError(f"{self!r} has no items; a part of its result is job.out[{shown(key)}]")
 
         def __len__(self) -> NoReturn:
             raise TypeError(f"{self!r} has no length; did you mean job.out, passed to a task?")

@@ -38,9 +38,12 @@ def spot_of(trail: Trail) -> str:
 
 
 def _spelled(steps: list[str | int]) -> str:
-    return "".join(
-        f".{step}" if isinstance(step, str) and step.isidentifier() else f"[{shown(step)}]" for step in steps
-    )
+    return "".join(map(spelled, steps))
+
+
+def spelled(step: str | int) -> str:
+    """One step of a path: plain where it is a short word, else as it would be quoted."""
+    return f".{step}" if isinstance(step, str) and len(step) <= 80 and step.isidentifier() else f"[{shown(step)}]"
 
 
 def read_json(source: str | bytes | bytearray) -> Any:

@@ -31,6 +31,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from flows._binding import scan
 from flows._bullmq import Keep, read_options
 from flows._codec import jsonable
 from flows._document import EnoughProblems, Problems
@@ -51,6 +52,9 @@ _NODE_KEYS: Final = (
 )  # fmt: skip
 _FLOW_KEYS: Final = ("flow", "root", "roots", "jobs", "retention")
 _INPUT_KEYS: Final = ("at", "from", "path", "optional")
+
+NODES: Final = 50_000
+"""How many nodes are read before it is asked whether they are the same objects over and over."""
 
 _NEAREST_AMONG: Final = 2_000
 """How many ids are compared with an unknown one: comparing is slow."""
@@ -150,7 +154,7 @@ class _Parser:
     def _tree(self, source: object, trail: Trail, *, is_root: bool) -> _Node | None:
         """Read a job node and all below it, in the order of the document."""
         top: _Node | None = None
-        inside: set[int] = set()
+        inside, met = set[int](), set[int]()
         stack: list[tuple[object, Trail, _Node | None, bool]] = [(source, trail, None, False)]
         while stack:
             source, trail, around, is_child = stack.pop()
@@ -165,6 +169,11 @@ class _Parser:
                     trail, "this object holds itself; a job that several need is named by id, in depends_on"
                 )
                 continue
+            if len(self.nodes) > NODES:
+                met.add(id(source))
+                if len(self.nodes) > NODES + 100 * len(met):
+                    fault = f"the same few objects are read over and over, {len(self.nodes):,} times"
+                    raise DefinitionError(f"{fault}; a job that several need is named by id, in depends_on")
             node = self._read(source, trail, around, is_root=is_root and around is None)
             if around is None:
                 top = node
@@ -243,6 +252,8 @@ class _Parser:
             )
             return {}
         try:
+            for value in data.values():
+                scan(value, lambda _: None, "data")  # refuses what would not end
             return cast("dict[str, Any]", jsonable(dict(data), "data", depth=-1))  # values count, as in a call
         except DataError as error:
             self.problems.below(trail, str(error), DataError)

@@ -67,9 +67,10 @@ def _count(value: object, what: str, low: int, high: int | None) -> int:
     wanted = f"give a whole number from {low} {'up' if high is None else f'to {high:,}'}"
     if not isinstance(value, int) or isinstance(value, bool):
         raise DefinitionError(f"{what} {shown(value)}: is of type {type(value).__name__}; {wanted}")
-    if value < low or (high is not None and value > high):
+    count = int.__int__(value)  # a plain int, also of an enum's member
+    if count < low or (high is not None and count > high):
         raise DefinitionError(f"{what} {shown(value)}: is out of range; {wanted}")
-    return int(value)
+    return count
 
 
 def check_limit(value: object, what: str) -> int | None:

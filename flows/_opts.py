@@ -83,7 +83,7 @@ class Opts:
         lifo: Whether the job goes before those that wait already.
         on_failure: What its final failure does to the jobs that depend on it. Without it, ``"fail"``.
         idempotency_key: Names the effect, in place of ``"{run}/{job}"``. Handlers hand it on.
-        run_in: Where a sync handler runs: ``"thread"`` or ``"process"``.
+        run_in: Where the handler runs: ``"thread"`` (async ones on the event loop) or ``"process"``.
 
     Raises:
         DefinitionError: An option is unknown or wrong; all that are get listed.

@@ -46,13 +46,15 @@ class Plan(Generic[R_co]):
         lists: For a job that is a list (`each`): what is stamped out per item.
         gone: Jobs that are not of the run any more: those of items that a list had when it was expanded before.
         roots: The jobs the flow is about; `several` says that the value is a tuple.
+        limits: For each queue that the flow knows as a `Queue`: its concurrency, and its rate as (starts, seconds).
         retention: What the flow's document asks for; see `Flow.retention`.
     """
 
     __slots__ = (
         *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
-        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone", "retention"),
-        *("_fingerprint", "_ids", "_positions", "__weakref__"),
+        *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone"),
+        *("limits", "retention"),
+        *("_origin", "_fingerprint", "_ids", "_positions", "__weakref__"),
     )
 
     def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
@@ -73,8 +75,10 @@ class Plan(Generic[R_co]):
         self.conditions: dict[int, tuple[Any, ...]] = {}
         self.lists: dict[int, Body] = {}
         self.gone: set[int] = set()
+        self.limits: dict[str, tuple[int | None, tuple[int, float] | None]] = {}
         self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
+        self._origin: Plan[R_co] | None = None
         self._ids: list[str] | None = None
         self._fingerprint: str | None = None
 
@@ -87,6 +91,7 @@ class Plan(Generic[R_co]):
         other: Plan[R_co] = Plan(self.name, self.roots, several=self.several)
         for column in ("names", "queues_of", "tasks", "settings", "bindings", "inputs", "pending"):
             setattr(other, column, list(getattr(self, column)))
+        other.limits, other._origin = self.limits, self.origin
         other.ids, other.distinct, other.retention = list(self.ids), self.distinct, self.retention
         other.dependents = [tuple(dependents) for dependents in self.dependents]
         other.effects = {job: list(codes) for job, codes in self.effects.items()}
@@ -94,6 +99,11 @@ class Plan(Generic[R_co]):
         other._positions = self._positions
         other._fingerprint = self._fingerprint
         return other
+
+    @property
+    def origin(self) -> Plan[R_co]:
+        """The plan that was submitted, where this one belongs to a run that has added jobs to it; else itself."""
+        return self if self._origin is None else self._origin
 
     @property
     def ids(self) -> list[str]:

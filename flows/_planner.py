@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows._binding import (
@@ -27,7 +28,7 @@ from flows._flow import Flow
 from flows._holes import holes
 from flows._job import Job
 from flows._numbering import number_around
-from flows._placing import place_of
+from flows._placing import limits_of, place_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
@@ -159,6 +160,7 @@ class Planner:
         plan.queues_of = [row.queue for row in rows]
         plan.settings = [row.settings for row in rows]
         plan.distinct = tuple({id(row.settings): row.settings for row in placed.values()}.values())
+        plan.limits = limits_of(placed.values())
         self.policies = {settings.on_failure for settings in plan.distinct}
 
     def link_jobs(self) -> None:
@@ -223,7 +225,7 @@ class Planner:
 
     def check(self) -> None:
         """Raise what is wrong: duplicate ids, jobs that nothing depends on, values that may be missing."""
-        for job in [job for job in self.flow.made if job not in self.index]:
+        for job in filterfalse(self.index.__contains__, self.flow.made):
             self.problems.append(
                 DefinitionError(
                     f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "

@@ -50,7 +50,7 @@ class Reference:
 
     def __getitem__(self, key: str | int) -> Reference:
         if type(key) is not int and not isinstance(key, str):
-            raise TypeError(f"{self!r}[{key!r}]: only a name or a position can be taken of a reference ({_HINT})")
+            raise TypeError(f"{self!r}[{shown(key)}]: only a name or a position can be taken of a reference ({_HINT})")
         return Reference(self._job, (*self._path, key))
 
     def __copy__(self) -> Reference:

@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from flows._duration import Duration, seconds
 from flows._events import Event
+from flows._names import shown
 from flows._views import JobView, JobViews, end_state
-from flows.errors import FlowFailedError, JobFailedError, NoValueError, RunCancelledError, WaitTimeoutError
+from flows._waits import waiting
+from flows.errors import (
+    DefinitionError,
+    FlowFailedError,
+    JobFailedError,
+    NoValueError,
+    RunCancelledError,
+    WaitTimeoutError,
+)
 
 if TYPE_CHECKING:
     import asyncio
@@ -91,9 +100,13 @@ class Run(Generic[R_co]):
 
         Raises:
             WaitTimeoutError: It has not ended by then.
+            RunError: The caller is a handler that the run itself waits for, so that neither would ever end.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        if not self._executor.work(self._record, limit):
+        if limit is None:
+            with waiting(self.id):
+                self._executor.work(self._record, None)
+        elif not self._executor.work(self._record, limit):
             raise WaitTimeoutError(f"run {self.id} has not ended within {limit:g} s; it goes on", run=self)
         return self
 
@@ -189,7 +202,12 @@ class Run(Generic[R_co]):
 
         Async handlers are cancelled; a handler in a thread can ask `Context.cancelled`. The run has ended when they
         have.
+
+        Raises:
+            DefinitionError: *reason* is no text.
         """
+        if not isinstance(reason, str):
+            raise DefinitionError(f"run.cancel() takes the reason as text, not {shown(reason)}")
         self._executor.cancel(self._record, reason)
 
     def retry(self, job: str | Job[Any] | None = None) -> Run[R_co]:
@@ -239,13 +257,15 @@ class Run(Generic[R_co]):
         changed = asyncio.Event()
         unwatch = self._record.watch(_from_thread(loop, changed.set))
         try:
-            while not self._record.ended:
-                changed.clear()
-                if self._record.ended:
-                    break
-                await changed.wait()
+            with waiting(self.id):
+                while not self._record.ended:
+                    changed.clear()
+                    if self._record.ended:
+                        break
+                    await changed.wait()
         finally:
             unwatch()
+        self._executor.join(self._record)  # once more, now that it has ended: what is said of its end is said
         return self
 
     def _no_value(self, root: int) -> Exception:
@@ -253,18 +273,25 @@ class Run(Generic[R_co]):
         name, state = record.plan.ids[root], record.state_of(root)
         if state == "failed":
             failed = record.failed(root)
-            error = FlowFailedError(f"flow {self.name!r} failed: {failed}", run=self, failed=failed)
+            error = FlowFailedError(f"flow {self.name!r} failed: {failed}{self._held()}", run=self, failed=failed)
             error.__cause__ = self._cause(root)
             return error
         if state == "cancelled":
             return RunCancelledError(
-                f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}", run=self
+                f"run {self.id} of flow {self.name!r} was cancelled: {record.failed(root).message}{self._held()}",
+                run=self,
             )
         if state == "skipped":
             return NoValueError(f"run {self.id} has no value: {record.failed(root)}", job=name)
         return NoValueError(
             f"run {self.id} has no value yet: job {name!r} is {state}; run.wait() returns when it has ended", job=name
         )
+
+    def _held(self) -> str:
+        """What to do about a bad end that a key makes last."""
+        if self.key is None or not self._record.ended:
+            return ""
+        return f"\nthe key {self.key!r} gives this run again; run.retry() would try it again"
 
     def _cause(self, job: int) -> BaseException | None:
         """The live exception at the bottom of a failure, else a stand-in with what is known of it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import uuid
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from flows._duration import Duration, seconds
 from flows._names import check_name, shown
 from flows._option_checks import KEY_LIMIT, check_limit
-from flows._telemetry import current_trace_id
+from flows._telemetry import carry, current_trace_id
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
 
@@ -45,6 +45,9 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     Raises:
         DefinitionError: Some are unknown or wrong; the error lists all of them.
     """
+    run_id = os.urandom(16).hex()
+    if not given and not retention and key is None:
+        return RunOptions(run_id, None, current_trace_id() or run_id)
     asked: Mapping[str, Any] = given
     checks: dict[str, Callable[[], object]] = {
         "timeout": lambda: None if asked["timeout"] is None else seconds(asked["timeout"], "timeout", above_zero=True),
@@ -72,8 +75,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
         problems.append(error)
     if problems:
         raise DefinitionError.of(problems)
-    run_id = uuid.uuid4().hex
-    return RunOptions(run_id, key, current_trace_id() or run_id, **checked)
+    return RunOptions(run_id, key, current_trace_id() or run_id, carrier=carry(), **checked)
 
 
 def _flag(value: object, what: str) -> bool:

@@ -34,9 +34,10 @@ class Parameters:
 
     Attributes:
         injected: Parameter name -> `CHILDREN` or `CONTEXT`, for those that the library fills in.
+        evaluated: Whether all annotations could be evaluated; a name defined later may still make one mean more.
     """
 
-    __slots__ = ("_adapters", "_hints", "injected", "signature", "task")
+    __slots__ = ("_adapters", "_hints", "evaluated", "injected", "signature", "task")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.task = task
@@ -44,8 +45,10 @@ class Parameters:
         self._hints: dict[str, Any] = {}
         self._adapters: dict[str, TypeAdapter[Any] | None] = {}
         self.injected: dict[str, str] = {}
+        self.evaluated = True
         for name, parameter in self.signature.parameters.items():
             hint = _evaluated(parameter.annotation, task.fn)
+            self.evaluated = self.evaluated and not (hint is _ANY and isinstance(parameter.annotation, str))
             wanted = _injection(hint)
             if wanted is not None:
                 if parameter.kind is parameter.POSITIONAL_ONLY:

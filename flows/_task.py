@@ -32,7 +32,10 @@ class Task(Generic[P, R]):
         queue: The name of the queue whose workers run it.
     """
 
-    __slots__ = ("_arity", "_signature", "fn", "home", "id", "job_opts", "name", "opts", "target", "__weakref__")
+    __slots__ = (
+        *("fn", "home", "id", "job_opts", "name", "opts", "target"),
+        *("_arity", "_handler", "_place", "_signature", "__weakref__"),
+    )
 
     def __init__(self, fn: Callable[P, Any], name: str, queue: str | Queue, opts: Opts) -> None:
         self.fn = fn
@@ -44,6 +47,8 @@ class Task(Generic[P, R]):
         self.id: str | None = None
         self._signature = _signature_of(fn, name)
         self._arity = _plain_arity(self._signature)
+        self._handler: Any = None  # what was worked out for its first run, kept by those who did
+        self._place: Any = None
 
     @property
     def queue(self) -> str:
@@ -95,6 +100,7 @@ class Task(Generic[P, R]):
         other: Task[P, R] = object.__new__(Task)
         for slot in ("fn", "name", "home", "opts", "_signature", "_arity"):
             setattr(other, slot, getattr(self, slot))
+        other._handler = other._place = None
         changed = Opts(**options)
         other.job_opts = changed if self.job_opts is None else self.job_opts.updated(changed)
         other.target = self.target if queue is None else queue if isinstance(queue, Queue) else check_queue(queue)

@@ -5,7 +5,7 @@ Plain slotted records, made once a job or once a call; anything heavier would co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from flows._binding import Binding
+    from flows._children import Children
     from flows._handlers import Handler
     from flows._plan import Plan
     from flows._state import RunState
@@ -33,6 +34,10 @@ class End(IntEnum):
     """Its condition holds: the job goes on to its queue."""
     EXPANDED = 7
     """A list whose items are known; they are the settle's value."""
+    REPLAYED = 8
+    """Completed without an attempt, by the result that another job has filed under the same idempotency key."""
+    LOST = 9
+    """The process that ran it died; costs no attempt, but jobs may not be lost for ever."""
 
 
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
@@ -65,6 +70,9 @@ class RunBrief(Protocol):
     def failed(self, job: int) -> Failed: ...
     def report(self, job: int, progress: object) -> None: ...
     def record(self, job: int, line: str) -> None: ...
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        ...
 
 
 class Grant:
@@ -76,11 +84,13 @@ class Grant:
         stop: Why the handler should stop, once it should.
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
         control: Whether this is the library's own work, done by `flows._control` and not by the job's handler.
+        distant: Fetches what the job's dependencies left, where that is in another process.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
     control = False
+    distant: Callable[[], Children] | None = None
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run
@@ -115,6 +125,7 @@ class Settle:
         error: The live exception of one that did not complete, and `failed` what is kept of it.
         after: Seconds until the next try.
         counted: Whether a retry costs an attempt.
+        origin: Whose result a replayed one is.
         started_at, ended_at: By the clock of the worker's process, which in memory is the store's.
     """
 
@@ -123,6 +134,7 @@ class Settle:
     failed: Failed | None = None
     after = 0.0
     counted = True
+    origin = ""
 
     def __init__(self, grant: Grant, end: End, value: Any, started_at: float, ended_at: float) -> None:
         self.grant = grant
@@ -160,6 +172,16 @@ class FailedSettle(Settle):
         self.counted = counted
 
 
+class ReplayedSettle(Settle):
+    """How a job ended that took the filed result of another."""
+
+    __slots__ = ("origin",)
+
+    def __init__(self, grant: Grant, value: Any, origin: str, started_at: float, ended_at: float) -> None:
+        super().__init__(grant, End.REPLAYED, value, started_at, ended_at)
+        self.origin = origin
+
+
 class Want:
     """What a worker asks for in an exchange.
 
@@ -168,13 +190,21 @@ class Want:
         run: Only jobs of this run; None for any.
         queues: Only jobs of these queues; None for any.
         suspects: Whether a job that has lost a worker before may be among them.
+        at_once: How many of them could start at once; the others would wait for those to end. Jobs of limited queues
+            are not claimed to wait: others could have their places meanwhile.
     """
 
-    __slots__ = ("limit", "queues", "run", "suspects")
+    __slots__ = ("at_once", "limit", "queues", "run", "suspects")
 
     def __init__(
-        self, limit: int, run: RunBrief | None = None, queues: frozenset[str] | None = None, suspects: bool = True
+        self,
+        limit: int,
+        run: RunBrief | None = None,
+        queues: frozenset[str] | None = None,
+        suspects: bool = True,
+        at_once: int | None = None,
     ) -> None:
+        self.at_once = limit if at_once is None else at_once
         self.limit = limit
         self.run = run
         self.queues = queues

@@ -158,7 +158,7 @@ class JobViews(Mapping[str, JobView]):
         if isinstance(job, Job):
             position = self._plan.position_of(job)
         else:
-            position = index.get(job)
+            position = index.get(job) if isinstance(job, str) else None
         if position is None:
             raise KeyError(f"the flow has no job {shown(job)}; there are {', '.join(list(index)[:20])}")
         return position

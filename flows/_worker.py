@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
+from flows._state import CONTROL_QUEUE
 from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
 
 CLAIM_LIMIT: Final = 64
@@ -147,7 +148,7 @@ class WorkerCore:
         self.slots = slots
         self.ahead = ahead
         self.run = run
-        self.queues = queues
+        self.queues = None if queues is None else queues | {CONTROL_QUEUE}
         self.held = 0
         self.seq = 0
         self._flying: Exchange | None = None
@@ -275,7 +276,8 @@ class WorkerCore:
                 self._settles = []
                 self._look = False
                 suspects = self._suspects - sum(settle.grant.suspect for settle in settles) if self._suspects else 0
-                want = Want(max(0, wanted), self.run, self.queues, not suspects)
+                at_once = 0 if self._draining else self.slots - self.held + len(settles)
+                want = Want(max(0, wanted), self.run, self.queues, not suspects, at_once)
                 self._flying = Exchange(self.seq, settles, want)
                 self._effects.append(self._flying)
             elif self._draining and not self.held and not self._stopped:

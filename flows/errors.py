@@ -322,18 +322,18 @@ class Failed:
     @classmethod
     def of(cls, exc: BaseException, job: str, state: FailedState = "failed") -> Failed:
         """The record of *exc*, whatever it is: of any size, and also when its `__str__` raises."""
-        name = type(exc).__name__
-        text = _text_of(exc)
+        name: str = type.__dict__["__name__"].__get__(type(exc))  # past a metaclass that would raise
+        text = _text_of(exc, name)
         message = _cut(text, MESSAGE_BYTES, keep_end=False)
         last_line = None if message == text else f"{name}: {message}"
         return cls(name, message, _trace_of(exc, last_line), job, state)
 
 
-def _text_of(exc: BaseException) -> str:
+def _text_of(exc: BaseException, name: str) -> str:
     try:
         return "".join((str(exc),))  # a plain str, also where __str__ returns a subclass of it
     except Exception:
-        return f"<unprintable {type(exc).__name__}>"
+        return f"<unprintable {name}>"
 
 
 def _trace_of(exc: BaseException, last_line: str | None) -> str:

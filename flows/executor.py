@@ -6,8 +6,8 @@ An executor is found by the scheme of its URL: ours by a table, a stranger's by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class RunOptions:
         keep, keep_failed: Seconds that the run is kept after it has ended well, or otherwise.
         keep_count: How many ended runs of the flow's name are kept at most; None: any number.
         key_ttl: Seconds after its end in which the run's key stays taken.
+        carrier: The submitter's trace context and baggage as strings, at most 8 KiB, to be stored with the run; {}
+            outside a trace. Executors whose workers live elsewhere have them read it.
     """
 
     run_id: str
@@ -48,6 +50,7 @@ class RunOptions:
     keep_failed: float = KEEP_FAILED_SECONDS
     keep_count: int | None = None
     key_ttl: float = KEY_TTL_SECONDS
+    carrier: Mapping[str, str] = field(default_factory=dict)
 
 
 class RunRecord(Protocol):
@@ -166,12 +169,17 @@ class Executor(Protocol):
         Raises:
             DefinitionError: The plan cannot run here; nothing was stored.
             IdempotencyConflictError: The key belongs to a run of another flow.
+            ResultExpiredError: The key is taken, but its run is past its retention.
             UnavailableError: The store cannot be reached.
         """
         ...
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> RunRecord | None:
-        """The run of that id or key, if there is one."""
+        """The run of that id or key, if there is one and it is within its retention.
+
+        Raises:
+            ResultExpiredError: The key is taken, but its run is past its retention.
+        """
         ...
 
     def work(self, record: Any, timeout: float | None) -> bool:

@@ -24,7 +24,6 @@ from flows.errors import (
     UnknownExecutorError,
     UnknownRunError,
     UnknownTaskError,
-    UnsupportedError,
 )
 
 PRIVATE = "memory://?private=1"
@@ -231,7 +230,8 @@ OPTIONS += [
     ("a cap below the first wait", lambda: Backoff.exponential(10, cap=1), DefinitionError, ("cap",)),
     ("a jitter above one", lambda: Backoff.exponential(1, jitter=1.5), DefinitionError, ("1.5",)),
     ("no steps", lambda: Backoff.steps([]), DefinitionError, ("steps",)),
-    ("a process", lambda: run(count.using(run_in="process")()), UnsupportedError, ("run_in='process'", "leave it out")),
+    ("a process", lambda: run(flows.task(lambda: 1, name="one").using(run_in="process")()), DefinitionError,
+     ("'one'", "run_in='process'", "top level of a module")),
 ]  # fmt: skip
 
 FLOWS: list[Mistake] = [
@@ -251,7 +251,11 @@ EXECUTORS: list[Mistake] = [
         "redis://localhost:6379/0": ("redis://", "not in this version yet"),
         "memory://host": ("'memory://host'", "no host or path"),
         "memory:///path": ("no host or path",),
-        "memory://?speed=9": ("'speed'", "private and concurrency"),
+        "memory://#private=1": ("no host or path",),
+        "memory://[": ("'memory://['", "is no URL"),
+        "memory://a\u2100": ("is no URL", "NFKC"),
+        "memory://?concurrency=" + "9" * 5_000: ("'999", "up to 10000"),
+        "memory://?speed=9": ("'speed'", "private, concurrency and processes"),
         "memory://?concurrency=0": ("concurrency='0'", "whole number up to 10000"),
         "memory://?concurrency=-1": ("concurrency='-1'",),
         "memory://?concurrency=10001": ("concurrency='10001'",),
@@ -264,7 +268,7 @@ EXECUTORS: list[Mistake] = [
 MISTAKES = DECLARING + NAMES + DATA + OPTIONS + FLOWS + EXECUTORS
 
 
-@pytest.mark.parametrize(("do", "kind", "said"), [row[1:] for row in MISTAKES], ids=[row[0] for row in MISTAKES])
+@pytest.mark.parametrize(("do", "kind", "said"), [row[1:] for row in MISTAKES], ids=[row[0][:60] for row in MISTAKES])
 def test_a_mistake_is_answered(do: Callable[[], Any], kind: type[FlowsError], said: tuple[str, ...]) -> None:
     with pytest.raises(kind) as caught:
         do()

@@ -11,7 +11,10 @@ import pytest
 
 from benchmarks.measure import Series, WrongValueError, measure
 from benchmarks.peers import PEERS, Peer, load
-from benchmarks.report import import_rows, rows, table
+from benchmarks.report import as_json, import_rows, rows, table
+from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
+from benchmarks.spans import measure_spans
+from benchmarks.spans import rows as span_rows
 from benchmarks.workloads import ALL_KINDS, Graph, Workload, chain, layered, workloads
 
 ROOT = Path(__file__).parent.parent
@@ -102,6 +105,63 @@ def test_throughput_is_judged_against_dask_and_the_loop() -> None:
     assert throughput_targets(1.0, 7.9, 0.9) == [False, False]
 
 
+def test_orders_are_judged_against_dask_over_all_their_flows() -> None:
+    workload = replace(TINY["orders"], calls=1_000)
+    for ours, met in ((1.0, True), (1.1, False)):
+        first, _ = rows(workload, [Series("flows", [ours]), Series("dask", [8.0])])
+        assert [(target.text, target.met) for target in first.targets] == [(">= 8x dask", met)]
+        assert first.jobs == 4_000
+
+
+def test_a_round_of_orders_is_the_time_of_all_its_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(100))
+    monkeypatch.setattr("benchmarks.measure.time.perf_counter", lambda: float(next(ticks)))
+    peer = OneAfterTheOther()
+    assert [its.samples for its in measure(replace(TINY["orders"], calls=5, rounds=1), [peer])] == [[5.0]]
+    assert [its.samples for its in measure(replace(TINY["small_flow"], calls=5, rounds=1), [peer])] == [[1.0]]
+
+
+def test_planning_is_judged_against_a_plain_sort() -> None:
+    for ours, met in ((6.0, True), (6.1, False)):
+        first, second = plan_rows((10, [Series("flows", [ours]), Series("kahn", [1.0])]))
+        assert [target.met for target in first.targets] == [met]
+        assert (second.peer, second.targets) == ("kahn", ())
+
+
+def test_memory_and_flatness_are_judged() -> None:
+    for kept, met in ((1023.0, True), (1024.0, False)):
+        (row,) = memory_rows(10, kept)
+        assert [target.met for target in row.targets] == [met]
+        assert "bytes a job" in table([row])
+        assert as_json([row], {}, {})["rows"]
+    for slowest, met in ((2.9, True), (3.1, False)):
+        *others, last = flat_rows([(1_000, Series("flows", [1.0])), (1_000, Series("flows", [slowest]))])
+        assert [target.met for target in last.targets] == [met]
+        assert all(row.targets == () for row in others)
+
+
+def test_the_plain_sort_puts_each_node_behind_its_parents() -> None:
+    nodes = layered(6, 5)
+    dependents = [[child for child, node in enumerate(nodes) if index in node.parents] for index in range(len(nodes))]
+    order = kahn(dependents)
+    assert sorted(order) == list(range(len(nodes)))
+    assert all(order.index(parent) < order.index(index) for index in order for parent in nodes[index].parents)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ABOUT)
+def test_what_grows_is_measured_and_judged(name: str) -> None:
+    lines = scale_rows(name, "tiny")
+    assert sum(len(row.targets) for row in lines) == 1
+    assert all(row.seconds is None or row.seconds.low > 0 for row in lines)
+
+
+def test_a_job_planned_and_run_keeps_less_than_a_kilobyte() -> None:
+    small, large = kept_bytes(200), kept_bytes(1_200)
+    assert (large - small) / 1_000 < 1_024
+    assert large - small > 100 * 1_000  # values, times and edges are kept: something was counted
+
+
 def test_a_delayed_no_op_and_a_queued_nap_are_missed_targets() -> None:
     straggler = TINY["straggler_flat"]
     for last, met in ((0.169, True), (0.171, False)):
@@ -135,6 +195,20 @@ class OneAfterTheOther:
 def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
     (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
     assert [target.met for target in row.targets] == [False]
+
+
+@pytest.mark.slow
+def test_spans_are_made_by_the_run_and_alone() -> None:
+    ours, alone = measure_spans("tiny")
+    assert (ours.peer, alone.peer, ours.jobs) == ("flows", "spans alone", 25)
+    assert [target.text for target in ours.targets] == ["<= 1.6x its spans alone"]
+
+
+def test_a_run_is_judged_against_its_spans() -> None:
+    for run, met in ((1.6, True), (1.7, False)):
+        ours, alone = span_rows(100, Series("flows", [run] * 3), Series("spans alone", [1.0] * 3))
+        assert [target.met for target in ours.targets] == [met]
+        assert alone.targets == ()
 
 
 def test_import_time_is_judged_against_pydantic() -> None:

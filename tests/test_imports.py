@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-HEAVY = ("networkx", "redis", "opentelemetry.sdk", "dask", "pygraphviz", "executors")
+HEAVY = ("networkx", "redis", "opentelemetry", "dask", "pygraphviz", "executors")
 TIMES_PYDANTIC = 2.5
 ROUNDS = 9
 

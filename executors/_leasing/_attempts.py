@@ -5,18 +5,50 @@ Chosen once a run, so that what a run does not use costs its jobs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
-from flows._handlers import Clock, perform
+from flows._handlers import Clock, perform, perform_async
 from flows._verbs import Grant, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
+    from executors._store import Store
 
 Attempt = Callable[[Grant, Clock], Settle]
+AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
 
 
-def attempts_of(crew: Crew) -> Attempt:
-    """What a hand of *crew* calls with each grant."""
-    return perform
+def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
+    """What a hand of *crew* calls with each grant, and what its event loop awaits with each."""
+    attempt: Attempt = perform
+    async_attempt: AsyncAttempt = perform_async
+    seats, tracing = crew.run.seats, crew.run.tracing
+    if seats is not None:
+        from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
+
+        attempt = ProcessAttempts(crew.run, crew.name, seats)
+    if tracing is not None:
+        attempt = tracing.around(attempt, crew.name)
+        async_attempt = tracing.around_async(async_attempt, crew.name)
+    if crew.run.shares:  # outermost: a result that is replayed has no attempt, and so no span
+        from executors._leasing._sharing import Sharing
+
+        sharing = Sharing(crew.store)
+        return sharing.around(attempt), sharing.around_async(async_attempt)
+    return attempt, async_attempt
+
+
+def telling(attempt: Attempt, store: Store) -> Attempt:
+    """*attempt* for a run with jobs of a queue that has a rate: the store is told of each start."""
+
+    def tell(grant: Grant, clock: Clock) -> Settle:
+        return attempt(grant, starting(store, grant, clock))
+
+    return tell
+
+
+def starting(store: Store, grant: Grant, clock: Clock) -> Clock:
+    """Tell *store* that the attempt starts. The clock returned gives that very instant first, as its start."""
+    instants = [store.began(grant)]
+    return lambda: instants.pop() if instants else clock()

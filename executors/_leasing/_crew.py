@@ -17,17 +17,19 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
-from executors._leasing._attempts import attempts_of
+from executors._leasing._attempts import attempts_of, telling
+from executors._leasing._crew_run import CrewRun
+from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
+from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
-from flows._verbs import End, Grant, RunBrief, Settle
+from flows._verbs import End, Grant, Settle
 from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
-from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
@@ -35,52 +37,7 @@ if TYPE_CHECKING:
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
 
-log = logging.getLogger("flows")
-
 _COMPLETED = End.COMPLETED
-
-
-class CrewRun(RunBrief, Protocol):
-    """The one run that a crew works off."""
-
-    @property
-    def interrupters(self) -> list[Callable[[], None]]:
-        """Called when the run is cancelled."""
-        ...
-
-    @property
-    def ended(self) -> bool:
-        """Whether every job is terminal."""
-        ...
-
-    @property
-    def openings(self) -> int:
-        """How often the run was begun: more than once where it was reopened."""
-        ...
-
-    def notify(self) -> None:
-        """Tell those who watch the run that something has changed."""
-        ...
-
-    @property
-    def has_async(self) -> bool:
-        """Whether any job is async."""
-        ...
-
-    @property
-    def has_sync(self) -> bool:
-        """Whether any job is not."""
-        ...
-
-    @property
-    def has_timeout(self) -> bool:
-        """Whether any sync job has a timeout, or the run has."""
-        ...
-
-    @property
-    def deadline_at(self) -> float | None:
-        """When the run is to be cancelled, by the store's clock."""
-        ...
 
 
 class Crew:
@@ -112,14 +69,16 @@ class Crew:
         self._closed = False
         self._close_lock = threading.Lock()
         self._long: set[Handler] = set()
-        self._deadlines: dict[Grant, float] = {}
+        self._deadlines = Deadlines(self)
         self._watch_mark = (0, 0)
         self._watch_step = 1
         self._watch_pause = TICK_SECONDS
         self.gate = Gate(slots, self._help)
-        self._attempt = attempts_of(self)
+        self._attempt, self.async_attempt = attempts_of(self)
+        self._tells = False
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
+        run.wakers.append(self._wake)
 
     @property
     def over(self) -> bool:
@@ -210,6 +169,15 @@ class Crew:
         if self.over:
             self._close()
 
+    def rouse(self) -> None:
+        """Jobs have become ready by what another run did: look for them."""
+        with self._turn_lock:  # waited for: who holds it may have looked already
+            if not self.run.ended:
+                self.core.feed(Woken(), self.clock())
+                self._carry_out()
+        self.turn()
+        self.hand_over()
+
     def hand_over(self) -> None:
         """See to it that jobs in line have a hand; for those who make turns but run no jobs."""
         if self._line:
@@ -220,13 +188,14 @@ class Crew:
         deadline_at = self.run.deadline_at
         if deadline_at is not None and now >= deadline_at and not self.run.state.cancelling:
             self.store.rescue()
-        if self._deadlines:
-            self._expire(now)
-        wake_at = self.core.wake_at
+        if self._deadlines.expire(now):
+            self.turn()
+            self.hand_over()
+        wake_at = now if self._events else self.core.wake_at
         if wake_at is not None and now >= wake_at:
             self.turn(Due())
             self.hand_over()
-            wake_at = self.core.wake_at
+            wake_at = now + TICK_SECONDS if self._events else self.core.wake_at
         if self._line or self.done:
             mark = (self._turns, len(self.done))  # what has ended, not what was begun
             if mark == self._watch_mark:
@@ -242,8 +211,7 @@ class Crew:
             return now + self._watch_pause
         if deadline_at is not None and self.run.state.cancelling:
             deadline_at = None
-        times = [*self._deadlines.copy().values(), *(one for one in (wake_at, deadline_at) if one is not None)]
-        return min(times) if times else None
+        return min((one for one in (wake_at, deadline_at, self._deadlines.next_at) if one is not None), default=None)
 
     def fall(self, error: BaseException) -> None:
         """Something was raised that is meant for the process: end the run at once and have the caller raise it.
@@ -272,11 +240,14 @@ class Crew:
             elif isinstance(effect, Recall):
                 self._recall()
             elif isinstance(effect, Log):
-                log.log(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
+                say(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
 
     def _place(self, grants: list[Grant]) -> None:
         """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
         handlers = self.run.handlers
+        if self.run.rated and not self._tells:
+            self._tells = True
+            self._attempt = telling(self._attempt, self.store)
         if self._on_loop is not None:
             on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
             if on_loop:
@@ -309,7 +280,7 @@ class Crew:
             now = self.clock()
             self.done.append(Settle(grant, self.unrun, None, now, now))
             return True
-        timed = self.run.has_timeout and not grant.control and self._time(grant)
+        timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
         try:
             settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
@@ -319,8 +290,8 @@ class Crew:
                 settle = judge_error(grant, cancelled_inside(error), now, now)
             else:
                 self.fall(error)
-        if timed and self._deadlines.pop(grant, None) is None:
-            log.info("%s: the late result of %r was dropped", self.name, grant)
+        if timed and not self._deadlines.met(grant):
+            say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
             return False
         if settle.ended_at - settle.started_at > LONG_SECONDS:
             self._long.add(self.run.handlers[grant.job])
@@ -331,18 +302,6 @@ class Crew:
                 self._long.discard(self.run.handlers[grant.job])
             if self._line or self.done or not self._pass_on(settle):
                 self.done.append(settle)
-        return True
-
-    def _time(self, grant: Grant) -> bool:
-        """Note when the attempt has to be over, if ever."""
-        timeout, deadline = grant.run.plan.settings[grant.job].timeout, self.run.deadline_at
-        if timeout is not None:
-            own = self.clock() + timeout
-            deadline = own if deadline is None else min(own, deadline)
-        if deadline is None:
-            return False
-        self._deadlines[grant] = deadline
-        monitor.ring_before(deadline)
         return True
 
     def _pass_on(self, settle: Settle) -> bool:
@@ -366,20 +325,13 @@ class Crew:
         finally:
             self._turn_lock.release()
 
-    def _expire(self, now: float) -> None:
-        """Fail the attempts whose time is over. A thread cannot be stopped: it is left, and its late result dropped."""
-        for grant, deadline in self._deadlines.copy().items():
-            if deadline > now or self._deadlines.pop(grant, None) is None:
-                continue
-            grant.stop = grant.stop or "the attempt timed out"
-            job = grant.run.plan.ids[grant.job]
-            timeout = grant.run.plan.settings[grant.job].timeout or 0.0
-            log.warning("job %r ran out of time; its thread cannot be stopped and may run on beside a retry", job)
-            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            self.done.append(judge_error(grant, error, deadline - timeout, now))
-            self.gate.leave()
-        self.turn()
-        self.hand_over()
+    def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+        """As `judge_error`, where no hand stands by to take what the rules of a user may raise."""
+        try:
+            return judge_error(grant, error, started_at, ended_at)
+        except BaseException as raised:
+            self.fall(raised)
+            return Settle(grant, End.RELEASED, None, started_at, ended_at)
 
     def _recall(self) -> None:
         now = self.clock()
@@ -390,6 +342,11 @@ class Crew:
             except IndexError:
                 break
         self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in recalled)
+
+    def _wake(self) -> None:
+        """Another run has made room: the monitor is to look, as a turn of this run is not the caller's work."""
+        self._events.append(Woken())
+        monitor.ring()
 
     def _interrupt(self) -> None:
         """The run was cancelled: handlers on the loop are cancelled, those in threads can ask their context."""
@@ -419,5 +376,6 @@ class Crew:
         self.store.close_loop(self.name)
         if not closed:
             self.run.interrupters.remove(self._interrupt)
+            self.run.wakers.remove(self._wake)
             self._on_end()
             self.run.notify()

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Callable, Sized
 
 from executors._leasing._hands import hands
-
-log = logging.getLogger("flows")
+from executors._leasing._log import say
 
 
 class Gate:
@@ -63,7 +62,7 @@ class Gate:
             try:
                 hands.run(self._help)
             except RuntimeError:  # no more threads can be had: those at work go on
-                log.exception("no thread could be started for a job")
+                say(logging.ERROR, "no thread could be started for a job", exc_info=True)
                 with self._lock:
                     self.hands -= still
                 break

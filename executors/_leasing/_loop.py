@@ -13,7 +13,9 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from flows._handlers import cancelled_inside, judge_error, perform_async
+from executors._leasing._attempts import starting
+from executors._leasing._log import say
+from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was cancelled may take to end before it is given up."""
 
-log = logging.getLogger("flows")
-
 
 class LoopThread:
     """An event loop in a daemon thread of its own, started when first needed."""
@@ -32,6 +32,8 @@ class LoopThread:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = threading.Lock()
+        self.blocked_on: str | None = None
+        """The id of the run that an async handler holds this loop up to wait for."""
 
     def call(self, callback: Callable[[], object]) -> None:
         """Have *callback* called on the loop soon. Thread-safe."""
@@ -54,7 +56,7 @@ class LoopThread:
             try:
                 loop.run_forever()
             except BaseException:  # raised in a task that a handler left to itself; other runs need the loop
-                log.exception("a task of a handler raised what stops an event loop; it goes on")
+                say(logging.ERROR, "a task of a handler raised what stops an event loop; it goes on", exc_info=True)
 
 
 loop_thread = LoopThread()
@@ -66,6 +68,7 @@ class LoopLine:
     def __init__(self, crew: Crew, slots: int) -> None:
         self._crew = crew
         self._slots = slots
+        self._tracing = crew.run.tracing
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
@@ -126,19 +129,19 @@ class LoopLine:
         """A task that somebody cancelled before its first step, or amid its last, has settled nothing itself."""
         if self._live.get(grant) is task:
             now = self._crew.clock()
-            self._finish(grant, judge_error(grant, cancelled_inside(None), now, now))
+            self._finish(grant, self._crew.judged(grant, cancelled_inside(None), now, now))
 
     async def _attend(self, grant: Grant) -> None:
         self._finish(grant, await self._attempt(grant))
 
     async def _attempt(self, grant: Grant) -> Settle:
-        clock = self._crew.clock
+        crew, clock = self._crew, self._crew.clock
         task = asyncio.current_task()
         started_at = clock()
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await perform_async(grant, clock)
+            return await crew.async_attempt(grant, starting(crew.store, grant, clock) if crew.run.rated else clock)
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -146,7 +149,7 @@ class LoopLine:
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _steps(task):
                 raise  # a task that was given up is collected, in whatever thread and under whatever lock
-            self._crew.fall(error)
+            crew.fall(error)
             return Settle(grant, End.RELEASED, None, started_at, clock())
 
     async def _attend_timed(self, grant: Grant, timeout: float) -> None:
@@ -165,14 +168,18 @@ class LoopLine:
             self._finish(grant, inner.result())
             return
         if not inner.done():
-            log.warning(
-                "job %r does not end though it was cancelled; it is given up and its result will be dropped", name
+            say(
+                logging.WARNING,
+                "job %r does not end though it was cancelled; it is given up and its result will be dropped",
+                name,
             )
         error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=name)
-        self._finish(grant, judge_error(grant, error, started_at, clock()))
+        self._finish(grant, self._crew.judged(grant, error, started_at, clock()))
 
     def _finish(self, grant: Grant, settle: Settle) -> None:
         del self._live[grant]
+        if self._tracing is not None:
+            self._tracing.ended(settle)  # before others can see that the job has ended: they will link to its span
         self._crew.done.append(settle)
         if not self._turning:
             self._turning = True

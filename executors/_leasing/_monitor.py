@@ -14,6 +14,8 @@ import threading
 import time
 from typing import Final, Protocol
 
+from executors._leasing._log import say
+
 TICK_SECONDS: Final = 0.001
 
 PAUSE_SECONDS: Final = 0.008
@@ -24,8 +26,6 @@ LINGER_TICKS: Final = 50
 
 _NAP_SECONDS: Final = 3600.0
 _MISHAP_SECONDS: Final = 1.0
-
-log = logging.getLogger("flows")
 
 
 class Watched(Protocol):
@@ -108,7 +108,7 @@ class Monitor:
         try:
             next_at = crew.tick(now)
         except BaseException:  # the monitor serves all runs of the process: one that is broken must not stop it
-            log.exception("a run could not be looked after; this is tried again")
+            say(logging.ERROR, "a run could not be looked after; this is tried again", exc_info=True)
             return now + _MISHAP_SECONDS
         return now + _NAP_SECONDS if next_at is None else next_at
 

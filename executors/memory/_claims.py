@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
+from executors.memory._limits import Limit, Limits
 from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
@@ -20,6 +21,7 @@ class Claims:
     Attributes:
         fence: The newest fence given; grows with every grant.
         leased: Runs with leases.
+        limits: What limits the queues.
     """
 
     def __init__(self, lease_seconds: float | None) -> None:
@@ -27,19 +29,21 @@ class Claims:
         self.queues = Queues()
         self.fence = 0
         self.leased: dict[MemoryRun, None] = {}
+        self.limits = Limits()
 
     def take(self, want: Want, now: float, worker: str | None) -> tuple[list[Grant], int]:
         """Grant up to ``want.limit`` jobs; the second figure says how many of them are suspects, at most one."""
         grants: list[Grant] = []
-        if want.limit <= 0:
-            return grants, 0
         run: Any = want.run
+        if want.limit <= 0:
+            if run is not None and run.lines:
+                self.limits.leave(run)
+            return grants, 0
         if run is None:
-            for claimed, job in self.queues.take(want.queues, want.limit):
-                self._grant(claimed, (job,), now, worker, grants)
+            self._take_any(want, now, worker, grants)
         else:
-            self._take_of(run, want.limit, now, worker, grants)
-        if self.leased and want.suspects and len(grants) < want.limit:
+            self._take_of(run, want, now, worker, grants)
+        if self.queues.has_suspects and want.suspects and len(grants) < want.limit:
             return grants, self._take_suspect(want, now, worker, grants)
         return grants, 0
 
@@ -62,7 +66,48 @@ class Claims:
             if grant.job in leases and leases[grant.job][0] is grant:
                 del leases[grant.job]
 
-    def _take_of(self, run: MemoryRun, limit: int, now: float, worker: str | None, grants: list[Grant]) -> None:
+    def more(self, want: Want, granted: int, now: float) -> bool:
+        """Whether jobs are left that the worker could have, after *granted* were granted."""
+        run: Any = want.run
+        limits = self.limits.of
+        shut: Collection[str] = ()
+        if limits:
+            shut = self.limits.shut(run, now) if granted < want.at_once else limits
+        if run is None:
+            return self.queues.waiting(want.queues, shut)
+        for lane in run.lanes:  # noqa: SIM110 - called with each exchange: a generator would cost half a job
+            if lane.jobs and lane.queue not in shut:
+                return True
+        return False
+
+    def due_at(self, want: Want, now: float) -> float | None:
+        """When the rate of a queue will allow claims that it does not allow now."""
+        run: Any = want.run
+        if run is not None:
+            return self.limits.due_at(run, [lane.queue for lane in run.lanes if lane.jobs], now)
+        wanted = self.limits.of if want.queues is None else want.queues & self.limits.of.keys()
+        return self.limits.due_at(None, [queue for queue in wanted if self.queues.waiting(frozenset((queue,)))], now)
+
+    def _take_any(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
+        limits = self.limits.of
+        if not limits:
+            for run, job in self.queues.take(want.queues, want.limit):
+                self._grant(run, (job,), now, worker, grants)
+            return
+
+        def room(queue: str) -> int:
+            return min(limits[queue].room(None, now), want.at_once) if queue in limits else want.limit
+
+        for run, job in self.queues.take(want.queues, want.limit, room):
+            self._grant(run, (job,), now, worker, grants)
+            if grants and grants[-1].run is run and grants[-1].job == job:
+                self._hold(run, grants[-1:])
+
+    def _take_of(self, run: MemoryRun, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
+        limit, limits = want.limit, self.limits.of
+        if limits and any(lane.queue in limits for lane in run.lanes):
+            self._take_limited(run, want, now, worker, grants)
+            return
         for lane in run.lanes:
             jobs = lane.jobs
             if jobs:
@@ -74,15 +119,51 @@ class Claims:
                     self._grant(run, [jobs.popleft() for _ in range(room)], now, worker, grants)
                     break
 
+    def _take_limited(self, run: MemoryRun, want: Want, now: float, worker: str | None, grants: list[Grant]) -> None:
+        """As `_take_of`, where queues of the run are limited: passes over those that are shut."""
+        limits = self.limits.of
+        left: list[Limit] = []
+        got: set[Limit] = set()
+        for lane in run.lanes:
+            of = limits.get(lane.queue)
+            while lane.jobs:
+                room = want.limit - len(grants)
+                if of is not None:
+                    room = min(want.at_once - len(grants), room, of.room(run, now))
+                if room <= 0:
+                    break
+                first = len(grants)
+                jobs = [lane.jobs.popleft() for _ in range(min(room, len(lane.jobs)))]
+                self._grant(run, jobs, now, worker, grants)
+                if of is not None and len(grants) > first:  # less than were taken out, where some were cancelled
+                    self.limits.hold(of, run, grants[first:])
+                    got.add(of)
+            if lane.jobs and of is not None:
+                left.append(of)
+        if left or run.lines:
+            # What an ended or cancelled run has in its lanes waits for nothing any more.
+            done = run.ended or run.state.cancelling or len(grants) >= min(want.limit, want.at_once)
+            self.limits.line_up(run, {} if done else {of: of in got for of in left})
+
     def _take_suspect(self, want: Want, now: float, worker: str | None, grants: list[Grant]) -> int:
         """At most one job that has lost a worker, so that a deadly one takes no others with it."""
         before = len(grants)
+        run = cast("MemoryRun | None", want.run)
+        shut = self.limits.shut(run, now) if self.limits.of else ()
         while len(grants) == before:
-            entry = self.queues.take_suspect(want.queues, cast("MemoryRun | None", want.run))
+            entry = self.queues.take_suspect(want.queues, run, shut)
             if entry is None:
                 break
             self._grant(entry[0], (entry[1],), now, worker, grants, SuspectGrant)  # none, if it was cancelled meanwhile
+            if shut != ():
+                self._hold(entry[0], grants[before:])
         return len(grants) - before
+
+    def _hold(self, run: MemoryRun, grants: Sequence[Grant]) -> None:
+        for grant in grants:
+            limit = self.limits.of.get(run.plan.queues_of[grant.job])
+            if limit is not None and not grant.control:
+                self.limits.hold(limit, run, (grant,))
 
     def _grant(
         self,

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import os
 import sys
 import threading
 import weakref
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from executors._leasing import Crew
+from executors._leasing import Crew, _main_import
+from executors._leasing._seats import Seats
 from executors.memory._growth import Mould
+from executors.memory._retention import Retention
 from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
 from flows import _registry
 from flows._binding import Arguments, Binding
 from flows._bodies import Body, bodies_of
+from flows._context import current_grant
 from flows._executors import masked
-from flows._handlers import Handler
+from flows._handlers import Handler, handler_of
 from flows._names import shown
 from flows._plan import Plan
-from flows.errors import DefinitionError, IdempotencyConflictError, RunError, UnknownExecutorError, UnsupportedError
+from flows._shared_results import check_shared
+from flows._state import ACTIVE, STATE_NAMES
+from flows._verbs import Grant
+from flows._waits import reached
+from flows.errors import DefinitionError, RunError, UnknownExecutorError
 from flows.executor import RunOptions
 
 SLOTS: Final = 32
@@ -42,7 +53,7 @@ class _Home:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
-        self.keyed: dict[str, MemoryRun] = {}
+        self.retention = Retention(self.forget)
         self.lock = threading.Lock()
 
     def put(self, run: MemoryRun) -> None:
@@ -50,21 +61,23 @@ class _Home:
         self.runs[run.id] = run
         self.store.put_run(run)
 
-    def file(self, key: str, run: MemoryRun) -> MemoryRun:
-        """Accept *run* under *key*, or give the run that has it; of many callers at once one is the first."""
-        with self.lock:
-            former = self.keyed.get(key)
-            if former is None:
-                self.put(run)  # before others can find it: whoever joins it must find its jobs
-                self.keyed[key] = run
-                return run
-        theirs, ours = former.plan.fingerprint[:12], run.plan.fingerprint[:12]
-        if theirs != ours:
-            raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {former.id} of another flow (fingerprint {theirs}, not {ours}); "
-                "use another key for other work"
-            )
-        return former
+    def forget(self, run: MemoryRun) -> None:
+        """A run was retired: its id finds it no longer."""
+        self.runs.pop(run.id, None)
+
+    def dismiss(self, run: MemoryRun) -> None:
+        """A run has ended."""
+        run.dismiss()
+        self.retention.look_after(self.store.clock())
+
+    def depths(self) -> dict[tuple[str, str], int]:
+        """How many jobs have not ended, by queue and state."""
+        counts: Counter[tuple[str, int]] = Counter()
+        for reference in self.runs.valuerefs():
+            run = reference()
+            if run is not None and not run.ended:
+                counts.update(zip(run.plan.queues_of, run.state.state, strict=False))
+        return {(queue, STATE_NAMES[state]): n for (queue, state), n in counts.items() if state <= ACTIVE}
 
 
 _process_home = _Home()
@@ -83,8 +96,9 @@ class MemoryExecutor:
     """Runs in the memory of this process; they die with it.
 
     ``memory://`` is one store per process, whatever its other options; ``memory://?private=1`` a store of its own.
-    ``concurrency=N`` says how many handlers of a run may run at once. Runs without a key leave the store with their
-    `Run` object.
+    ``concurrency=N`` says how many handlers of a run may run at once, ``processes=N`` how many processes may at once
+    run handlers that ask for one: where it is not given, as many as there are processors, and never more than the
+    former. Runs without a key leave the store with their `Run` object.
     """
 
     embedded = True
@@ -92,6 +106,7 @@ class MemoryExecutor:
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
+        self._seats = Seats(min(self.slots, options.get("processes", os.cpu_count() or 1)))
         self._own = _Home() if options.get("private") else None
 
     @property
@@ -105,41 +120,78 @@ class MemoryExecutor:
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         """Accept a run: all of it or, if this raises, nothing."""
+        if _main_import.under_way:
+            _main_import.refuse()
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
         run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch, _moulds(plan))
+        if run.shares:
+            check_shared(plan)
         if options.key is None:
+            home.retention.look_after(home.store.clock())
+            run.observe(home)
             home.put(run)
         else:
-            _ = plan.fingerprint  # data that has none is refused before anything is stored
-            run = home.file(options.key, run)
+            if home.retention.is_free(options.key, home.store.clock()):
+                run.observe(home)  # what another submitter has made of it a moment before leaves no trace
+            run = home.retention.enter(options.key, run, home.put, home.store.clock())
         if background:
-            self.join(run)
+            self._start(run)
         return run
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
         """The run of that id or key, if there is one."""
-        return self._home.keyed.get(key) if key is not None else self._home.runs.get(run_id or "")
+        home = self._home
+        if key is not None:
+            return home.retention.find(key, home.store.clock())
+        home.retention.look_after(home.store.clock(), run_id)
+        return home.runs.get(run_id or "")
 
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
         deadline = None if timeout is None else self.store.clock() + timeout
-        if record.ended:
-            return True
-        if record.has_async:
-            _check_loop(record)
+        if not record.ended and not self._worked_off(record, timeout, deadline):
+            return False
+        record.conclude()
+        return True
+
+    def _worked_off(self, record: MemoryRun, timeout: float | None, deadline: float | None) -> bool:
+        self._check_loop(record)
+        waiter = _waiter()
+        if waiter is None or timeout is not None:
+            return self._work(record, deadline)
+        self.store.check_waiting(record, waiter)
+        former, record.awaited_by = record.awaited_by, waiter
+        try:
+            return self._work(record, deadline)
+        finally:
+            record.awaited_by = former
+
+    def _work(self, record: MemoryRun, deadline: float | None) -> bool:
         crew, mine = self._crew(record)
-        if mine and timeout is None and not record.has_timeout and not _loop_runs_here():
+        if _loop_runs_here():
+            with _blocking(record):
+                return crew.await_end(deadline)
+        if mine and deadline is None and not record.has_timeout:
             crew.lend()
             return True
         return crew.await_end(deadline)
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
+        if record.ended:
+            record.conclude()
+            return
+        if blocks:
+            self._check_loop(record)
+        waiter = _waiter()
+        if waiter is not None:
+            self.store.check_waiting(record, waiter)
+        self._start(record)
+
+    def _start(self, record: MemoryRun) -> None:
         if not record.ended:
-            if blocks and record.has_async:
-                _check_loop(record)
             crew, mine = self._crew(record)
             if mine:
                 crew.start()
@@ -147,10 +199,37 @@ class MemoryExecutor:
     def cancel(self, record: MemoryRun, reason: str) -> None:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
         self.store.cancel(record, reason)
+        if record.ended and record.crew is None:  # nobody has begun to work on it, so nobody will end its trace
+            record.dismiss()
 
     def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
         self.store.reopen(record, job, anew=anew)
+        if not record.ended:
+            record.observe_again()
+
+    def _check_loop(self, run: MemoryRun) -> None:
+        """Refuse to wait for async handlers where they cannot go on meanwhile.
+
+        Raises:
+            RunError: The caller is itself an async handler, or one waits for it, so that it would wait for ever.
+        """
+        line = _loop_line()
+        if line is None and run.has_async:
+            from executors._leasing import _loop as line
+        if line is None:
+            return
+        if line.loop_thread.runs_here():
+            runs = [self._home.runs.get(run_id) for run_id in reached(run.id)]
+            stuck = run.has_async or any(one is not None and one.has_async and not one.ended for one in runs)
+        else:
+            blocked_on = line.loop_thread.blocked_on
+            stuck = run.has_async and blocked_on is not None and run.id in reached(blocked_on)
+        if stuck:
+            raise RunError(
+                f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop "
+                "that they run on, for ever: use await flows.aexecute(...), or await run"
+            )
 
     def _crew(self, run: MemoryRun) -> tuple[Crew, bool]:
         """The crew that works on *run*, and whether it was made just now."""
@@ -158,7 +237,9 @@ class MemoryExecutor:
             if run.crew is not None and not run.crew.over:
                 return run.crew, False
             name = f"{os.getpid()}-{next(_numbers)}"
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=run.dismiss)
+            on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
+            run.seats = self._seats if run.has_process else None
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=on_end)
             return crew, True
 
 
@@ -167,6 +248,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
 
     Raises:
         UnknownTaskError: A job's task is not registered here; all such jobs in one error.
+        DefinitionError: A job is to run in a process that could not import its function.
     """
     tasks: Sequence[Any] = plan.tasks
     if None in tasks:
@@ -174,12 +256,11 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
-    made = {task: Handler(task) for task in dict.fromkeys(tasks)}
-    for settings in plan.distinct:
-        if settings.run_in == "process":
-            raise UnsupportedError(
-                "run_in='process' is not available on this executor yet; leave it out to run in a thread"
-            )
+    if any(one.run_in == "process" for one in plan.distinct):
+        from executors._leasing._process_handlers import mixed_handlers
+
+        return mixed_handlers(plan, tasks)
+    made = {task: handler_of(task) for task in dict.fromkeys(tasks)}
     return [made[task] for task in tasks]
 
 
@@ -219,37 +300,52 @@ def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]
     return bindings
 
 
+def _waiter() -> Grant | None:
+    """The attempt whose handler calls, if it is one of a run in this process's memory."""
+    grant = current_grant.get(None)
+    return grant if grant is not None and isinstance(grant.run, MemoryRun) else None
+
+
 def _loop_runs_here() -> bool:
     """Whether an event loop runs in this thread: a sync handler beside it could not start one of its own."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
-def _check_loop(run: MemoryRun) -> None:
-    """Refuse to wait for async handlers where they cannot go on meanwhile.
+def _loop_line() -> ModuleType | None:
+    """The module of the handlers' event loop, if anybody has needed it yet: it takes long to load."""
+    return sys.modules.get("executors._leasing._loop")
 
-    Raises:
-        RunError: The caller is itself an async handler, and would wait for ever.
-    """
-    from executors._leasing._loop import loop_thread
 
-    if loop_thread.runs_here():
-        raise RunError(
-            f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop that "
-            "they run on, for ever: use await flows.aexecute(...), or await run"
-        )
+@contextlib.contextmanager
+def _blocking(run: MemoryRun) -> Iterator[None]:
+    """For as long as an async handler holds up the handlers' event loop to wait for *run*."""
+    line = _loop_line()
+    if line is None or not line.loop_thread.runs_here():
+        yield
+        return
+    line.loop_thread.blocked_on = run.id
+    try:
+        yield
+    finally:
+        line.loop_thread.blocked_on = None
 
 
 def _options(url: str) -> dict[str, int]:
     parts, spot = urlsplit(url), shown(masked(url))
-    if parts.netloc or parts.path not in ("", "/"):
-        raise UnknownExecutorError(f"{spot}: memory:// takes no host or path, only ?private=1 and ?concurrency=N")
+    if parts.netloc or parts.path not in ("", "/") or parts.fragment:
+        raise UnknownExecutorError(
+            f"{spot}: memory:// takes no host or path, only ?private=1, ?concurrency=N and ?processes=N"
+        )
     options: dict[str, int] = {}
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        high = {"private": 1, "concurrency": MAX_SLOTS}.get(name)
+        high = {"private": 1, "concurrency": MAX_SLOTS, "processes": MAX_SLOTS}.get(name)
         if high is None:
-            raise UnknownExecutorError(f"{spot}: memory:// has no option {name!r}; there are private and concurrency")
-        if not value.isdecimal() or not (name == "private" or int(value) >= 1) or int(value) > high:
-            raise UnknownExecutorError(f"{spot}: {name}={value!r} must be a whole number up to {high}")
-        options[name] = int(value)
+            raise UnknownExecutorError(
+                f"{spot}: memory:// has no option {shown(name)}; there are private, concurrency and processes"
+            )
+        number = int(value) if value.isdecimal() and len(value) < 20 else -1  # Python does not read thousands of digits
+        if not (name != "private") <= number <= high:
+            raise UnknownExecutorError(f"{spot}: {name}={shown(value)} must be a whole number up to {high}")
+        options[name] = number
     return options

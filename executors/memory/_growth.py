@@ -12,6 +12,7 @@ from flows._handlers import Handler
 from flows._state import COMPLETED, EFFECTS, FAIL, Commands
 
 if TYPE_CHECKING:
+    from executors.memory._record import Record
     from executors.memory._run import MemoryRun
     from flows._plan import Plan
 
@@ -83,7 +84,7 @@ def gather(run: MemoryRun, ended: Iterable[int]) -> None:
             run.values[job] = gathered(run, job)
 
 
-def gathered(run: MemoryRun, job: int) -> list[Any]:
+def gathered(run: Record, job: int) -> list[Any]:
     """The value of a list that has completed: the results of its items in their order, by the items' policies."""
     states, values = run.state.state, run.values
     return [

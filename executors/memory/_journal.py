@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from flows._events import Event, EventKind
 
 if TYPE_CHECKING:
-    from executors.memory._run import MemoryRun
+    from executors.memory._columns import Columns
 
 Entry = tuple[float, EventKind, Sequence[Any]]
 """Instant, kind, and jobs: plain positions, or ``(job, attempt, detail)`` where there is more to say."""
 
 
-def expand(run: MemoryRun, entries: Iterable[Entry]) -> list[Event]:
+def expand(run: Columns, entries: Iterable[Entry]) -> list[Event]:
     """Journal entries as events."""
     ids = run.plan.ids
     events: list[Event] = []

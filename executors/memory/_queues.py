@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Queues:
         self._rings: dict[str, dict[int, deque[Lane]]] = {}
         self._order: dict[str, list[int]] = {}
         self._suspects: dict[str, deque[tuple[MemoryRun, int]]] = {}
+        self.has_suspects = False
+        """Whether any job that has lost a worker waits."""
 
     def enlist(self, lane: Lane) -> None:
         """Put a lane that has jobs into its ring."""
@@ -61,36 +64,59 @@ class Queues:
     def suspect(self, run: MemoryRun, job: int) -> None:
         """Put a job that has lost a worker into the line of its queue."""
         self._suspects.setdefault(run.plan.queues_of[job], deque()).append((run, job))
+        self.has_suspects = True
 
-    def take_suspect(self, queues: frozenset[str] | None, run: MemoryRun | None) -> tuple[MemoryRun, int] | None:
-        """The first suspect of these queues, or of this run."""
+    def take_suspect(
+        self, queues: frozenset[str] | None, run: MemoryRun | None, shut: Collection[str] = ()
+    ) -> tuple[MemoryRun, int] | None:
+        """The first suspect of these queues, or of this run; none of a queue that is shut."""
         for queue, line in self._suspects.items():
-            if queues is None or queue in queues:
+            if (queues is None or queue in queues) and queue not in shut:
                 for entry in line:
                     if run is None or entry[0] is run:
                         line.remove(entry)
+                        if not line:
+                            del self._suspects[queue]
+                            self.has_suspects = bool(self._suspects)
                         return entry
         return None
 
-    def take(self, queues: frozenset[str] | None, limit: int) -> list[tuple[MemoryRun, int]]:
-        """Up to *limit* jobs, queue by queue; each queue's turn comes first once."""
+    def acquit(self, run: MemoryRun) -> None:
+        """Let go of the suspects of a run that has ended."""
+        for queue, line in tuple(self._suspects.items()):
+            left = deque(entry for entry in line if entry[0] is not run)
+            if left:
+                self._suspects[queue] = left
+            else:
+                del self._suspects[queue]
+        self.has_suspects = bool(self._suspects)
+
+    def take(
+        self, queues: frozenset[str] | None, limit: int, room: Callable[[str], int] | None = None
+    ) -> list[tuple[MemoryRun, int]]:
+        """Up to *limit* jobs, queue by queue; each queue's turn comes first once.
+
+        Args:
+            room: How many jobs of a queue may be taken, where queues are limited.
+        """
         taken: list[tuple[MemoryRun, int]] = []
         for queue in [queue for queue in self._order if queues is None or queue in queues]:
             before = len(taken)
+            most = limit if room is None else min(limit, before + room(queue))
             for priority in self._order[queue]:
-                self._take_turns(self._rings[queue][priority], taken, limit)
+                self._take_turns(self._rings[queue][priority], taken, most)
             if len(taken) > before:
                 self._order[queue] = self._order.pop(queue)  # to the end: the next call begins with another queue
             if len(taken) >= limit:
                 break
         return taken
 
-    def waiting(self, queues: frozenset[str] | None) -> bool:
-        """Whether `take` would find anything."""
+    def waiting(self, queues: frozenset[str] | None, shut: Collection[str] = ()) -> bool:
+        """Whether `take` would find anything outside of the queues that are shut."""
         return any(
             lane.jobs
             for queue, rings in self._rings.items()
-            if queues is None or queue in queues
+            if (queues is None or queue in queues) and queue not in shut
             for ring in rings.values()
             for lane in ring
         )

@@ -51,6 +51,7 @@ def reopen(run: MemoryRun, job: int | None, *, anew: bool, out: Commands) -> boo
         run.renew(one)
     run.openings += 1
     run.ended = False
+    run.closed_at = None
     run.reason = ""
     _reopening.reopen(state, jobs, run.conditions, out)
     return True

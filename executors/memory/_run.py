@@ -2,69 +2,32 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from bisect import insort
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from executors.memory._growth import Lists, Mould, gathered
-from executors.memory._journal import Entry, expand
+from executors._leasing._log import say
+from executors.memory._growth import Mould
 from executors.memory._queues import Lane
-from flows import _reopening
+from executors.memory._record import Record
+from executors.memory._teller import Telling, listeners, teller
 from flows._binding import Binding
-from flows._events import Event
 from flows._handlers import Handler
 from flows._plan import Plan
-from flows._state import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, SKIPPED, STATE_NAMES, RunState
-from flows._verbs import Grant, Settle
-from flows._views import Attempt, Outcome
-from flows.errors import Failed, FailedState
+from flows._state import ACTIVE
+from flows._telemetry import trace_run
+from flows._verbs import Grant
+from flows._views import end_state
 from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
+    from executors._leasing._seats import Seats
+    from executors.memory._limits import Limit, Place
     from flows._bodies import Body
-    from flows._opts import Settings
-
-log = logging.getLogger("flows")
-
-_OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
-
-
-class _Same:
-    """A column whose entries are all the same."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __getitem__(self, job: int) -> int:
-        return self._value
-
-
-def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
-    size, settings = len(plan), plan.settings
-    attempts = {one.attempts for one in distinct}
-    delayed = any(one.delay for one in distinct)
-    return RunState(
-        size=size,
-        state=bytearray(size),
-        pending=plan.pending.copy(),
-        ordinal=[0] * size,
-        edges=plan.dependents,
-        effects=plan.effects,
-        delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
-        gated=set(plan.conditions),
-        limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
-    )
-
-
-def _distinct(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
-    """The different options of all jobs, those that lists will bring included."""
-    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
+    from flows._meters import Depths
+    from flows._tracing import RunTrace
 
 
 def _alike(plan: Plan[Any]) -> bool:
@@ -74,8 +37,33 @@ def _alike(plan: Plan[Any]) -> bool:
     return one_queue and simple and all(not one.priority and not one.lifo for one in plan.distinct)
 
 
-class MemoryRun:
-    """One run in memory. Written by its store under the store's lock; read by anyone at any time."""
+class MemoryRun(Record):
+    """One run in memory. Written by its store under the store's lock; read by anyone at any time.
+
+    Attributes:
+        shares: Whether any job shares its result under an idempotency key.
+        on_end: Called under the store's lock when the run ends; must be quick.
+        tracing: The run's trace, where somebody records it.
+        telling: How far loggers and meters have heard of it, where there are any.
+    """
+
+    tracing: RunTrace | None = None
+    telling: Telling | None = None
+    on_end: Callable[[], object] | None = None
+
+    wakers: list[Callable[[], None]]
+    """Called when jobs may have become claimable by what happened in other runs."""
+    holding: dict[int, Place]
+    """The places that active jobs hold on limited queues."""
+    lines: dict[Limit, None]
+    """The limits in whose line the run stands."""
+    rated = False
+    """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
+    awaited_by: Grant | None = None
+    """The attempt whose handler waits for the run in this process."""
+
+    seats: Seats | None = None
+    """Who says how many of its jobs may be in processes at once, if any is for one."""
 
     def __init__(
         self,
@@ -87,49 +75,29 @@ class MemoryRun:
         epoch: float,
         moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
-        size = len(plan)
-        self.clock, self.epoch, self._submitted = clock, epoch, clock()
+        moulds = moulds or {}
+        super().__init__(plan, handlers, bindings, moulds, epoch)
+        self.clock, self._submitted = clock, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
-        self.plan = plan
-        self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
-        self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
-        self.lists = Lists(moulds or {})
-        distinct = _distinct(plan, self.lists.moulds)
-        every = set(handlers).union(*(mould.handlers for mould in self.lists.moulds.values()))
+        every = set(handlers).union(*(mould.handlers for mould in moulds.values()))
         kinds = {handler.is_async for handler in every}
         self.has_async, self.has_sync = True in kinds, False in kinds
-        timed = options.timeout is not None or any(one.timeout is not None for one in distinct)
+        timed = options.timeout is not None or any(one.timeout is not None for one in self.distinct)
         self.has_timeout = self.has_sync and timed
-        self.state = _initial(plan, distinct)
-        self.conditions = plan.conditions
-        self.values: list[Any] = [None] * size
-        self.fences = [0] * size
-        self.started, self.finished = [0.0] * size, [0.0] * size
-        self.workers: list[str | None] = [None] * size
-        self.numbers: dict[int, int] = {}
-        """The number of a job's last attempt, where it was not the first."""
-        self.since: dict[int, float] = {}
-        """When the first attempt of a job began, for jobs on another attempt."""
-        self.errors: dict[int, Failed] = {}
-        self.exceptions: dict[int, BaseException] = {}
-        self.earlier: dict[int, list[Attempt]] = {}
-        self.progress: dict[int, object] = {}
-        self.logs: dict[int, list[str]] = {}
-        self.journal: list[Entry] = []
+        self.has_process = any(one.run_in == "process" for one in self.distinct)
+        self.shares = any(one.idempotency_key is not None for one in self.distinct)
         self.openings = 1
         """How often the run was begun: more than once where it was reopened."""
         self.ended = False
         """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
-        self.due: dict[int, float] = {}  # when each job that was ever delayed became or becomes ready
-        self._firsts: dict[int, int] = {}
         self.leases: dict[int, tuple[Grant, float]] = {}
-        self.reason = ""
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
         """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
+        self.wakers, self.holding, self.lines = [], {}, {}
         self.crew: Crew | None = None
         self.lanes: list[Lane] = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
@@ -144,118 +112,11 @@ class MemoryRun:
             insort(self.lanes, lane)
         return lane
 
-    def is_control(self, job: int) -> bool:
-        """Whether what is to be done about the job is the library's own work."""
-        return job in self.state.gated or job in self.plan.lists
-
-    @property
-    def submitted_at(self) -> datetime:
-        return self.instant(self._submitted)
-
-    @property
-    def ended_at(self) -> datetime | None:
-        ends = (at for at, kind, _ in reversed(self.journal) if kind == "ended")
-        return self.instant(next(ends)) if self.ended else None
-
-    def now(self) -> datetime:
-        return self.instant(self.clock())
-
-    def state_of(self, job: int) -> str:
-        return STATE_NAMES[self.state.state[job]]
-
-    def due_at(self, job: int) -> datetime | None:
-        due = self.due.get(job)
-        return self.instant(due) if due is not None and self.state.state[job] == DELAYED else None
-
-    def ahead_of(self, job: int) -> int | None:
-        before = 0
-        for lane in tuple(self.lanes):
-            if lane.queue == self.plan.queues_of[job]:
-                try:
-                    return before + lane.jobs.index(job)
-                except ValueError:
-                    before += len(lane.jobs)
-                except RuntimeError:  # jobs came or went meanwhile, and counting again may go the same way
-                    return None
-        return None
-
-    def held_back(self, job: int) -> str | None:
-        return None
-
-    def value_of(self, job: int) -> Any:
-        value = self.values[job]
-        # A list completes a moment before its store has put its value down; whoever reads meanwhile makes it.
-        return gathered(self, job) if value is None and job in self.state.lists else value
-
-    def exception_of(self, job: int) -> BaseException | None:
-        return self.exceptions.get(job)
-
-    def failed(self, job: int) -> Failed:
-        """Why a job did not complete: what its handler raised, or what became of its dependencies."""
-        name = self.plan.ids[job]
-        state = self.state.state[job]
-        if state == CANCELLED:  # whatever its handler then raised
-            return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
-        own = self.errors.get(job)
-        if own is not None:
-            return own
-        cause = self.state.cause.get(job)
-        if state == FAILED and cause is not None:
-            first = self.first_cause(job)
-            own = self.failed(first)
-            text = f"dependency {self.plan.ids[first]!r} failed: {own.type}: {own.message}"
-            return Failed("DependencyFailedError", text, "", name, "failed")
-        if state == SKIPPED and cause is not None:
-            first = self.first_cause(job)
-            what = "failed" if self.state.state[first] == FAILED else f"was {self.state_of(first)}"
-            return Failed("Skip", f"because of {self.plan.ids[first]}, which {what}", "", name, "skipped")
-        return Failed(
-            "PendingError",
-            "had not ended when a dependency with policy 'continue' released the job",
-            "",
-            name,
-            "cancelled",
-        )
-
-    def attempts_of(self, job: int) -> Sequence[Attempt]:
-        if job in self.plan.lists:
-            return ()
-        attempts = list(self.earlier.get(job, ()))
-        state = self.state.state[job]
-        if state == ACTIVE and job not in self.state.gated:
-            attempts.append(self.attempt(job, None, None))
-        elif self.finished[job]:
-            attempts.append(self.attempt(job, _OUTCOMES[state], self.errors.get(job)))
-        return attempts
-
-    def attempt(self, job: int, outcome: Outcome | None, error: Failed | None) -> Attempt:
-        """The last attempt of a job as the columns tell it."""
-        end = None if outcome is None else self.instant(self.finished[job])
-        return Attempt(
-            self.numbers.get(job, 1), self.instant(self.started[job]), end, outcome, error, self.workers[job]
-        )
-
-    def keep_attempt(self, job: int, outcome: Outcome, error: Failed | None) -> None:
-        """File the last attempt among the earlier ones: there will be another."""
-        self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
-        self.finished[job] = 0.0
-
-    def keep_error(self, job: int, settle: Settle) -> None:
-        """File why a job ended otherwise than completed."""
-        if settle.error is not None and settle.failed is not None:
-            state: FailedState = "cancelled" if self.state.state[job] == CANCELLED else settle.failed.state
-            self.errors[job] = dataclasses.replace(settle.failed, state=state)
-            self.exceptions[job] = settle.error
-
-    def progress_of(self, job: int) -> object:
-        return self.progress.get(job)
-
-    def logs_of(self, job: int) -> Sequence[str]:
-        return tuple(self.logs.get(job, ()))
-
-    def events(self, position: int) -> tuple[Sequence[Event], int]:
-        end = len(self.journal)
-        return expand(self, self.journal[position:end]), end
+    def rouse(self) -> None:
+        """Jobs have become ready by what another run did: whoever works on this one should look."""
+        crew = self.crew
+        if crew is not None:
+            crew.rouse()
 
     def report(self, job: int, progress: object) -> None:
         """A handler says how far it is. One whose attempt was given up and goes on all the same is not heard."""
@@ -269,48 +130,39 @@ class MemoryRun:
         """A handler adds a line to its job's log."""
         self.logs.setdefault(job, []).append(line)
 
-    def become_own(self) -> None:
-        """Before the run grows: columns of its own in the place of those that it shares with the plan."""
-        self.plan = self.plan.copy()
-        self.state.edges, self.state.effects = self.plan.dependents, self.plan.effects
-        self.handlers, self.bindings = list(self.handlers), list(self.bindings)
-        self.conditions = dict(self.conditions)
-        self.state.delays = dict(self.state.delays)
+    def observe(self, place: Depths) -> None:
+        """Decide, once and before the run begins, who will hear of it: a trace, loggers, meters."""
+        self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
+        if self.tracing is not None:
+            self.trace_id = self.tracing.trace_id
+        told = listeners(place)
+        if told:
+            self.telling = Telling(self, told)
 
-    def put(self, base: int, pending: Sequence[int], handlers: Sequence[Handler]) -> None:
-        """Put jobs into the columns that are not the plan's; into the plan's, but for their ids, they have been put."""
-        state, size = self.state, len(pending)
-        rows = slice(base, base + size)
-        if base < len(self.values):
-            for job in range(base, base + size):
-                self.renew(job)
-                _reopening.wipe(state, job)
-        columns: Any = (state.state, state.ordinal, self.fences, self.started, self.finished)
-        for column in columns:
-            column[rows] = bytes(size)
-        cast("list[int]", state.pending)[rows] = pending
-        self.workers[rows] = self.values[rows] = [None] * size
-        self.handlers[rows] = handlers
-        settings = self.plan.settings[rows]
-        if isinstance(state.limits, list):
-            state.limits[rows] = [one.attempts for one in settings]
-        delays = cast("dict[int, float]", state.delays)
-        delays.update((job, one.delay) for job, one in enumerate(settings, base) if one.delay)
-
-    def renew(self, job: int) -> None:
-        """A job that has ended will be done again: its attempts are filed, the rest of what it came to is dropped."""
-        state = self.state
-        if self.finished[job]:
-            self.keep_attempt(job, _OUTCOMES[state.state[job]], self.errors.get(job))
-        self.values[job] = self.workers[job] = None
-        self.started[job] = 0.0
-        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
-            column.pop(job, None)
+    def observe_again(self) -> None:
+        """The run has ended and goes on: those who heard of it will hear of that, too."""
+        if self.tracing is not None:
+            self.tracing.reopen(len(self.plan))
+        if self.telling is not None:
+            self.telling.go_on(self)
 
     def dismiss(self) -> None:
         """The run has ended: let go of the crew, so that the run leaves memory with its last handle."""
-        if self.crew is not None and self.crew.over:  # and not that of a run which has been reopened since
+        if self.crew is None or self.crew.over:  # and not that of a run which has been reopened since
             self.crew = None
+            self._finish_trace()
+
+    def conclude(self) -> None:
+        """The run has ended, and somebody who waited for that goes on: by now, those who heard of it have heard all."""
+        self._finish_trace()
+        if self.telling is not None:
+            teller.catch_up(self, self.telling)
+
+    def _finish_trace(self) -> None:
+        if self.tracing is not None:
+            state = end_state(self)
+            wrong = next((root for root in self.plan.roots if self.state_of(root) == state), None)
+            self.tracing.finish(state, None if state == "completed" or wrong is None else self.failed(wrong))
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
         """Call *changed* after each change, from any thread."""
@@ -323,21 +175,4 @@ class MemoryRun:
             try:
                 changed()
             except Exception:  # whoever watches must not stop the run
-                log.exception("a watcher of run %s failed", self.id)
-
-    def first_cause(self, job: int) -> int:
-        """Down the chain of causes to the job that went wrong by itself."""
-        causes, errors, states, firsts = self.state.cause, self.errors, self.state.state, self._firsts
-        seen = job
-        while seen not in errors and seen in causes:
-            seen = causes[seen]
-            known = firsts.get(seen)  # else each job of a long chain would walk all of it
-            if known is not None and states[known] > COMPLETED and (known in errors or known not in causes):
-                seen = known
-        if seen != job:
-            firsts[job] = seen
-        return seen
-
-    def instant(self, seconds: float) -> datetime:
-        """An instant of the store's clock as an aware datetime."""
-        return datetime.fromtimestamp(self.epoch + seconds, UTC)
+                say(logging.ERROR, "a watcher of run %s failed", self.id, exc_info=True)

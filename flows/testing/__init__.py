@@ -26,8 +26,8 @@ pytest.register_assert_rewrite(
     *(
         f"flows.testing._conformance_{topic}"
         for topic in (
-            *("failure", "lists", "order", "policies", "readings", "reopening"),
-            *("results", "retries", "runs", "unsupported"),
+            *("failure", "keys", "limits", "lists", "order", "policies", "process", "readings", "reopening"),
+            *("results", "retries", "runs", "traces", "unsupported"),
         )
     )
 )

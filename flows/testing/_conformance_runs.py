@@ -168,7 +168,7 @@ class Runs(Suite):
             ids = set(pool.map(submit, range(8)))
         assert (len(ids), calls) == (1, [1])
 
-    @needs("keys")
+    @needs("keys", "sharing")
     def test_the_key_of_a_run_is_in_the_keys_of_its_jobs(self, executor: Where) -> None:
         look = flows.task(lambda: flows.current().idempotency_key, name="look", queue=QUEUE)
         run = flows.execute(

@@ -52,6 +52,10 @@ class Unsupported(Suite):
     def test_without_keys_a_run_with_one_is_refused(self, executor: Where) -> None:
         self._refused(lambda job: flows.execute(job, executor=executor, key="k"))
 
+    @lacks("sharing")
+    def test_without_sharing_a_job_with_a_key_of_its_own_is_refused(self, executor: Where) -> None:
+        self._refused(lambda job: flows.execute(job, executor=executor), idempotency_key="k")
+
     @lacks("cancel")
     def test_without_cancel_it_is_refused_and_the_run_goes_on(self, executor: Where) -> None:
         run = flows.submit(give(1), executor=executor)

@@ -1,12 +1,13 @@
 """Runs of any shape for a store without an executor: no handler is ever called, the test says how attempts end."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import flows
 from executors.memory import MemoryRun, MemoryStore
 from executors.memory._executor import _handlers, _moulds
-from flows import Job, Opts
+from flows import Job, Opts, Queue
 from flows import _machine as machine
 from flows._plan import Plan
 from flows._state import COMPLETED, STATE_NAMES
@@ -22,14 +23,15 @@ def told(optional: list[Any], children: flows.Children = flows.INJECTED) -> None
     """Its attempts end as the test says."""
 
 
-def plan_of(dag: Dag, **options: Any) -> Plan[Any]:
-    """The plan of a flow of that shape; *options* are those of every job."""
+def plan_of(dag: Dag, *, queues: Sequence[Queue | str] = ("default",), **options: Any) -> Plan[Any]:
+    """The plan of a flow of that shape, its jobs on *queues* in turn; *options* are those of every job."""
     jobs: list[Job[Any]] = []
     for number, policy in enumerate(dag.policies):
         edges = dag.into(number)
         job = Job(
             "told",
             id=str(number),
+            queue=queues[number % len(queues)],
             data={"optional": [flows.optional(jobs[edge.child].out) for edge in edges if edge.kind == "optional"]},
             children=[jobs[edge.child] for edge in edges if edge.kind == "value"],
             opts=Opts(**({"on_failure": policy} | options)),

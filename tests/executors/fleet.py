@@ -38,6 +38,10 @@ Choose = Callable[[str, Sequence[Any]], Any]
 class Fleet:
     """The world: time, the store, the workers, and a record of all that was granted and run."""
 
+    @property
+    def worker(self) -> "type[Worker]":
+        return Worker
+
     def __init__(self, choose: Choose, *, chunk: int, workers: int, slots: int) -> None:
         self.choose = choose
         self.slots = slots
@@ -58,7 +62,7 @@ class Fleet:
 
     def hire(self) -> None:
         """A new worker, which looks for work at once."""
-        worker = Worker(self, f"worker-{len(self.workers)}")
+        worker = self.worker(self, f"worker-{len(self.workers)}")
         self.workers.append(worker)
         worker.feed(Woken())
         worker.beat()
@@ -207,6 +211,10 @@ class Worker:
         fleet = self.fleet
         while self.line and len(self.running) < fleet.slots and not self.gone:
             grant = self.line.popleft()
+            early = self.before(grant)
+            if early is not None:
+                self.conclude(early)
+                continue
             heeds = fleet.choose("heeds", (True, False))
             self.running[grant] = heeds
             others = fleet.running.setdefault((grant.run, grant.job), {})  # type: ignore[arg-type]
@@ -217,6 +225,19 @@ class Worker:
             if fleet.choose("life", ("lives", "lives", "dies", "drains")) != "lives":
                 fate = self.die if fleet.choose("death", ("drains", "dies")) == "dies" else lambda: self.feed(Drain())
                 fleet.at(fleet.choose("moment", (0.0, 0.2, 4.0)), lambda fate=fate: None if self.gone else fate())  # type: ignore[misc]
+
+    def before(self, grant: Grant) -> Settle | None:
+        """How a job ends without a handler being called; None: it is called."""
+        return None
+
+    def after(self, settle: Settle) -> Settle:
+        """What is done between a handler's return and the settle."""
+        return settle
+
+    def conclude(self, settle: Settle) -> None:
+        """Report how a job ended that no handler was called for."""
+        self.keeper.feed(Dropped([settle.grant]), self.fleet.clock.now)
+        self.fleet.at(0.0, lambda: self.feed(Ended([settle])))
 
     def end(self, grant: Grant) -> None:
         """A handler returns, raises, or stops as it was told."""
@@ -234,7 +255,7 @@ class Worker:
         else:
             end = fleet.choose("end", (End.COMPLETED, End.COMPLETED, End.RETRY, End.FAILED, End.SKIPPED))
         if end is End.COMPLETED:
-            settle = Settle(grant, end, (grant.job, grant.fence), now, now)
+            settle = self.after(Settle(grant, end, (grant.job, grant.fence), now, now))
         else:
             after = fleet.choose("after", (0.0, 10.0)) if end is End.RETRY else 0.0
             settle = FailedSettle(grant, end, ValueError("chosen"), now, now, after)

@@ -7,7 +7,6 @@ from flows.testing import ExecutorConformance
 
 
 class TestMemory(ExecutorConformance):
-    capabilities = ExecutorConformance.capabilities - {"process"}
     concurrency = 50
 
     @pytest.fixture
@@ -16,7 +15,6 @@ class TestMemory(ExecutorConformance):
 
 
 class TestMemoryOneAtATime(ExecutorConformance):
-    capabilities = ExecutorConformance.capabilities - {"process"}
     concurrency = 1
 
     @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 
 from executors.memory import MemoryExecutor, MemoryRun, MemoryStore
 from flows._plan import Plan
+from flows._shared_results import Owner, Shared, owner_of
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
@@ -98,6 +99,20 @@ class TellsTheEndFirst(BrokenStore):
         super().put_run(run)
 
 
+class IgnoresLimits(BrokenStore):
+    def put_run(self, run: MemoryRun) -> None:
+        run.plan.limits.clear()
+        super().put_run(run)
+
+
+class ForgetsPlacesOfFailures(BrokenStore):
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        held = {(id(settle.grant.run), settle.grant.job) for settle in settles if isinstance(settle, FailedSettle)}
+        for limit in self._limited.values():
+            limit.active += len(held)
+        return super().exchange(loop, seq, settles, want, worker)
+
+
 class IgnoresCancel(BrokenStore):
     def cancel(self, run: MemoryRun, reason: str) -> None:
         pass
@@ -183,6 +198,42 @@ class TakesOneKeyForAnother(MemoryExecutor):
         return former or super().submit(plan, options, background=background)
 
 
+class ReservesForEverybody(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        return Shared(owner_of(grant), digest, False, None, "active")
+
+
+class ForgetsTheDataOfAKey(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        return super().reserve(key, digest, grant, instead_of)._replace(digest=digest)
+
+
+class NeverTakesOver(BrokenStore):
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        shared = super().reserve(key, digest, grant, instead_of)
+        return shared if shared.owner == owner_of(grant) else shared._replace(owner_state="active")
+
+    def _forget_pending(self, run: MemoryRun) -> None:
+        pass
+
+
+class NeverRetires(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        options = dataclasses.replace(options, keep=1e9, keep_failed=1e9, keep_count=None)
+        return super().submit(plan, options, background=background)
+
+
+class FreesKeysWithTheirRuns(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        return super().submit(plan, dataclasses.replace(options, key_ttl=options.keep), background=background)
+
+
+class RunsProcessesInThreads(MemoryExecutor):
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+        plan.settings[:] = [dataclasses.replace(settings, run_in="thread") for settings in plan.settings]
+        return super().submit(plan, options, background=background)
+
+
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
     url = f"memory://?private=1&concurrency={slots}"
     if issubclass(broken, MemoryExecutor):
@@ -199,6 +250,10 @@ class OneAtATime(ExecutorConformance):
 
 class Several(ExecutorConformance):
     capabilities = ExecutorConformance.capabilities - {"process"}
+    concurrency = 8
+
+
+class WithProcesses(ExecutorConformance):
     concurrency = 8
 
 
@@ -251,6 +306,11 @@ BITES = [
     (ForgetsDelays, Several, "test_a_delay_runs_from_the_moment_that_the_job_is_ready"),
     (ForgetsPriorities, OneAtATime, "test_jobs_are_taken_up_by_priority_then_first_come"),
     (TellsTheEndFirst, Several, "test_events_tell_the_run_in_order"),
+    (IgnoresLimits, Several, "test_no_more_of_a_queue_run_at_once_than_it_allows"),
+    (IgnoresLimits, Several, "test_concurrent_runs_share_the_places_of_a_queue"),
+    (IgnoresLimits, Several, "test_starts_keep_to_the_rate"),
+    (IgnoresLimits, Several, "test_retries_and_concurrent_runs_keep_to_the_rate_together"),
+    (ForgetsPlacesOfFailures, Several, "test_attempts_that_fail_give_their_place_back"),
     (IgnoresCancel, Several, "test_what_has_not_started_is_cancelled"),
     (LosesTheOrderOfItems, Several, "test_the_value_of_a_list_is_its_items_results_in_their_order"),
     (LosesTheLastItem, Several, "test_lists_stand_in_lists"),
@@ -265,6 +325,14 @@ BITES = [
     (IgnoresTheDeadline, Several, "test_the_deadline_ends_a_run_that_only_waits"),
     (IgnoresTheKey, Several, "test_a_key_names_one_run"),
     (TakesOneKeyForAnother, Several, "test_a_key_of_another_flow_is_refused"),
+    (NeverRetires, Several, "test_of_a_flow_s_ended_runs_the_newest_are_kept"),
+    (NeverRetires, Several, "test_failed_runs_are_kept_by_their_own_measure"),
+    (FreesKeysWithTheirRuns, Several, "test_a_run_past_its_retention_is_not_run_again_while_its_key_holds"),
+    (ReservesForEverybody, Several, "test_a_second_job_of_a_key_takes_the_result_of_the_first"),
+    (ForgetsTheDataOfAKey, Several, "test_a_job_of_a_key_that_does_something_else_fails_at_once"),
+    (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
+    (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
+    (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
 

@@ -3,6 +3,7 @@
 import pytest
 
 import flows
+from flows._handlers import handler_of
 
 
 @flows.task
@@ -27,3 +28,22 @@ def test_a_handler_that_returns_what_is_no_result_fails_without_another_try(retu
     assert job.error is not None
     assert what in job.error.message
     assert len(job.attempts) == 1
+
+
+def test_a_handler_is_made_once_a_task_and_again_for_another_function() -> None:
+    task = flows.task(lambda: 1, name="made-once")
+    first = handler_of(task)
+    assert handler_of(task) is first
+    assert handler_of(task.using(priority=1)) is not first
+    task.fn = lambda: 2
+    assert handler_of(task).fn is task.fn
+
+
+def test_an_annotation_that_means_nothing_yet_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def early(value: "DefinedLater") -> object:  # type: ignore[name-defined]  # noqa: F821
+        return value
+
+    task = flows.task(early)
+    assert handler_of(task).parameters.validated({"value": "3"}, "spot") == {"value": "3"}
+    monkeypatch.setitem(globals(), "DefinedLater", int)
+    assert handler_of(task).parameters.validated({"value": "3"}, "spot") == {"value": 3}

@@ -348,3 +348,27 @@ def test_data_as_deep_as_the_limit_is_fine() -> None:
 def test_the_job_whose_data_is_wrong_is_told_by_its_number() -> None:
     with pytest.raises(DataError, match="job 'take#3': a set cannot hold references"):
         flows.plan(take(take(1).out, take({take(2)}).out))
+
+
+# Limits of queues
+
+
+def test_a_plan_has_the_limits_of_the_queues_that_it_knows_as_such() -> None:
+    home = Queue("home", concurrency=3, rate="10/30s")
+    at_home = flows.task(lambda *_: None, name="at-home", queue=home)
+    moved = at_home.using(queue=Queue("moved", rate="1/s"))
+    named = at_home.using(queue="named")
+    assert flows.plan(named()).limits == {}
+    assert flows.plan(at_home(moved().out, named().out)).limits == {"moved": (None, (1, 1.0)), "home": (3, (10, 30.0))}
+    assert (
+        flows.plan(Job("at-home")).limits
+        == flows.plan(Job("at-home", queue="home")).limits
+        == {"home": (3, (10, 30.0))}
+    )
+
+
+def test_within_a_flow_a_queue_with_limits_outweighs_one_without() -> None:
+    job = flows.task(lambda *_: None, name="job")
+    bare, limited = job.using(queue=Queue("q")), job.using(queue=Queue("q", concurrency=2))
+    assert flows.plan(bare()).limits == {"q": (None, None)}
+    assert flows.plan(bare(limited().out)).limits == flows.plan(limited(bare().out)).limits == {"q": (2, None)}

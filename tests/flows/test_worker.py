@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows._state import CONTROL_QUEUE
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, SuspectGrant, Want
 from flows._worker import (
     CLAIM_LIMIT,
@@ -78,7 +79,7 @@ def test_it_asks_for_as_many_jobs_as_it_has_free_slots() -> None:
     assert (exchange.want.limit, exchange.want.run, exchange.want.queues, exchange.want.suspects) == (
         3,
         run,
-        queues,
+        queues | {CONTROL_QUEUE},  # which every worker serves
         True,
     )
 

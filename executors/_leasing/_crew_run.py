@@ -1,0 +1,80 @@
+"""What a crew must know of the run that it works off, besides what every worker must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+from flows._verbs import RunBrief
+
+if TYPE_CHECKING:
+    from executors._leasing._seats import Seats
+    from flows._tracing import RunTrace
+
+
+class CrewRun(RunBrief, Protocol):
+    """The one run that a crew works off."""
+
+    @property
+    def interrupters(self) -> list[Callable[[], None]]:
+        """Called when the run is cancelled."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether every job is terminal."""
+        ...
+
+    @property
+    def openings(self) -> int:
+        """How often the run was begun: more than once where it was reopened."""
+        ...
+
+    def notify(self) -> None:
+        """Tell those who watch the run that something has changed."""
+        ...
+
+    @property
+    def shares(self) -> bool:
+        """Whether any job shares its result under an idempotency key."""
+        ...
+
+    @property
+    def has_async(self) -> bool:
+        """Whether any job is async."""
+        ...
+
+    @property
+    def has_sync(self) -> bool:
+        """Whether any job is not."""
+        ...
+
+    @property
+    def has_timeout(self) -> bool:
+        """Whether any sync job has a timeout, or the run has."""
+        ...
+
+    @property
+    def deadline_at(self) -> float | None:
+        """When the run is to be cancelled, by the store's clock."""
+        ...
+
+    @property
+    def seats(self) -> Seats | None:
+        """Who says how many processes at once, if any job is for a process."""
+        ...
+
+    @property
+    def tracing(self) -> RunTrace | None:
+        """The run's trace, where somebody records it."""
+        ...
+
+    @property
+    def wakers(self) -> list[Callable[[], None]]:
+        """Called when jobs may have become claimable by what happened in other runs."""
+        ...
+
+    @property
+    def rated(self) -> bool:
+        """Whether the store must be told of starts; may become true with any grant."""
+        ...

@@ -1,0 +1,186 @@
+"""The columns of a run in memory, and what is written into them. Under the store's lock."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from executors.memory._growth import Lists, Mould
+from executors.memory._journal import Entry
+from flows import _reopening
+from flows._binding import Binding
+from flows._handlers import Handler
+from flows._plan import Plan
+from flows._state import CANCELLED, COMPLETED, FAILED, SKIPPED, RunState
+from flows._verbs import Settle
+from flows._views import Attempt, Outcome
+from flows.errors import Failed, FailedState
+
+if TYPE_CHECKING:
+    from flows._bodies import Body
+    from flows._opts import Settings
+
+OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
+
+
+class _Same:
+    """A column whose entries are all the same."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+
+    def __getitem__(self, job: int) -> int:
+        return self._value
+
+
+def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
+    size, settings = len(plan), plan.settings
+    attempts = {one.attempts for one in distinct}
+    delayed = any(one.delay for one in distinct)
+    return RunState(
+        size=size,
+        state=bytearray(size),
+        pending=plan.pending.copy(),
+        ordinal=[0] * size,
+        edges=plan.dependents,
+        effects=plan.effects,
+        delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
+        gated=set(plan.conditions),
+        limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
+    )
+
+
+def distinct_settings(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
+    """The different options of all jobs, those that lists will bring included."""
+    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
+
+
+class Columns:
+    """What is kept of each job.
+
+    Attributes:
+        numbers: The number of a job's last attempt, where it was not the first.
+        since: When the first attempt of a job began, for jobs on another attempt.
+        earlier: Attempts before the last.
+        replayed: Jobs that completed with the result of another, without an attempt.
+        due: When each job that was ever delayed became or becomes ready.
+    """
+
+    replayed: frozenset[int] | set[int] = frozenset()
+
+    def __init__(
+        self,
+        plan: Plan[Any],
+        handlers: Sequence[Handler],
+        bindings: Sequence[Binding],
+        moulds: Mapping[Body, Mould],
+        epoch: float,
+    ) -> None:
+        size = len(plan)
+        self.epoch = epoch
+        self.plan = plan
+        self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
+        self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
+        self.lists = Lists(moulds)
+        self.distinct = distinct_settings(plan, moulds)
+        self.state = _initial(plan, self.distinct)
+        self.conditions = plan.conditions
+        self.values: list[Any] = [None] * size
+        self.fences = [0] * size
+        self.started, self.finished = [0.0] * size, [0.0] * size
+        self.workers: list[str | None] = [None] * size
+        self.numbers: dict[int, int] = {}
+        self.since: dict[int, float] = {}
+        self.errors: dict[int, Failed] = {}
+        self.exceptions: dict[int, BaseException] = {}
+        self.earlier: dict[int, list[Attempt]] = {}
+        self.progress: dict[int, object] = {}
+        self.logs: dict[int, list[str]] = {}
+        self.journal: list[Entry] = []
+        self.due: dict[int, float] = {}
+        self._firsts: dict[int, int] = {}
+
+    def is_control(self, job: int) -> bool:
+        """Whether what is to be done about the job is the library's own work."""
+        return job in self.state.gated or job in self.plan.lists
+
+    def attempt(self, job: int, outcome: Outcome | None, error: Failed | None) -> Attempt:
+        """The last attempt of a job as the columns tell it."""
+        end = None if outcome is None else self.instant(self.finished[job])
+        return Attempt(
+            self.numbers.get(job, 1), self.instant(self.started[job]), end, outcome, error, self.workers[job]
+        )
+
+    def keep_attempt(self, job: int, outcome: Outcome, error: Failed | None) -> None:
+        """File the last attempt among the earlier ones: there will be another."""
+        self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
+        self.finished[job] = 0.0
+
+    def keep_error(self, job: int, settle: Settle) -> None:
+        """File why a job ended otherwise than completed."""
+        if settle.error is not None and settle.failed is not None:
+            state: FailedState = "cancelled" if self.state.state[job] == CANCELLED else settle.failed.state
+            self.errors[job] = dataclasses.replace(settle.failed, state=state)
+            self.exceptions[job] = settle.error
+
+    def replay(self, settle: Settle, now: float) -> None:
+        """File the result of another job as that of this one."""
+        job = settle.grant.job
+        self.values[job] = settle.value
+        self.finished[job] = 0.0
+        if not isinstance(self.replayed, set):
+            self.replayed = set()
+        self.replayed.add(job)
+        self.journal.append((now, "replayed", ((job, None, f"the result of {settle.origin}"),)))
+
+    def become_own(self) -> None:
+        """Before the run grows: columns of its own in the place of those that it shares with the plan."""
+        self.plan = self.plan.copy()
+        self.state.edges, self.state.effects = self.plan.dependents, self.plan.effects
+        self.handlers, self.bindings = list(self.handlers), list(self.bindings)
+        self.conditions = dict(self.conditions)
+        self.state.delays = dict(self.state.delays)
+
+    def put(self, base: int, pending: Sequence[int], handlers: Sequence[Handler]) -> None:
+        """Put jobs into the columns that are not the plan's; into the plan's, but for their ids, they have been put."""
+        state, size = self.state, len(pending)
+        rows = slice(base, base + size)
+        if base < len(self.values):
+            for job in range(base, base + size):
+                self.renew(job)
+                _reopening.wipe(state, job)
+        columns: Any = (state.state, state.ordinal, self.fences, self.started, self.finished)
+        for column in columns:
+            column[rows] = bytes(size)
+        cast("list[int]", state.pending)[rows] = pending
+        self.workers[rows] = self.values[rows] = [None] * size
+        self.handlers[rows] = handlers
+        settings = self.plan.settings[rows]
+        if isinstance(state.limits, list):
+            state.limits[rows] = [one.attempts for one in settings]
+        delays = cast("dict[int, float]", state.delays)
+        delays.update((job, one.delay) for job, one in enumerate(settings, base) if one.delay)
+
+    def renew(self, job: int) -> None:
+        """A job that has ended will be done again: its attempts are filed, the rest of what it came to is dropped."""
+        state = self.state
+        if self.finished[job]:
+            self.keep_attempt(job, OUTCOMES[state.state[job]], self.errors.get(job))
+        self.values[job] = self.workers[job] = None
+        self.started[job] = 0.0
+        if job in self.replayed:
+            self.replayed -= {job}
+        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
+            column.pop(job, None)
+
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs a job, where that is more than the worker which claimed it."""
+        self.workers[job] = worker
+
+    def instant(self, seconds: float) -> datetime:
+        """An instant of the store's clock as an aware datetime."""
+        return datetime.fromtimestamp(self.epoch + seconds, UTC)

@@ -1,0 +1,180 @@
+"""The course of runs: what the machine has decided is carried out on queues, timers and the journal. Under the lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+
+from executors.memory._claims import Claims
+from executors.memory._growth import gather, grow
+from executors.memory._limits import LimitVerbs
+from executors.memory._run import MemoryRun
+from executors.memory._sharing import SharedResults
+from flows import _machine as machine
+from flows._state import COMPLETED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
+from flows._views import end_state
+
+
+class Course(LimitVerbs, SharedResults):
+    """What a store keeps besides its runs, and how runs go on in it.
+
+    Args:
+        clock: Seconds, never going back.
+        lease_seconds: How long a grant lasts without being extended; None: for ever.
+        chunk: Edges applied by a call at most.
+    """
+
+    def __init__(self, clock: Callable[[], float], lease_seconds: float | None, chunk: int) -> None:
+        super().__init__()
+        self.clock = clock
+        self.chunk = chunk
+        self._lock = threading.Lock()
+        self._claims = Claims(lease_seconds)
+        self._limits = self._claims.limits
+        self._limited = self._limits.of
+        self._open: dict[MemoryRun, None] = {}
+        self._unswept: dict[MemoryRun, None] = {}
+        self._timed: dict[MemoryRun, None] = {}
+        self._deadlines: dict[MemoryRun, None] = {}
+        self._interrupted: list[MemoryRun] = []
+        """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
+
+    def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
+        """Take a chunk of the run's unswept edges, and do what the machine asks."""
+        out = out or Commands()
+        left = machine.sweep(run.state, self.chunk, out)
+        if out.grow or run.lists.growing:
+            left = grow(run, self.chunk, out) or left
+        if left:
+            self._unswept[run] = None
+        else:
+            self._unswept.pop(run, None)
+        self._carry_out(run, out, now)
+
+    def _carry_out(self, run: MemoryRun, out: Commands, now: float) -> None:
+        if out.ended:
+            if run.state.lists:
+                gather(run, out.ended)
+            if run.errors or run.state.cause or run.state.cancelling or run.numbers or run.replayed:
+                self._journal_ends(run, out.ended, now)
+            else:
+                run.journal.append((now, "completed", out.ended))
+            if not run.state.open:
+                self._end(run, now)
+        if out.ready:
+            lane = run.only_lane
+            if lane is None:
+                self._enqueue(run, out.ready)
+            else:
+                lane.jobs.extend(out.ready)
+                if not lane.listed:
+                    self._claims.queues.enlist(lane)
+        if out.delayed:
+            for job, after in out.delayed:
+                heappush(run.delayed, (now + after, len(run.journal), job))
+                run.due[job] = now + after
+            self._timed[run] = None
+        if run.options.fail_fast and run.state.open and not run.state.cancelling:
+            self._check_root(run, out.ended, now)
+
+    def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
+        plan, gated = run.plan, run.state.gated
+        former: object = None
+        home = ""
+        for job in ready:
+            settings = plan.settings[job]
+            queue = plan.queues_of[job] if job not in gated else CONTROL_QUEUE
+            if settings is not former or queue != home:  # most often all are alike
+                lane, former, home = run.lane(queue, settings.priority), settings, queue
+            if settings.lifo:
+                lane.jobs.appendleft(job)
+            else:
+                lane.jobs.append(job)
+            if not lane.listed:
+                self._claims.queues.enlist(lane)
+
+    @staticmethod
+    def _journal_ends(run: MemoryRun, ended: list[int], now: float) -> None:
+        states = run.state.state
+        for job in ended:
+            end = states[job]
+            tried = (run.started[job] or run.finished[job]) and job not in run.replayed and not run.is_control(job)
+            number = run.numbers.get(job, 1) if tried else None
+            detail = None if end == COMPLETED else run.failed(job)
+            run.journal.append((now, STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
+        if run.telling is not None:
+            run.telling.changed()
+
+    def _end(self, run: MemoryRun, now: float) -> None:
+        for lane in run.lanes:
+            self._claims.queues.delist(lane)
+            lane.jobs.clear()
+        self._timed.pop(run, None)
+        self._deadlines.pop(run, None)
+        self._claims.leased.pop(run, None)
+        self._open.pop(run, None)
+        if run.holding or run.lines:
+            self._limits.dismiss(run)
+        if run.state.lost:
+            self._claims.queues.acquit(run)
+        run.delayed.clear()
+        if run.shares:
+            self._forget_pending(run)
+        run.journal.append((now, "ended", ((None, None, end_state(run)),)))
+        run.closed_at = now
+        run.ended = True  # last: whoever sees it may read the rest
+        if run.on_end is not None:
+            run.on_end()
+
+    def _hasten(self, run: MemoryRun, jobs: set[int], now: float) -> None:
+        run.delayed = [entry for entry in run.delayed if entry[2] not in jobs]
+        heapify(run.delayed)
+        out = Commands()
+        for job in jobs:
+            machine.wake(run.state, job, out)
+        self._carry_out(run, out, now)
+        if not run.delayed:
+            self._timed.pop(run, None)
+
+    def _set_deadline(self, run: MemoryRun, now: float) -> None:
+        if run.options.timeout is not None:
+            run.deadline_at = now + run.options.timeout
+            self._deadlines[run] = None
+
+    def _check_root(self, run: MemoryRun, ended: list[int], now: float) -> None:
+        """Where a root has failed just now, and the run is to fail fast, nothing more is worth doing."""
+        for root in run.plan.roots:
+            if run.state.state[root] == FAILED and root in ended:
+                self._cancel(run, f"{run.plan.ids[root]!r} has failed, and the run was to fail fast", now)
+                return
+
+    def _cancel(self, run: MemoryRun, reason: str, now: float) -> None:
+        run.reason = reason
+        out = Commands()
+        machine.cancel(run.state, out)
+        self._interrupted.append(run)
+        self._sweep(run, now, out)
+        self._limits.leave(run)
+
+    def _interrupt(self) -> None:
+        """Tell whoever runs handlers of runs that have been cancelled; outside the lock."""
+        while self._interrupted:
+            try:
+                run = self._interrupted.pop()
+            except IndexError:
+                break
+            for interrupt in tuple(run.interrupters):
+                interrupt()
+            run.notify()
+
+    def _wake_due(self, now: float, only: object) -> None:
+        for run in tuple(self._timed):
+            if only is not None and run is not only:
+                continue
+            out = Commands()
+            while run.delayed and run.delayed[0][0] <= now:
+                machine.wake(run.state, heappop(run.delayed)[2], out)
+            self._carry_out(run, out, now)
+            if not run.delayed:
+                self._timed.pop(run, None)
