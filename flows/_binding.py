@@ -62,6 +62,12 @@ class Arguments:
         """Whether nothing is to be resolved and no handler could change anything: `args` are passed as they are."""
 
 
+class Ready(Arguments):
+    """The arguments of a call that takes no results: they are passed on as they are."""
+
+    __slots__ = ()
+
+
 Binding = tuple[int, ...] | Arguments
 
 ATOMS = frozenset((int, str, float, bool, bytes, type(None)))

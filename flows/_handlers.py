@@ -8,7 +8,7 @@ from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from flows._binding import Arguments, Lookup
+from flows._binding import Arguments, Lookup, Ready
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
@@ -193,6 +193,8 @@ def _inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, An
 
 def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
     """The arguments of a call that is more than whole results."""
+    if type(arguments) is Ready:
+        return arguments.args, {}
     run, job = grant.run, grant.job
     spot = f"job {run.plan.ids[job]!r}"
     try:

@@ -219,7 +219,8 @@ class Claims:
 
     def _grant_control(self, run: MemoryRun, jobs: Sequence[int], now: float, grants: list[Grant]) -> Sequence[int]:
         """Grant those of *jobs* that are control jobs; returns the others. No attempt begins, so none is noted."""
-        control = [job for job in jobs if run.is_control(job)]
+        gated, lists = run.state.gated, run.plan.lists
+        control = [job for job in jobs if job in lists or job in gated]
         if not control:
             return jobs
         for job in machine.grant(run.state, control):
