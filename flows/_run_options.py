@@ -47,7 +47,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     """
     run_id = os.urandom(16).hex()
     if not given and not retention and key is None:
-        return RunOptions(run_id, None, current_trace_id() or run_id)
+        return RunOptions(run_id, None, current_trace_id() or run_id, carrier=carry())
     asked: Mapping[str, Any] = given
     checks: dict[str, Callable[[], object]] = {
         "timeout": lambda: None if asked["timeout"] is None else seconds(asked["timeout"], "timeout", above_zero=True),

@@ -45,7 +45,7 @@ def refused(call: Callable[..., Any]) -> None:
     if run is None:
         assert ran == before
         assert len(executor._home.runs) == 0
-        assert executor._home.keyed == {}
+        assert executor._home.retention._holders == {}
     ran[:] = before
 
 
