@@ -42,7 +42,7 @@ class Series:
     Attributes:
         samples: Seconds a run; of all runs of the round for `orders`, their p50 for `latency`; start to end of the
             last no-op for `straggler`.
-        calm: For `straggler`, the same without the slow handler.
+        calm: For `straggler`, the same without the slow handler; for `growth`, the fan-in.
     """
 
     peer: str
@@ -74,16 +74,20 @@ def measure(workload: Workload, peers: Sequence[Peer]) -> list[Series]:
     expected = workload.graph.value()
     for _ in range(workload.rounds):
         for peer, its in zip(peers, series, strict=True):
-            if workload.calm is not None:
+            if workload.kind == "growth" and workload.calm is not None:
+                its.calm.append(_seconds(peer, workload, workload.calm))
+                its.samples.append(_seconds(peer, workload, workload.graph))
+            elif workload.calm is not None:
                 its.calm.append(_last_no_op(peer, workload.calm, expected))
                 its.samples.append(_last_no_op(peer, workload.graph, expected))
             else:
-                its.samples.append(_seconds(peer, workload, expected))
+                its.samples.append(_seconds(peer, workload, workload.graph))
     return series
 
 
-def _seconds(peer: Peer, workload: Workload, expected: tuple[int, ...]) -> float:
-    ready = [peer.prepare(workload.graph) for _ in range(workload.calls)]
+def _seconds(peer: Peer, workload: Workload, graph: Graph) -> float:
+    expected = graph.value()
+    ready = [peer.prepare(graph) for _ in range(workload.calls)]
     gc.collect()
     times = []
     for run in ready:

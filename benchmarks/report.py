@@ -17,6 +17,7 @@ RATIO_TARGETS = {
     "latency": {"dask": 1.0},
 }
 OVERLAP_TARGET = 2.0
+GROWTH_TARGET = 2.0
 STRAGGLER_FACTOR, STRAGGLER_GRACE = 1.5, 0.020
 IMPORT_TARGET = 2.5
 METHOD = (
@@ -89,6 +90,9 @@ def _judge(workload: Workload, its: Series, faster: Mapping[str, Spread]) -> tup
             ratio = time / workload.ideal
             text = f"<= {OVERLAP_TARGET:g}x ideal"
             return f"{ratio:.2f}x ideal", (Target(text, ratio, ratio <= OVERLAP_TARGET),)
+        case "growth":
+            ratio = time / Spread.of(its.calm).median
+            return f"{ratio:.2f}x fan-in", (Target(f"<= {GROWTH_TARGET:g}x fan-in", ratio, ratio <= GROWTH_TARGET),)
         case "straggler":
             calm = Spread.of(its.calm).median
             limit = STRAGGLER_FACTOR * calm + STRAGGLER_GRACE

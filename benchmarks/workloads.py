@@ -8,14 +8,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 SLOTS = 50
 NAP = 0.05
 LONG_NAP = 0.5
 
-Kind = Literal["throughput", "orders", "latency", "overlap", "straggler"]
+Kind = Literal["throughput", "orders", "latency", "overlap", "straggler", "growth"]
 ALL_KINDS: frozenset[Kind] = frozenset({"throughput", "orders", "latency", "overlap", "straggler"})
+"""What every peer can do; lists known only at run time (`growth`) are ours alone."""
 NO_OPS: frozenset[Kind] = frozenset({"throughput", "orders", "latency"})
 Size = Literal["full", "quick", "tiny"]
 
@@ -67,6 +68,16 @@ def long_nap() -> int:
     return 1
 
 
+@dataclass(frozen=True, slots=True)
+class Each:
+    """Calls `fn` for each item of a list; peers that can, make a job of each call."""
+
+    fn: Callable[..., int]
+
+    def __call__(self, items: list[int]) -> list[int]:
+        return [self.fn(item) for item in items]
+
+
 class Node(NamedTuple):
     """One job: `fn` called with its parents' results, in order, or with one list of them if `listed`.
 
@@ -74,7 +85,7 @@ class Node(NamedTuple):
     knowledge would stand still; the other peers have to find out.
     """
 
-    fn: Callable[..., int]
+    fn: Callable[..., Any]
     parents: tuple[int, ...] = ()
     listed: bool = False
     blocks: bool = False
@@ -95,7 +106,7 @@ class Graph:
 
     def value(self) -> tuple[int, ...]:
         """The roots' results, worked out by a plain loop without sleeping."""
-        results: list[int] = []
+        results: list[Any] = []
         for node in self.nodes:
             taken = [results[parent] for parent in node.parents]
             if node.blocks:
@@ -111,9 +122,10 @@ class Workload:
 
     Attributes:
         kind: What is taken as the figure: seconds a run (`throughput`, `overlap`), those of many short runs in all
-            (`orders`) or their p50 (`latency`), or how long after the start the last no-op ended (`straggler`).
+            (`orders`) or their p50 (`latency`), how long after the start the last no-op ended (`straggler`), or seconds
+            a run beside those of a fan-in of as many jobs (`growth`).
         graph: What runs.
-        calm: For `straggler`, the same graph with a no-op in the slow handler's place.
+        calm: For `straggler`, the same graph with a no-op in the slow handler's place; for `growth`, the fan-in.
         rounds: How often each peer has its turn.
         calls: Runs in one turn (more than one only for `orders` and `latency`).
         ideal: For `overlap`, the seconds that the naps take when all of them overlap.
@@ -256,6 +268,24 @@ def _stragglers(size: Size) -> list[Workload]:
     ]
 
 
+def _growth(size: Size) -> Workload:
+    count = {"full": 20_000, "quick": 5_000, "tiny": 20}[size]
+
+    def numbers() -> list[int]:
+        return list(range(count))
+
+    nodes = (Node(numbers), Node(Each(step), (0,)), Node(gather, (1,)))
+    plain = fan_in((Node(source),) * count)
+    return Workload(
+        "each",
+        "growth",
+        f"{count} no-ops over a list known at run time, beside a fan-in of as many",
+        Graph(nodes),
+        {"full": 7, "quick": 3, "tiny": 1}[size],
+        calm=Graph(plain),
+    )
+
+
 def workloads(size: Size = "full") -> tuple[Workload, ...]:
     """All workloads: at `full` size for figures, `quick` for a look, `tiny` for the tests."""
-    return (*_throughput(size), *_short(size), *_stragglers(size))
+    return (*_throughput(size), *_short(size), *_stragglers(size), _growth(size))

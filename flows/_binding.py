@@ -51,16 +51,27 @@ class Picks(NamedTuple):
 class Arguments:
     """The arguments of one call, with a `Pick` wherever a result belongs."""
 
-    __slots__ = ("args", "by_name", "kwargs")
+    __slots__ = ("args", "by_name", "kwargs", "plain")
 
-    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool) -> None:
+    def __init__(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, by_name: bool, plain: bool = False) -> None:
         self.args = args
         self.kwargs = kwargs
         self.by_name = by_name
         """Whether `kwargs` are all arguments by parameter name, so that one may fall away and its default stand in."""
+        self.plain = plain
+        """Whether nothing is to be resolved and no handler could change anything: `args` are passed as they are."""
+
+
+class Ready(Arguments):
+    """The arguments of a call that takes no results: they are passed on as they are."""
+
+    __slots__ = ()
 
 
 Binding = tuple[int, ...] | Arguments
+
+ATOMS = frozenset((int, str, float, bool, bytes, type(None)))
+"""Kinds of values that hold nothing and never change."""
 
 CONTAINERS = (dict, list, tuple, set, frozenset)
 """Where references are looked for; anywhere else one would reach the handler as it is."""

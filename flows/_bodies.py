@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple, cast
 
-from flows._binding import Arguments, Binding, Held, Pick, Picks
+from flows._binding import Arguments, Binding, Held, Pick, Picks, Ready
 from flows._flow import Flow
 from flows._holes import holes
 from flows._job import Job
@@ -79,12 +79,17 @@ def stamped(binding: Binding, space: Sequence[Any]) -> Binding:
     """
     if type(binding) is tuple:
         places = [space[child] for child in binding]
-        if set(map(type, places)) == {int}:
+        kinds = set(map(type, places))
+        if kinds == {int}:
             return tuple(places)
+        if kinds == {Held}:
+            return Ready(tuple([place.item for place in places]), {}, by_name=False)
         return Arguments(
             tuple([place if type(place) is Held else Pick(place, (), False) for place in places]), {}, by_name=False
         )
     template = cast("Arguments", binding)
+    if template.plain:
+        return template
     return Arguments(
         tuple(_stamp(value, space) for value in template.args),
         {name: _stamp(value, space) for name, value in template.kwargs.items()},

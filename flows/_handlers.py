@@ -8,7 +8,7 @@ from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from flows._binding import Arguments, Lookup
+from flows._binding import Arguments, Lookup, Ready
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
@@ -73,9 +73,12 @@ def perform(grant: Grant, clock: Clock) -> Settle:
     binding = run.bindings[job]
     started_at = clock()
     try:
-        if handler.plain and type(binding) is tuple:  # the common case of `_inputs`, kept tight
+        if handler.plain and type(binding) is tuple:  # the common cases of `_inputs`, kept tight
             current_grant.set(grant)
             value = copy_context().run(handler.fn, *map(run.values.__getitem__, binding))
+        elif handler.plain and isinstance(binding, Arguments) and binding.plain:
+            current_grant.set(grant)
+            value = copy_context().run(handler.fn, *binding.args)
         else:
             args, kwargs = _inputs(grant, handler)
             current_grant.set(grant)
@@ -190,6 +193,8 @@ def _inputs(grant: Grant, handler: Handler) -> tuple[Sequence[Any], dict[str, An
 
 def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequence[Any], dict[str, Any]]:
     """The arguments of a call that is more than whole results."""
+    if type(arguments) is Ready:
+        return arguments.args, {}
     run, job = grant.run, grant.job
     spot = f"job {run.plan.ids[job]!r}"
     try:

@@ -88,14 +88,15 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
     Returns:
         Whether edges are left to sweep.
     """
-    if run.cascade or run.later or run.sweeping >= 0 or run.cause or run.lists:
+    if run.cascade or run.later or run.sweeping >= 0 or run.cause:
         for job in jobs:
             if run.state[job] == ACTIVE:
                 settle(run, job, COMPLETED, out)
         return sweep(run, limit, out)
     state, pending, edges, ordinal, turn = run.state, run.pending, run.edges, run.ordinal, run.turn
     ended, ready, left = out.ended, out.ready, limit
-    odd = run.delays or run.gated
+    lists = run.lists
+    odd = run.delays or run.gated or lists
     for job in jobs:
         if state[job] != ACTIVE:
             continue  # the same settle twice in one call
@@ -113,12 +114,14 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
             pending[dependent] = open_edges = pending[dependent] - 1
             if not open_edges and state[dependent] == WAITING_CHILDREN:
                 if odd:
-                    _release(run, dependent, out)
+                    _decide(run, dependent, out)
                 else:  # as `_release` does, without the call
                     state[dependent] = WAITING
                     ready.append(dependent)
+        if lists:
+            out.grow += [one for one in dependents if one in lists and run.begun[one] < lists[one]]
     run.turn = turn
-    return sweep(run, limit, out) if run.later else False
+    return sweep(run, limit, out) if run.later or run.cascade else False
 
 
 def follower(run: RunState, job: int) -> int:

@@ -7,13 +7,13 @@ before their parents.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows._binding import (
+    ATOMS,
     CONTAINERS,
     Arguments,
     Binding,
@@ -60,7 +60,10 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     if isinstance(flow, Plan):
         return flow
     planner = Planner(Flow.of(flow))
-    with _no_collection():
+    # The garbage collector is held back: planning makes containers and no garbage, and looking for some costs a fifth.
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
         planner.walk()
         planner.place_jobs()
         planner.name_jobs()
@@ -70,19 +73,10 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
 
             finish(planner)
         planner.check()
-    return planner.plan
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Hold the garbage collector back: planning makes containers and no garbage, and looking for some costs a fifth."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
         if was_on:
             gc.enable()
+    return planner.plan
 
 
 class Planner:
@@ -101,6 +95,8 @@ class Planner:
         """Where the jobs stand that a job needs, in order; one may be there twice."""
         self.odd: dict[AnyJob, list[int] | None] = {}
         """Jobs whose arguments are not just results: the kinds of their edges (None: all by value)."""
+        self.plain: list[AnyJob] = []
+        """Jobs whose arguments are plain values that never change."""
         self.policies: set[str] = set()
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
@@ -192,6 +188,8 @@ class Planner:
         for position in twice:
             plan.inputs[position] = tuple(dict.fromkeys(self.places[position]))
             plan.pending[position] = len(plan.inputs[position])
+        for job in self.plain:
+            plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
         for position in sorted(odd):
             plan.bindings[position] = self._binding(position)
             conditions = self.order[position].conditions
@@ -242,9 +240,14 @@ class Planner:
             return self._needs_oddly(job)
         needed: list[AnyJob] = []
         for value in job.args:
-            if type(value) is not Reference or value._path:
+            if type(value) is Reference and not value._path:
+                needed.append(value._job)
+            elif needed or type(value) not in ATOMS:
                 return self._needs_oddly(job)
-            needed.append(value._job)
+        if not needed and job.args:
+            self.plain.append(job)
+        elif len(needed) < len(job.args):
+            return self._needs_oddly(job)
         return needed
 
     def _needs_oddly(self, job: AnyJob) -> Sequence[AnyJob]:

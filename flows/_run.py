@@ -10,7 +10,7 @@ from flows._duration import Duration, seconds
 from flows._events import Event
 from flows._names import shown
 from flows._views import JobView, JobViews, end_state
-from flows._waits import waiting
+from flows._waits import inside, waiting
 from flows.errors import (
     DefinitionError,
     FlowFailedError,
@@ -103,7 +103,9 @@ class Run(Generic[R_co]):
             RunError: The caller is a handler that the run itself waits for, so that neither would ever end.
         """
         limit = None if timeout is None else seconds(timeout, "timeout")
-        if limit is None:
+        if limit is None and not inside():
+            self._executor.work(self._record, None)
+        elif limit is None:
             with waiting(self.id):
                 self._executor.work(self._record, None)
         elif not self._executor.work(self._record, limit):

@@ -24,6 +24,11 @@ _depths: dict[str, int] = {}
 """How deep a run stands that a handler waits for."""
 
 
+def inside() -> bool:
+    """Whether the caller is a handler."""
+    return current_grant.get(None) is not None
+
+
 @contextlib.contextmanager
 def waiting(run_id: str) -> Iterator[None]:
     """For as long as the caller waits for that run, without a limit in time.

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 import flows
-from benchmarks.workloads import ALL_KINDS, SLOTS, Graph
+from benchmarks.workloads import ALL_KINDS, SLOTS, Each, Graph
 
 EXECUTOR = f"memory://?concurrency={SLOTS}"
 
@@ -18,10 +18,13 @@ def _task(fn: Callable[..., int]) -> flows.Task[..., int]:
 @flows.flow
 def declared(graph: Graph) -> Any:
     """The graph as jobs; typed loosely, as its shape is data."""
-    jobs: list[flows.Job[int]] = []
+    jobs: list[flows.Job[Any]] = []
     for fn, parents, listed, _ in graph.nodes:
         taken = [jobs[parent].out for parent in parents]
-        jobs.append(_task(fn)(taken) if listed else _task(fn)(*taken))
+        if isinstance(fn, Each):
+            jobs.append(flows.each(_task(fn.fn), taken[0]))
+        else:
+            jobs.append(_task(fn)(taken) if listed else _task(fn)(*taken))
     return tuple(jobs[root] for root in graph.roots)
 
 
@@ -33,7 +36,7 @@ class ExecuteFlow:
         f'flows.execute(flow, executor="{EXECUTOR}"): planning and run, until the value is read; '
         "flow declared beforehand"
     )
-    kinds = ALL_KINDS
+    kinds = ALL_KINDS | {"growth"}
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         flow = declared(graph)
@@ -51,7 +54,7 @@ class ExecutePlan:
         f'flows.execute(plan, executor="{EXECUTOR}"): the run, until the value is read; '
         "flow declared and planned beforehand"
     )
-    kinds = ALL_KINDS
+    kinds = ALL_KINDS | {"growth"}
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         plan = flows.plan(declared(graph))

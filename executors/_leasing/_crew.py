@@ -276,53 +276,61 @@ class Crew:
                     return
 
     def _work(self, grant: Grant) -> bool:
-        """Run one job; False when it was given up meanwhile, so that this thread's place has been taken."""
-        if self.interrupted:
-            now = self.clock()
-            self.done.append(Settle(grant, self.unrun, None, now, now))
-            return True
-        timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
-        try:
-            settle = control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
-        except BaseException as error:
-            now = self.clock()
-            settle = Settle(grant, End.RELEASED, None, now, now)
-            if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load
-                settle = judge_error(grant, cancelled_inside(error), now, now)
-            else:
-                self.fall(error)
-        if timed and not self._deadlines.met(grant):
-            say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
-            return False
-        if settle.ended_at - settle.started_at > LONG_SECONDS:
-            self._long.add(self.run.handlers[grant.job])
-            self.done.append(settle)
-            self.turn()
-        else:
+        """Run one job, and then those that follow as links of a chain.
+
+        Returns:
+            False when the job was given up meanwhile, so that this thread's place has been taken.
+        """
+        while True:
+            if self.interrupted:
+                now = self.clock()
+                self.done.append(Settle(grant, self.unrun, None, now, now))
+                return True
+            timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
+            settle = self._settled(grant)
+            if timed and not self._deadlines.met(grant):
+                say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+                return False
+            if settle.ended_at - settle.started_at > LONG_SECONDS:
+                self._long.add(self.run.handlers[grant.job])
+                self.done.append(settle)
+                self.turn()
+                return True
             if self._long:
                 self._long.discard(self.run.handlers[grant.job])
-            if self._line or self.done or not self._pass_on(settle):
+            following = None if self._line or self.done else self._pass_on(settle)
+            if following is None:
                 self.done.append(settle)
-        return True
+                return True
+            if self._on_loop is not None and self.run.handlers[following.job].is_async:
+                self._on_loop.put([following])
+                return True
+            grant = following
 
-    def _pass_on(self, settle: Settle) -> bool:
+    def _settled(self, grant: Grant) -> Settle:
+        """Make the attempt."""
+        try:
+            return control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
+        except BaseException as error:
+            now = self.clock()
+            if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load
+                return judge_error(grant, cancelled_inside(error), now, now)
+            self.fall(error)
+            return Settle(grant, End.RELEASED, None, now, now)
+
+    def _pass_on(self, settle: Settle) -> Grant | None:
         """Settle a lone outcome and take up the one job that it released, so that a link of a chain costs no turn.
 
         Returns:
-            False when there is more or less to do than that; nothing has changed then.
+            That job; None when there is more or less to do than that, and nothing has changed.
         """
         if settle.end is not _COMPLETED or not self._turn_lock.acquire(False):
-            return False
+            return None
         try:
-            taken = self.core.idle_but_for(1) and self.store.pass_on(settle, self.name)
-            if not taken:
-                return False
-            if self._on_loop is not None and self.run.handlers[taken.job].is_async:
-                self._on_loop.put([taken])
-            else:
-                self._line.append(taken)
-            self._turns += 1
-            return True
+            taken = self.store.pass_on(settle, self.name) if self.core.idle_but_for(1) else None
+            if taken is not None:
+                self._turns += 1
+            return taken
         finally:
             self._turn_lock.release()
 

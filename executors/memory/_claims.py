@@ -9,6 +9,7 @@ from executors.memory._limits import Limit, Limits
 from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
+from flows._state import ACTIVE, WAITING
 from flows._verbs import ControlGrant, Grant, Settle, SuspectGrant, Want
 
 
@@ -46,6 +47,25 @@ class Claims:
         if self.queues.has_suspects and want.suspects and len(grants) < want.limit:
             return grants, self._take_suspect(want, now, worker, grants)
         return grants, 0
+
+    def take_one(self, run: MemoryRun, now: float, worker: str) -> Grant | None:
+        """Grant the next job of a run that has no control jobs and no limits."""
+        states = run.state.state
+        for lane in run.lanes:
+            while lane.jobs:
+                job = lane.jobs.popleft()
+                if states[job] != WAITING:
+                    continue  # cancelled meanwhile
+                if run.state.made or self.lease_seconds is not None:
+                    grants: list[Grant] = []
+                    self._grant(run, (job,), now, worker, grants)
+                    return grants[0]
+                states[job] = ACTIVE
+                self.fence = fence = self.fence + 1
+                run.fences[job], run.started[job], run.workers[job] = fence, now, worker
+                run.journal.append((now, "started", (job,)))
+                return Grant(run, job, 1, fence)
+        return None
 
     def extend(self, grants: Sequence[Grant], now: float) -> list[Grant]:
         """Extend leases by their full length; returns the grants that hold none any more."""
@@ -199,7 +219,8 @@ class Claims:
 
     def _grant_control(self, run: MemoryRun, jobs: Sequence[int], now: float, grants: list[Grant]) -> Sequence[int]:
         """Grant those of *jobs* that are control jobs; returns the others. No attempt begins, so none is noted."""
-        control = [job for job in jobs if run.is_control(job)]
+        gated, lists = run.state.gated, run.plan.lists
+        control = [job for job in jobs if job in lists or job in gated]
         if not control:
             return jobs
         for job in machine.grant(run.state, control):

@@ -159,11 +159,11 @@ class Columns:
         cast("list[int]", state.pending)[rows] = pending
         self.workers[rows] = self.values[rows] = [None] * size
         self.handlers[rows] = handlers
-        for job, one in enumerate(self.plan.settings[rows], base):
-            if isinstance(state.limits, list):
-                state.limits[job : job + 1] = [one.attempts]
-            if one.delay:
-                cast("dict[int, float]", state.delays)[job] = one.delay
+        settings = self.plan.settings[rows]
+        if isinstance(state.limits, list):
+            state.limits[rows] = [one.attempts for one in settings]
+        delays = cast("dict[int, float]", state.delays)
+        delays.update((job, one.delay) for job, one in enumerate(settings, base) if one.delay)
 
     def renew(self, job: int) -> None:
         """A job that has ended will be done again: its attempts are filed, the rest of what it came to is dropped."""

@@ -79,11 +79,14 @@ class Course(LimitVerbs, SharedResults):
             self._check_root(run, out.ended, now)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
-        plan = run.plan
+        plan, gated = run.plan, run.state.gated
+        former: object = None
+        home = ""
         for job in ready:
             settings = plan.settings[job]
-            queue = plan.queues_of[job] if job not in run.state.gated else CONTROL_QUEUE
-            lane = run.lane(queue, settings.priority)
+            queue = plan.queues_of[job] if job not in gated else CONTROL_QUEUE
+            if settings is not former or queue != home:  # most often all are alike
+                lane, former, home = run.lane(queue, settings.priority), settings, queue
             if settings.lifo:
                 lane.jobs.appendleft(job)
             else:

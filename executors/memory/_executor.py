@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from executors._leasing import Crew, _main_import
 from executors._leasing._seats import Seats
+from executors._leasing._solo import Solo
 from executors.memory._growth import Mould
 from executors.memory._retention import Retention
 from executors.memory._run import MemoryRun
@@ -169,6 +170,9 @@ class MemoryExecutor:
             record.awaited_by = former
 
     def _work(self, record: MemoryRun, deadline: float | None) -> bool:
+        simple = deadline is None and record.is_simple and record.tracing is None and record.crew is None
+        if simple and not _loop_runs_here() and self._worked_alone(record):
+            return True
         crew, mine = self._crew(record)
         if _loop_runs_here():
             with _blocking(record):
@@ -177,6 +181,19 @@ class MemoryExecutor:
             crew.lend()
             return True
         return crew.await_end(deadline)
+
+    def _worked_alone(self, record: MemoryRun) -> bool:
+        """Begin on a small run without a crew; says whether it has ended with that."""
+        try:
+            Solo(self.store, record, _next_name(), lambda: self._crew(record)[0]).work()
+        finally:
+            crew = record.crew
+            if crew is not None:  # which came to help, and may not know that all is done
+                crew.turn()
+            elif record.ended:
+                self._home.dismiss(record)
+                record.notify()
+        return record.ended
 
     def join(self, record: MemoryRun, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody does yet."""
@@ -236,11 +253,15 @@ class MemoryExecutor:
         with self._home.lock:
             if run.crew is not None and not run.crew.over:
                 return run.crew, False
-            name = f"{os.getpid()}-{next(_numbers)}"
             on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
             run.seats = self._seats if run.has_process else None
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=name, on_end=on_end)
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=_next_name(), on_end=on_end)
             return crew, True
+
+
+def _next_name() -> str:
+    """A name for who works a run off, unique on this machine."""
+    return f"{os.getpid()}-{next(_numbers)}"
 
 
 def _handlers(plan: Plan[Any]) -> Sequence[Handler]:

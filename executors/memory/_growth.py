@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from flows import _machine as machine
-from flows._binding import Binding, Held
+from flows._binding import Binding, Held, Ready
 from flows._bodies import Body, stamped, stamped_conditions
 from flows._handlers import Handler
 from flows._state import COMPLETED, EFFECTS, FAIL, Commands
@@ -108,6 +108,10 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
     ids: list[str] = []
     names: list[str] = []
     known: dict[int, set[int]] = {}
+    alike = _alike(run, body)
+    if alike is not None and begun >= len(stamps):
+        rows.extend(_stamp_alike(run, job, alike, begun, items))
+        items, begun = 0, begun + items
     for index in range(begun, begun + items):
         reused = index < len(stamps)  # the list was expanded before: an item's jobs keep their places
         base = stamps[index] - body.root if reused else first + len(ids)
@@ -130,6 +134,42 @@ def _stamp(run: MemoryRun, job: int, items: int, out: Commands) -> None:
     state.size = len(plan)
     state.begun[job] = begun + items
     machine.stamp(state, rows, outer, out)
+
+
+def _alike(run: MemoryRun, body: Body) -> int | None:
+    """How often the one job of a body takes the item, where that is all it takes; else None."""
+    part = body.plan
+    if len(part) != 1 or body.links or part.lists or part.conditions:
+        return None
+    (binding,) = run.lists.moulds[body].bindings
+    return len(binding) if type(binding) is tuple else None
+
+
+def _stamp_alike(run: MemoryRun, job: int, times: int, begun: int, items: int) -> range:
+    """As `_put_columns` for many items at once, whose bodies are one job each that takes the item and no more."""
+    plan, state = run.plan, run.state
+    body = plan.lists[job]
+    part, first = body.plan, len(plan)
+    rows = range(first, first + items)
+    suffix = run.lists.around[job][1] if job in run.lists.around else ""
+    plan.pending.extend(part.pending * items)
+    plan.queues_of.extend(part.queues_of * items)
+    plan.tasks.extend(part.tasks * items)
+    plan.settings.extend(part.settings * items)
+    plan.inputs.extend([()] * items)
+    bindings = [Ready((item,) * times, {}, by_name=False) for item in run.lists.items[job][begun : begun + items]]
+    plan.bindings.extend(bindings)
+    run.bindings.extend(bindings)
+    plan.dependents.extend([(job,)] * items)
+    effect = EFFECTS[part.settings[0].on_failure]
+    if effect != FAIL:
+        plan.effects.update((row, [effect]) for row in rows)
+    run.put(first, part.pending * items, [*run.lists.moulds[body].handlers] * items)
+    run.lists.stamps[job].extend(rows)
+    state.item_of.update(dict.fromkeys(rows, job))
+    plan.ids.extend([f"{part.ids[0]}{suffix}[{index}]" for index in range(begun, begun + items)])
+    plan.names.extend(part.names * items)
+    return rows
 
 
 def _put_columns(run: MemoryRun, body: Body, base: int, space: Sequence[Any], label: str, job: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing._log import say
+from executors._leasing._solo import SOLO_JOBS
 from executors.memory._growth import Mould
 from executors.memory._queues import Lane
 from executors.memory._record import Record
@@ -83,10 +84,17 @@ class MemoryRun(Record):
         every = set(handlers).union(*(mould.handlers for mould in moulds.values()))
         kinds = {handler.is_async for handler in every}
         self.has_async, self.has_sync = True in kinds, False in kinds
-        timed = options.timeout is not None or any(one.timeout is not None for one in self.distinct)
+        timed, self.has_process, self.shares = options.timeout is not None, False, False
+        for one in self.distinct:
+            timed = timed or one.timeout is not None
+            self.has_process = self.has_process or one.run_in == "process"
+            self.shares = self.shares or one.idempotency_key is not None
         self.has_timeout = self.has_sync and timed
-        self.has_process = any(one.run_in == "process" for one in self.distinct)
-        self.shares = any(one.idempotency_key is not None for one in self.distinct)
+        control = plan.conditions or plan.lists
+        self.is_simple = len(plan) <= SOLO_JOBS and not (
+            self.has_async or self.has_timeout or self.has_process or self.shares or control
+        )
+        """Whether a thread may work the run off alone."""
         self.openings = 1
         """How often the run was begun: more than once where it was reopened."""
         self.ended = False

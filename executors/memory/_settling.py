@@ -38,6 +38,22 @@ class Settling(Course):
                 touched[run] = Commands()
         return refused
 
+    def _settle_one(self, settle: Settle, now: float) -> None:
+        """As `_settle`, for one; tight where the attempt completed and nothing else is to be seen to."""
+        grant = settle.grant
+        run: Any = grant.run
+        job = grant.job
+        if settle.end is not _COMPLETED or run.holding or run.leases or run.fences[job] != grant.fence:
+            self._settle((settle,), now, {})
+            return
+        if run.state.state[job] == ACTIVE:
+            run.values[job] = settle.value
+            run.started[job], run.finished[job] = settle.started_at, settle.ended_at
+            out = Commands()
+            if machine.complete(run.state, (job,), self.chunk, out):
+                self._unswept[run] = None
+            self._carry_out(run, out, now)
+
     def _settle_run(
         self, run: MemoryRun, settles: Sequence[Settle], position: int, now: float, out: Commands, refused: list[Settle]
     ) -> int:

@@ -132,6 +132,29 @@ class MemoryStore(Settling):
             run.notify()
         return Grant(run, follower, 1, fence)
 
+    def step(self, run: MemoryRun, settle: Settle | None, worker: str) -> Grant | None:
+        """An exchange of one: settle an attempt and claim the next job of its run, for those who work alone.
+
+        Returns:
+            The grant; None when nothing of the run can be claimed in this way at the moment: nothing waits, or other
+            runs or limits are concerned.
+        """
+        woken: Sequence[MemoryRun] = ()
+        with self._lock:
+            now = self.clock() if settle is None else settle.ended_at
+            if settle is not None:
+                self._settle_one(settle, now)
+                if self._limits.stirred:
+                    woken = self._limits.waking(now)
+            grant = None if self._limited or run in self._unswept else self._claims.take_one(run, now, worker)
+        if run.watchers:
+            run.notify()
+        if self._interrupted:
+            self._interrupt()
+        if woken:
+            wake(woken)
+        return grant
+
     def abandon(self, run: MemoryRun, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         with self._lock:

@@ -6,10 +6,11 @@ from typing import Any
 
 import flows
 from executors.memory import MemoryRun, MemoryStore
-from executors.memory._executor import _handlers
+from executors.memory._executor import _handlers, _moulds
 from flows import Job, Opts, Queue
+from flows import _machine as machine
 from flows._plan import Plan
-from flows._state import STATE_NAMES
+from flows._state import COMPLETED, STATE_NAMES
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from tests.flows.naive_run import Dag
@@ -89,3 +90,34 @@ def states(run: MemoryRun) -> list[str]:
 
 def kinds(run: MemoryRun) -> list[tuple[str, str | None, int | None]]:
     return [(event.kind, event.job, event.attempt) for event in run.events(0)[0]]
+
+
+def put_lists(store: MemoryStore, flow: flows.Flow[Any]) -> MemoryRun:
+    """A new run of a flow that may have lists."""
+    plan, name = flows.plan(flow), "run"
+    options, moulds = RunOptions(name, None, name), _moulds(plan)
+    run = MemoryRun(options, plan, _handlers(plan), plan.bindings, store.clock, store.epoch, moulds)
+    store.put_run(run)
+    return run
+
+
+def check_counters(run: MemoryRun) -> None:
+    """The counters of a run that has been swept wholly are what the states of the children say."""
+    columns, gone = run.state, run.plan.gone
+    assert (list(columns.cascade), list(columns.later), columns.sweeping) == ([], [], -1)
+    into: dict[int, list[tuple[int, int]]] = {job: [] for job in range(len(run.plan)) if job not in gone}
+    for child in into:
+        codes = columns.effects.get(child)
+        assert codes is None or len(codes) == len(columns.edges[child])
+        for place, dependent in enumerate(columns.edges[child]):
+            if dependent in into:
+                into[dependent].append((child, codes[place] if codes else 0))
+    for job, edges in into.items():
+        ends = [(child, code) for child, code in edges if columns.state[child] >= COMPLETED]
+        waits = len(edges) - len(ends) + columns.lists.get(job, 0) - columns.begun.get(job, 0)
+        assert columns.pending[job] == waits, run.plan.ids[job]
+        told = [machine.influence(columns.state[child], code) for child, code in ends]
+        for name in ("dooms", "skips", "cancels", "conts"):
+            assert getattr(columns, name).get(job, 0) == told.count(name), (run.plan.ids[job], name)
+        assert (job in columns.cause) == any(told)
+    assert columns.open == sum(columns.state[job] < COMPLETED for job in into)

@@ -11,6 +11,7 @@ from typing import Any
 
 from executors.memory import MemoryRun, MemoryStore
 from executors.memory._store import StaleCallError
+from flows._control import control
 from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Unconfirmed
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle
 from flows._worker import (
@@ -246,6 +247,9 @@ class Worker:
         heeds = self.running.pop(grant)
         del fleet.running[grant.run, grant.job][grant]  # type: ignore[index]
         self.keeper.feed(Dropped([grant]), now)
+        if grant.control:
+            self.feed(Ended([control(grant, fleet.clock)]))
+            return
         if grant.run.state.cancelling and heeds:
             end = End.CANCELLED
         else:

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from executors.memory import MemoryRun
 from flows._state import LOST_LIMIT, STATE_NAMES
-from tests.executors.columns import plan_of, put
+from tests.executors.columns import check_counters, plan_of, put, put_lists
 from tests.executors.fleet import Choose, Fleet
+from tests.flows.naive_lists import Step, flow_of, scopes
 from tests.flows.naive_run import ENDS, Dag, NaiveRun, dags
 
 ATTEMPTS = 3
@@ -108,6 +109,31 @@ def alone(choose: Choose, dag: Dag, **options: int) -> tuple[Fleet, MemoryRun]:
     fleet.play()
     check(fleet, dag, run)
     return fleet, run
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@given(st.data(), scopes(), st.sampled_from([1, 3, 500]), st.integers(1, 3))
+def test_runs_with_lists_end_whatever_becomes_of_their_workers(
+    workers: int, data: st.DataObject, steps: list[Step], chunk: int, slots: int
+) -> None:
+    choose = luck(data)
+    fleet = Fleet(choose, chunk=chunk, workers=workers, slots=slots)
+    run = put_lists(fleet.store, flow_of(steps))
+    fleet.runs.append(run)
+    fleet.tell_others(None)
+    if choose("cancel", (False, False, False, True)):
+        fleet.at(choose("when", (0.5, 20.0)), lambda: fleet.cancel(run))
+    for _ in range(2):
+        fleet.play(30_000.0)
+        check_counters(run)
+        completed = {job for job, state in enumerate(run.state.state) if STATE_NAMES[state] == "completed"}
+        grants = {job: len(fleet.granted.get((run, job), ())) for job in completed}
+        fleet.store.reopen(run, None, anew=False)
+        fleet.tell_others(None)
+    fleet.play(30_000.0)
+    assert {job: len(fleet.granted.get((run, job), ())) for job in completed} == grants
+    events = [(event.kind, event.job) for event in run.events(0)[0]]
+    assert events.count(("ended", None)) == 1 + events.count(("reopened", None))
 
 
 WIDE = Dag(("fail",) * 20, ())

@@ -6,32 +6,18 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import flows
-from executors.memory import MemoryRun, MemoryStore
-from executors.memory._executor import _handlers, _moulds
-from flows import _machine as machine
+from executors.memory import MemoryStore
 from flows._control import control
 from flows._handlers import _inputs
 from flows._idempotency import job_key
 from flows._state import COMPLETED
 from flows._verbs import End, Grant
 from flows.errors import Failed
-from flows.executor import RunOptions
-from tests.executors.columns import Caller, Clock, done, other
+from tests.executors.columns import Caller, Clock, check_counters, done, other, put_lists
 from tests.flows.naive_lists import FAILED, Naive, Outcome, Step, flow_of, scopes
 
 MANY = settings(max_examples=max(150, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
 CHUNKS = (1, 3, 500, 10**9)
-
-
-def put(store: MemoryStore, steps: list[Step], **options: Any) -> MemoryRun:
-    plan = flows.plan(flow_of(steps))
-    made = _moulds(plan)
-    run = MemoryRun(
-        RunOptions("run", None, "run", **options), plan, _handlers(plan), plan.bindings, store.clock, store.epoch, made
-    )
-    store.put_run(run)
-    return run
 
 
 def shown(value: Any) -> Any:
@@ -72,7 +58,7 @@ class Played:
         self.steps = steps
         self.luck = Luck(seed, harm)
         self.store = MemoryStore(clock=Clock(), epoch=0.0, chunk=chunk)
-        self.run = put(self.store, steps)
+        self.run = put_lists(self.store, flow_of(steps))
         self.call = Caller(self.store)
         self.order = random.Random(seed)
         self.active: list[Grant] = []
@@ -112,7 +98,8 @@ class Played:
     def start(self, grant: Grant) -> None:
         run, job = self.run, self.run.plan.ids[grant.job]
         args, kwargs = _inputs(grant, run.handlers[grant.job])
-        self.inputs[job] = shown(dict(enumerate(args)).get(0, kwargs.get("values")))
+        (taken,) = [*args, *kwargs.values()]
+        self.inputs[job] = shown([taken] if run.plan.names[grant.job] == "lone" else taken)
         self.ran.append(job)
         assert self.keys.setdefault(job, job_key(run, grant.job)) == f"run/{job}"
         self.luck.rounds[job] = self.luck.round
@@ -154,27 +141,9 @@ class Played:
         return told
 
     def check_counters(self) -> None:
-        run = self.run.state
         while self.run in self.store._unswept:
             self.call(limit=0)
-        assert (list(run.cascade), list(run.later), run.sweeping) == ([], [], -1)
-        live = set(self.live())
-        into: dict[int, list[tuple[int, int]]] = {job: [] for job in live}
-        for child in live:
-            codes = run.effects.get(child)
-            assert codes is None or len(codes) == len(run.edges[child])
-            for place, dependent in enumerate(run.edges[child]):
-                if dependent in live:
-                    into[dependent].append((child, codes[place] if codes else 0))
-        for job in live:
-            ends = [(child, code) for child, code in into[job] if run.state[child] >= COMPLETED]
-            waits = len(into[job]) - len(ends) + run.lists.get(job, 0) - run.begun.get(job, 0)
-            assert run.pending[job] == waits, self.run.plan.ids[job]
-            told = [machine.influence(run.state[child], code) for child, code in ends]
-            for name in ("dooms", "skips", "cancels", "conts"):
-                assert getattr(run, name).get(job, 0) == told.count(name), (self.run.plan.ids[job], name)
-            assert (job in run.cause) == any(told)
-        assert run.open == sum(run.state[job] < COMPLETED for job in live)
+        check_counters(self.run)
 
 
 seeds = st.integers(0, 10**6)

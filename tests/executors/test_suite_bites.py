@@ -27,6 +27,9 @@ class BrokenStore(MemoryStore):
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         return None
 
+    def step(self, run: MemoryRun, settle: Settle | None, worker: str) -> Grant | None:
+        return None
+
 
 class ClaimsTwice(BrokenStore):
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:

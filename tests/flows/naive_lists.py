@@ -45,6 +45,10 @@ class Step:
         """A list goes by the id of what it stamps out."""
         return self.body[-1].id if self.body else self.name
 
+    @property
+    def takes_an_item(self) -> bool:
+        return any(ref.kind == "value" and ref.name.startswith("item:") for ref in self.refs)
+
     def inner(self) -> list["Step"]:
         return [self, *(step for one in self.body for step in one.inner())]
 
@@ -59,6 +63,11 @@ class Step:
 @flows.task(name="listed")
 def listed(values: list[Any]) -> None:
     """Its attempts end as the test says."""
+
+
+@flows.task(name="lone")
+def lone(value: Any) -> None:
+    """As `listed`, of one item and nothing else."""
 
 
 def build(steps: list[Step], around: Mapping[str, Job[Any]]) -> list[Job[Any]]:
@@ -79,7 +88,8 @@ def build(steps: list[Step], around: Mapping[str, Job[Any]]) -> list[Job[Any]]:
                 for ref in step.refs
                 if ref.kind != "order"
             ]
-            job = listed.using(id=step.name)(values).on_failure(step.policy)  # type: ignore[arg-type]
+            task = lone if len(values) == 1 and step.takes_an_item else listed
+            job = task.using(id=step.name)(values[0] if task is lone else values).on_failure(step.policy)  # type: ignore[arg-type]
         job.after(*[env[ref.name] for ref in step.refs if ref.kind == "order"])
         for condition in step.conditions:
             flows.when(env[condition], job)
