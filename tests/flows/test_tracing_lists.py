@@ -1,6 +1,9 @@
 """Spans of lists, of what is done again, and of attempts whose process has died."""
 
+import logging
 from typing import Any
+
+import pytest
 
 import flows
 from flows import each
@@ -18,6 +21,11 @@ def source(count: int = 2) -> list[int]:
 @flows.task(queue="traced-lists")
 def give(value: Any) -> Any:
     return value
+
+
+@flows.task(queue="traced-lists")
+def fail() -> int:
+    raise ValueError("no luck")
 
 
 @flows.task(queue="traced-lists")
@@ -60,3 +68,13 @@ def test_an_attempt_whose_process_has_died_has_a_span_that_ends(spans: Spans) ->
     lost = [span for span in spans.all if attributes(span).get("messaging.message.id") == "leave"]
     assert [attributes(span)["flows.outcome"] for span in lost] == ["lost"] * 3
     assert all(attributes(span)["error.type"] == "flows.errors.LeaseLostError" for span in lost)
+
+
+def test_a_run_that_is_reopened_and_ends_at_once_has_told_all(spans: Spans, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "flows.jobs"):
+        run = flows.execute(give.using(id="root")(fail().out), check=False)
+        caplog.clear()
+        spans.exporter.clear()
+        run.rerun("root").wait()
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["root failed"]
+    assert [span.name for span in spans.all] == ["flow give"]
