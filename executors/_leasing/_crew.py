@@ -256,8 +256,9 @@ class Crew:
                 grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
         if grants:
             self._line.extend(grants)
-            if self._long:
-                self.gate.call(sum(handlers[grant.job] in self._long for grant in grants), self._line)
+            if self._long and any(handlers[grant.job] in self._long for grant in grants):
+                # Of all that wait, not only of these: where jobs come one by one, as items of a list with a limit do.
+                self.gate.call(sum(handlers[grant.job] in self._long for grant in tuple(self._line)), self._line)
             if monitor.napping:
                 monitor.ring()
 
