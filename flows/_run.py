@@ -131,6 +131,7 @@ class Run(Generic[R_co]):
                 events, position = self._record.events(position)
                 yield from events
                 if not ended and not events:
+                    self._executor.join(self._record, blocks=True)  # it may have ended and been reopened meanwhile
                     changed.wait()
         finally:
             unwatch()
@@ -152,6 +153,7 @@ class Run(Generic[R_co]):
                 for event in events:
                     yield event
                 if not ended and not events:
+                    self._executor.join(self._record)
                     await changed.wait()
         finally:
             unwatch()
@@ -264,6 +266,7 @@ class Run(Generic[R_co]):
                     changed.clear()
                     if self._record.ended:
                         break
+                    self._executor.join(self._record)  # again: it may have ended and been reopened meanwhile
                     await changed.wait()
         finally:
             unwatch()

@@ -38,7 +38,7 @@ log = logging.getLogger("flows")
 
 def current_trace_id() -> str | None:
     """The trace id of the caller's span, as 32 hex digits; None outside a trace."""
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = _loaded("opentelemetry.trace", "get_current_span")
     if trace is None:
         return None
     context = trace.get_current_span().get_span_context()
@@ -50,7 +50,7 @@ def carry() -> dict[str, str]:
 
     Never raises: a propagator that fails costs the trace its continuity, not the run.
     """
-    context = sys.modules.get("opentelemetry.context")
+    context = _loaded("opentelemetry.context", "get_current")
     if context is None or not context.get_current():
         return {}
     carrier: dict[str, str] = {}
@@ -99,7 +99,7 @@ def flush(timeout: float = 5.0) -> None:
     Args:
         timeout: Seconds to wait at most.
     """
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = _loaded("opentelemetry.trace", "get_tracer_provider")
     force = getattr(trace.get_tracer_provider(), "force_flush", None) if trace is not None else None
     if force is not None:
         try:
@@ -113,7 +113,7 @@ def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
 
     Decided once a run; a job costs nothing where this is None.
     """
-    trace = sys.modules.get("opentelemetry.trace")
+    trace = _loaded("opentelemetry.trace", "get_tracer_provider")
     if trace is None:
         return None
     try:
@@ -130,7 +130,7 @@ def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
 
 def meters() -> Meters | None:
     """The instruments to record a run on; None where no SDK is there to collect them."""
-    metrics: Any = sys.modules.get("opentelemetry.metrics")
+    metrics = _loaded("opentelemetry.metrics", "get_meter_provider")
     if metrics is None:
         return None
     try:
@@ -143,6 +143,12 @@ def meters() -> Meters | None:
     except Exception:
         log.exception("a run is not measured: its instruments could not be made")
         return None
+
+
+def _loaded(module: str, needed: str) -> Any:
+    """A module that the program has loaded, as far as the name *needed*: another thread may be at it just now."""
+    found = sys.modules.get(module)
+    return found if found is not None and hasattr(found, needed) else None
 
 
 def _encodable(carrier: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -223,6 +223,7 @@ class _Made:
         for above in dependents:
             for dependent in above:
                 pending[dependent] += 1
+        starts = [_started(attempts) for attempts in self.attempts]
         line_up = deque(job for job, edges in enumerate(pending) if not edges)
         while line_up:
             job = line_up.popleft()
@@ -234,8 +235,8 @@ class _Made:
                 pending[dependent] -= 1
                 if not pending[dependent]:
                     line_up.append(dependent)
-                later = self.attempts[dependent]
-                in_time = end is not None and (not later or end <= later[0].start)
+                start = starts[dependent]
+                in_time = end is not None and (start is None or end <= start)
                 if end is not None and in_time and end >= self.ready[dependent] and gate >= 0:
                     self.ready[dependent], self.gate[dependent] = end, gate
 
@@ -260,15 +261,20 @@ class _Made:
             if not attempts:
                 continue  # nor has the plan anything of those that stand for the items of a list
             settings = plan.settings[job]
-            ready = self.ready[job] + timedelta(seconds=settings.delay)
+            released = ready = self.ready[job] + timedelta(seconds=settings.delay)
             for one in attempts:
                 most = max(one.number, settings.attempts)
                 place = (plan.ids[job], plan.names[job], plan.queues_of[job], one.number, most, one.worker)
-                ready = min(ready, one.start)
+                ready = min(max(ready, released) if one.number == 1 else ready, one.start)
                 rows.append(TimelineRow(*place, ready, one.start, one.end, one.outcome, job in critical))
                 ready = one.end or one.start
         rows.sort(key=lambda row: (row.start, row.attempt))
         return rows
+
+
+def _started(attempts: Sequence[Attempt]) -> datetime | None:
+    """When the first attempt began of those since the run was last reopened, which are numbered anew."""
+    return next((one.start for one in reversed(attempts) if one.number == 1), None)
 
 
 def _peak(rows: Sequence[TimelineRow], until: datetime) -> int:

@@ -33,7 +33,7 @@ from opentelemetry.trace import (
 from flows import _semconv as names
 from flows._machine import inputs_of
 from flows._telemetry import checked_carrier
-from flows._verbs import End, FailedSettle, Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
 
 if TYPE_CHECKING:
     from flows.errors import Failed
@@ -50,6 +50,7 @@ _OUTCOMES = {
     End.SKIPPED: "skipped",
     End.CANCELLED: "cancelled",
     End.RELEASED: "released",
+    End.LOST: "lost",
 }
 _COMPLETED = End.COMPLETED
 _CONSUMER = SpanKind.CONSUMER
@@ -93,6 +94,8 @@ class RunTrace:
             "_open",
             "_done",
             "_failed",
+            "_items",
+            "_listed",
             "_ending",
             "_ended",
         ),
@@ -106,6 +109,8 @@ class RunTrace:
         self._open: dict[Grant, Span] = {}
         self._done: dict[int, SpanContext] = {}
         self._failed: dict[int, SpanContext] = {}
+        self._items: dict[int, set[int]] = {}
+        self._listed: dict[int, list[Link]] = {}
         self._ending = threading.RLock()
         self._ended = False
         self._clock: Callable[[], float] | None = None
@@ -168,11 +173,19 @@ class RunTrace:
             return
         try:
             context = span.get_span_context()
+            grant = settle.grant
             if settle.end is _COMPLETED:
-                self._done[settle.grant.job] = context
+                self._done[grant.job] = context
+                if self._failed:
+                    self._failed.pop(grant.job, None)
+            else:
+                self._done.pop(grant.job, None)
+                self._failed[grant.job] = context
+            if grant.run.state.item_of:
+                self._note_item(grant)
+            if settle.end is _COMPLETED:
                 span.end()
             else:
-                self._failed[settle.grant.job] = context
                 self._mark(span, settle)
                 span.end(self._instant(settle.ended_at))
         except Exception:
@@ -228,7 +241,8 @@ class RunTrace:
             attributes = common.copy()
             attributes[_MESSAGE_ID] = plan.ids[job]
             attributes[_ATTEMPT] = grant.attempt
-            links = self._links(grant, attributes) if plan.inputs[job] or job in self._failed else None
+            taken = plan.inputs[job] or job in self._failed or job in self._done or grant.run.state.item_of
+            links = self._links(grant, attributes) if taken else None
             span = self._tracer.start_span(name, self.context, _CONSUMER, attributes, links)
             self._open[grant] = span
             return set_span_in_context(span, self.context)
@@ -256,14 +270,47 @@ class RunTrace:
         children: Iterable[int] = run.plan.inputs[job]
         if job in run.state.cut:
             children = inputs_of(run.state, job, run.plan.inputs[job])
-        links = [Link(done[child], _DEPENDENCY) for child in children if child in done]
+        if run.plan.lists:
+            links, taken = self._links_to_items(run, job, children)
+        else:
+            links = [Link(done[child], _DEPENDENCY) for child in children if child in done]
+            taken = len(links)
         previous = self._failed.get(job) or done.get(job)
         if previous is not None:
             links.insert(0, Link(previous, _PREVIOUS))
         if len(links) > names.LINK_LIMIT:
-            attributes[names.DEPENDENCY_COUNT] = len(links) - (previous is not None)
+            attributes[names.DEPENDENCY_COUNT] = taken
             del links[names.LINK_LIMIT :]
         return links
+
+    def _links_to_items(self, run: RunBrief, job: int, children: Iterable[int]) -> tuple[list[Link], int]:
+        """As `_links`, in a run with lists: these have no spans, but their items do; and how many spans there are."""
+        around = run.state.item_of.get(job)
+        if around is not None:  # it takes an item of the list, and so a part of what the list was made of
+            children = (*run.plan.inputs[around], *children)
+        links: list[Link] = []
+        taken = 0
+        for child in children:
+            if child in self._done:
+                links.append(Link(self._done[child], _DEPENDENCY))
+                taken += 1
+            elif child in self._items:
+                ended = self._listed.get(child)
+                if ended is None:  # once a list: each job of a large one may take another large one
+                    items = [item for item in sorted(self._items[child]) if item not in run.plan.gone]
+                    ended = [Link(self._done[item], _DEPENDENCY) for item in items if item in self._done]
+                    self._listed[child] = ended
+                links += ended[: names.LINK_LIMIT]
+                taken += len(ended)
+        return links, taken
+
+    def _note_item(self, grant: Grant) -> None:
+        """A job may have ended whose result is an item of a list, or of a list that is an item itself, and so on."""
+        around = grant.run.state.item_of.get(grant.job)
+        while around is not None:
+            self._items.setdefault(around, set()).add(grant.job)
+            self._listed.pop(around, None)
+            around = grant.run.state.item_of.get(around)
 
     def _instant(self, ended_at: float) -> int:
         """When the handler ended, in ns since 1970. Since then its error has been judged, which may take longer."""
@@ -274,7 +321,8 @@ class RunTrace:
     def _mark(span: Span, settle: Settle) -> None:
         """Say on the span why an attempt did not complete. From `Failed`, which holds bounded text only."""
         span.set_attribute(names.OUTCOME, _OUTCOMES[settle.end])
-        if settle.end in (End.FAILED, End.RETRY) and isinstance(settle, FailedSettle) and settle.failed is not None:
+        wrong = settle.end in (End.FAILED, End.RETRY, End.LOST)
+        if wrong and isinstance(settle, FailedSettle) and settle.failed is not None:
             kind, failed = type(settle.error), settle.failed
             name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
             span.set_attribute(names.ERROR_TYPE, name)

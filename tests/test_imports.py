@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from statistics import median
+from types import ModuleType
 
 import pytest
+
+import flows
 
 HEAVY = ("networkx", "redis", "opentelemetry", "dask", "pygraphviz", "executors")
 TIMES_PYDANTIC = 2.5
@@ -35,3 +38,15 @@ def test_importing_flows_takes_little_longer_than_importing_pydantic() -> None:
     ratio = median(times["flows"]) / median(times["pydantic"])
     print(f"import flows: {median(times['flows']) * 1e3:.1f} ms, {ratio:.2f} times import pydantic")
     assert ratio <= TIMES_PYDANTIC
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["asyncio", "executors._leasing._loop", "opentelemetry.trace", "opentelemetry.context", "opentelemetry.metrics"],
+)
+def test_a_module_that_another_thread_is_loading_just_now_is_left_alone(
+    module: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    assert flows.execute(flows.task(lambda: 1, name="imports-one")()).value == 1
+    assert [record for record in caplog.records if record.levelname != "INFO"] == []

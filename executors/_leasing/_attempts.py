@@ -13,7 +13,6 @@ from flows._verbs import Grant, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
-    from executors._store import Store
 
 Attempt = Callable[[Grant, Clock], Settle]
 AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
@@ -37,18 +36,3 @@ def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
         sharing = Sharing(crew.store)
         return sharing.around(attempt), sharing.around_async(async_attempt)
     return attempt, async_attempt
-
-
-def telling(attempt: Attempt, store: Store) -> Attempt:
-    """*attempt* for a run with jobs of a queue that has a rate: the store is told of each start."""
-
-    def tell(grant: Grant, clock: Clock) -> Settle:
-        return attempt(grant, starting(store, grant, clock))
-
-    return tell
-
-
-def starting(store: Store, grant: Grant, clock: Clock) -> Clock:
-    """Tell *store* that the attempt starts. The clock returned gives that very instant first, as its start."""
-    instants = [store.began(grant)]
-    return lambda: instants.pop() if instants else clock()

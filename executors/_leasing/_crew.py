@@ -19,12 +19,13 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from executors._leasing._attempts import attempts_of, telling
+from executors._leasing._attempts import attempts_of
 from executors._leasing._crew_run import CrewRun
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
+from executors._leasing._starts import telling
 from executors._store import Store
 from flows._control import control
 from flows._handlers import Handler, cancelled_inside, judge_error
@@ -255,8 +256,9 @@ class Crew:
                 grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
         if grants:
             self._line.extend(grants)
-            if self._long:
-                self.gate.call(sum(handlers[grant.job] in self._long for grant in grants), self._line)
+            if self._long and any(handlers[grant.job] in self._long for grant in grants):
+                # Of all that wait, not only of these: where jobs come one by one, as items of a list with a limit do.
+                self.gate.call(sum(handlers[grant.job] in self._long for grant in tuple(self._line)), self._line)
             if monitor.napping:
                 monitor.ring()
 

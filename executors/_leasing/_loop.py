@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from executors._leasing._attempts import starting
 from executors._leasing._log import say
+from executors._leasing._starts import starting
 from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError

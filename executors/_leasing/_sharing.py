@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from executors._leasing._starts import told
 from flows._handlers import Clock, judge_error
 from flows._shared_results import Move, Shared, conflict, decide, digest_of, owner_of, wait_seconds
 from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, RunBrief, Settle
@@ -28,7 +29,7 @@ class Sharing:
         """*attempt* with the protocol around it."""
 
         def shared(grant: Grant, clock: Clock) -> Settle:
-            return self.before(grant, clock) or self.after(attempt(grant, clock))
+            return self.before(grant, clock) or self.after(attempt(grant, self._starting(grant, clock)))
 
         return shared
 
@@ -36,7 +37,7 @@ class Sharing:
         """*attempt* with the protocol around it."""
 
         async def shared(grant: Grant, clock: Clock) -> Settle:
-            return self.before(grant, clock) or self.after(await attempt(grant, clock))
+            return self.before(grant, clock) or self.after(await attempt(grant, self._starting(grant, clock)))
 
         return shared
 
@@ -61,6 +62,10 @@ class Sharing:
         if move is Move.REPLAY:
             return ReplayedSettle(grant, shared.value, str(shared.owner), now, clock())
         return None
+
+    def _starting(self, grant: Grant, clock: Clock) -> Clock:
+        """Only now does an attempt begin: a look at what stands under a key is no start that a rate counts."""
+        return clock if _key(grant) is None else told(self._store, grant, clock)
 
     def _look(self, key: str, digest: str, grant: Grant) -> tuple[Move, Shared]:
         me = owner_of(grant)

@@ -221,9 +221,12 @@ class MemoryExecutor:
 
     def reopen(self, record: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again, once somebody works on it: `work` and `join` do."""
+        openings = record.openings
         self.store.reopen(record, job, anew=anew)
-        if not record.ended:
+        if record.openings != openings:
             record.observe_again()
+            if record.ended:  # at once, since nothing could run, or meanwhile, by another thread
+                record.conclude()
 
     def _check_loop(self, run: MemoryRun) -> None:
         """Refuse to wait for async handlers where they cannot go on meanwhile.
@@ -329,13 +332,14 @@ def _waiter() -> Grant | None:
 
 def _loop_runs_here() -> bool:
     """Whether an event loop runs in this thread: a sync handler beside it could not start one of its own."""
-    asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and asyncio._get_running_loop() is not None
+    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # absent while another thread loads it
+    return running is not None and running() is not None
 
 
 def _loop_line() -> ModuleType | None:
     """The module of the handlers' event loop, if anybody has needed it yet: it takes long to load."""
-    return sys.modules.get("executors._leasing._loop")
+    line = sys.modules.get("executors._leasing._loop")
+    return line if hasattr(line, "loop_thread") else None  # another thread may be loading it just now
 
 
 @contextlib.contextmanager

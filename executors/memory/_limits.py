@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from flows._rate import Rate
 from flows._state import ACTIVE, WAITING
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Stated = tuple[int | None, tuple[int, float] | None]
 """What a `Queue` says: its concurrency, its rate as (starts, seconds)."""
+
+_UNSTARTED: Final = (End.RELEASED, End.REPLAYED)
+"""How a claim ends that came to no attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class Limits:
         for settle in settles:
             job = settle.grant.job
             if job in run.holding and states[job] != ACTIVE:
-                self.free(run, job, None if settle.end is End.RELEASED else settle.started_at)
+                self.free(run, job, None if settle.end in _UNSTARTED else settle.started_at)
 
     def free(self, run: MemoryRun, job: int, started_at: float | None) -> None:
         """A job gives its place back, if it holds one.

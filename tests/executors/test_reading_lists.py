@@ -93,4 +93,16 @@ def test_a_reopened_run_tells_both_of_its_lives() -> None:
     assert list(run.dead_letters()) == []
 
 
+def test_the_critical_path_of_a_run_done_again_leads_through_what_was_done_again() -> None:
+    run = flows.execute(listed(), executor=private())
+    first = run.timeline().critical_path
+    assert (first[0], first[-1]) == ("reading-numbers", "root")
+    run.rerun("reading-numbers").wait(PATIENCE)
+    again = run.timeline()
+    assert (again.critical_path[0], again.critical_path[-1]) == ("reading-numbers", "root")
+    assert len(again.critical_path) == 3
+    *_, root = [row for row in again.rows if row.job == "root"]
+    assert root.waited < (root.start - again.start).total_seconds(), "it waits anew, not since its first life"
+
+
 # Speed: by size, never by the clock alone

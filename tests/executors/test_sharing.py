@@ -264,3 +264,32 @@ def test_many_runs_of_one_key_at_once_have_one_effect() -> None:
     ]
     assert all(run.wait(SOON).value == list(range(10)) for run in runs)
     assert sorted(effects) == list(range(10))
+
+
+@flows.task(name="sharing-slow", idempotency_key="slow")
+def slow(value: Any = 1) -> Any:
+    opened.wait(SOON)
+    return value
+
+
+opened = threading.Event()
+
+
+def test_looking_at_what_stands_under_a_key_is_no_start_that_a_rate_counts() -> None:
+    executor, queue = MemoryExecutor("memory://?private=1"), flows.Queue("sharing-rated", rate="3/1h")
+    opened.clear()
+    owner = flows.submit(slow(), executor=executor)
+    next(event for event in owner.events() if event.kind == "started")
+    other_run = flows.submit(slow.using(queue=queue)(), executor=executor)
+    looks = 0
+    for event in other_run.events():
+        looks += event.kind == "released"
+        if looks == 4:
+            opened.set()
+    assert (owner.wait(SOON).value, other_run.wait(SOON).value) == (1, 1)
+    assert "replayed" in [event.kind for event in other_run.events()]
+    again = [slow.using(queue=queue, idempotency_key=f"own-{one}")(one) for one in range(3)]
+    assert [flows.execute(job, executor=executor).value for job in again] == [0, 1, 2]
+    seen = executor.store.limit_of("sharing-rated")
+    assert seen is not None
+    assert seen.next_at is not None
