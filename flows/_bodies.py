@@ -138,8 +138,8 @@ class BodyPlanner(Planner):
         self.outside = [one for one in self.order if one not in self.inside and one is not self.item]
         self.own = [one for one in self.order if one in self.inside]
 
-    def _needs(self, job: Job[Any]) -> Sequence[Job[Any]]:
-        return super()._needs(job) if job in self.inside else ()
+    def _needs(self, job: Job[Any]) -> Iterator[Any]:
+        return super()._needs(job) if job in self.inside else iter(())
 
     def plan_body(self, list_id: str, taken: set[str]) -> None:
         """Everything but the bodies inside it, which need its ids.

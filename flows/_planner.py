@@ -110,19 +110,25 @@ class Planner:
         for root in self.flow.roots:
             if root in index:
                 continue
-            job, rest = root, iter(self._needs(root))
+            job, rest = root, self._needs(root)
             places: list[int] = []
             index[job] = _OPEN
-            stack: list[tuple[AnyJob, Iterator[AnyJob], list[int]]] = []
+            stack: list[tuple[AnyJob, Iterator[Any], list[int]]] = []
             while True:
-                for child in rest:
+                for value in rest:
+                    if type(value) is Reference and not value._path:
+                        child = value._job
+                    elif isinstance(value, Job):
+                        child = value
+                    else:  # no whole result: from the start, and closely
+                        rest, places = iter(self._needs_closely(job)), []
+                        break
                     place = visited(child)
                     if place is None:
-                        needed = self._needs(child)
-                        if needed:
+                        if child.args or child.kwargs or child.children or child.predecessors or child.conditions:
                             index[child] = _OPEN
                             stack.append((job, rest, places))
-                            job, rest, places = child, iter(needed), []
+                            job, rest, places = child, self._needs(child), []
                             break
                         index[child] = place = len(order)
                         order.append(child)
@@ -234,21 +240,22 @@ class Planner:
         if self.problems:
             raise DefinitionError.of(self.problems)
 
-    def _needs(self, job: AnyJob) -> Sequence[AnyJob]:
-        """What a job needs, in order: references in its arguments, its children, its order-only predecessors."""
+    def _needs(self, job: AnyJob) -> Iterator[Any]:
+        """What a job needs, in order: references in its arguments, its children, its order-only predecessors.
+
+        Jobs, and whole results of jobs. The arguments of a job that has nothing else are given as they are, as they
+        mostly are just that.
+        """
         if job.kwargs or job.children or job.predecessors or job.conditions:
-            return self._needs_oddly(job)
-        needed: list[AnyJob] = []
-        for value in job.args:
-            if type(value) is Reference and not value._path:
-                needed.append(value._job)
-            elif needed or type(value) not in ATOMS:
-                return self._needs_oddly(job)
-        if not needed and job.args:
+            return iter(self._needs_oddly(job))
+        return iter(job.args)
+
+    def _needs_closely(self, job: AnyJob) -> Sequence[AnyJob]:
+        """As `_needs`, for arguments that are more or less than whole results."""
+        if ATOMS.issuperset(map(type, job.args)):
             self.plain.append(job)
-        elif len(needed) < len(job.args):
-            return self._needs_oddly(job)
-        return needed
+            return ()
+        return self._needs_oddly(job)
 
     def _needs_oddly(self, job: AnyJob) -> Sequence[AnyJob]:
         if type(job) is Item:

@@ -48,7 +48,7 @@ def test_a_step_is_an_exchange_of_one(dag: Dag, order: list[tuple[int, End]]) ->
 
 
 def test_a_job_that_waits_for_its_sibling_is_joined_by_it() -> None:
-    @flows.task
+    @flows.task(name="solo-meet")
     def meet(barrier: threading.Barrier) -> int:
         return barrier.wait(PATIENCE)
 
@@ -59,7 +59,7 @@ def test_a_job_that_waits_for_its_sibling_is_joined_by_it() -> None:
 
 
 def test_the_caller_runs_small_runs_in_its_own_thread() -> None:
-    @flows.task
+    @flows.task(name="solo-where")
     def where() -> int:
         return threading.get_ident()
 
@@ -71,7 +71,7 @@ def test_the_caller_runs_small_runs_in_its_own_thread() -> None:
 def test_what_becomes_due_later_is_not_forgotten() -> None:
     tries: list[int] = []
 
-    @flows.task(attempts=3, backoff=flows.Backoff.fixed("5ms"))
+    @flows.task(name="solo-flaky", attempts=3, backoff=flows.Backoff.fixed("5ms"))
     def flaky() -> int:
         tries.append(1)
         if len(tries) < 3:
@@ -85,13 +85,13 @@ def test_what_becomes_due_later_is_not_forgotten() -> None:
 def test_a_run_can_be_awaited_and_cancelled_by_others_meanwhile() -> None:
     executor, begun, over = private(), Latch(), Latch()
 
-    @flows.task
+    @flows.task(name="solo-first")
     def first() -> str:
         begun.open()
         over.wait()
         return "first"
 
-    @flows.task
+    @flows.task(name="solo-second")
     def second(value: str) -> str:
         return value
 
@@ -116,7 +116,7 @@ def test_a_run_can_be_awaited_and_cancelled_by_others_meanwhile() -> None:
 def test_what_is_meant_for_the_process_ends_the_run(error: type[BaseException]) -> None:
     executor = private()
 
-    @flows.task
+    @flows.task(name="solo-fatal")
     def fatal() -> None:
         raise error
 
