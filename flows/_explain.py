@@ -53,11 +53,11 @@ class Reading:
 
     def __init__(self, record: RunRecord) -> None:
         self.record = record
-        self.plan = record.plan
         self.now = record.now()
         # Lists add jobs while the run goes on: those that are there now are told.
         # Dependents before what they depend on: one that is seen to have ended has children that are seen to, too.
         self.states = [record.state_of(job) for job in reversed(range(len(record.plan)))][::-1]
+        self.plan = record.plan  # after them: growing, a run may take another plan, which has all that they are due to
 
     def headline(self) -> str:
         """The run as a whole."""
@@ -66,8 +66,8 @@ class Reading:
         if ended_at is not None:
             return f"{what}: {end_state(record)} after {spell((ended_at - record.submitted_at).total_seconds())}"
         counts = Counter(self.states)
-        for gone in self.plan.gone:
-            counts[self.states[gone]] -= 1
+        for gone in tuple(self.plan.gone):
+            counts[self._state(gone)] -= 1
         ended, jobs = sum(counts[end] for end in _ENDS), sum(counts.values())
         parts = [f"{ended:,} of {count(jobs, 'job')} {'has' if jobs == 1 else 'have'} ended"]
         parts += [f"{counts[state]:,} {state}" for state in ("active", "delayed", "waiting") if counts[state]]
@@ -147,14 +147,14 @@ class Reading:
         return chain
 
     def _holder(self, job: int) -> str:
-        name, state = self._name(job), self.states[job]
+        name, state = self._name(job), self._state(job)
         if state == "delayed":
             return f"{name}: {self._held(job).removeprefix('is delayed: ')}"
         return f"{name}, which {self._held(job)}"
 
     def _held(self, job: int) -> str:
         """What holds up a job that is delayed, waits for a worker, or runs."""
-        state, queue = self.states[job], f"on queue {self.plan.queues_of[job]}"
+        state, queue = self._state(job), f"on queue {self.plan.queues_of[job]}"
         if self.plan.queues_of[job] == CONTROL_QUEUE and state in ("waiting", "active"):
             return "waits for a worker to look at its list" if state == "waiting" else "has its list looked at"
         attempts = self.record.attempts_of(job)
@@ -187,7 +187,7 @@ class Reading:
         if job in self.plan.lists:
             return []  # a failed item costs its place in the list, or the list: nothing that one waits for
         for child, code in self._children(job):
-            policy, state = _POLICIES[code & KIND], self.states[child]
+            policy, state = _POLICIES[code & KIND], self._state(child)
             if policy == "fail" or state == "completed":
                 continue
             what = {
@@ -267,7 +267,7 @@ class Reading:
         line_up = deque((first,))
         while line_up and job not in below:
             lower = line_up.popleft()
-            end, codes = _CODES[self.states[lower]], self.plan.effects.get(lower)
+            end, codes = _CODES[self._state(lower)], self.plan.effects.get(lower)
             for position, dependent in enumerate(self.plan.dependents[lower]):
                 if (
                     dependent < len(self.states)
@@ -293,7 +293,11 @@ class Reading:
         return names if len(jobs) <= LISTED else f"{names} and {len(jobs) - LISTED:,} more"
 
     def _ended(self, job: int) -> str:
-        return "failed" if self.states[job] == "failed" else f"was {self.states[job]}"
+        state = self._state(job)
+        return "failed" if state == "failed" else f"was {state}"
+
+    def _state(self, job: int) -> str:
+        return self.states[job] if job < len(self.states) else self.record.state_of(job)
 
     def _children(self, job: int) -> list[tuple[int, int]]:
         """The dependencies of a job with the code of the edge, in run order."""
@@ -318,7 +322,7 @@ class Reading:
     def _earlier(self, job: int) -> list[str]:
         """The attempts before the one that was told already, the last few of them."""
         attempts = [one for one in self.record.attempts_of(job) if one.end is not None]
-        if self.states[job] not in ("active", "cancelled") or (attempts and attempts[-1].outcome == "cancelled"):
+        if self._state(job) not in ("active", "cancelled") or (attempts and attempts[-1].outcome == "cancelled"):
             attempts = attempts[:-1]
         told = [
             f"- {self._try(job, one)} {one.outcome}, {self._lasted(one)}"

@@ -186,8 +186,8 @@ class _Made:
 
     def __init__(self, record: RunRecord, begun: datetime) -> None:
         self.plan = record.plan
-        size = len(record.plan)
-        gone = record.plan.gone
+        size = len(self.plan)
+        gone = self.plan.gone
         self.attempts: list[Sequence[Attempt]] = [() if job in gone else record.attempts_of(job) for job in range(size)]
         self.ready: list[datetime] = [begun] * size
         self.gate: list[int] = [-1] * size

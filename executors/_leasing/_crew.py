@@ -389,3 +389,6 @@ class Crew:
             self.run.wakers.remove(self._wake)
             self._on_end()
             self.run.notify()
+        if not self.run.ended:  # reopened, and a last call of this crew may have claimed jobs and given them back
+            for wake in tuple(self.run.wakers):
+                wake()

@@ -109,7 +109,7 @@ class Record(Columns):
         state = self.state.state[job]
         if state == ACTIVE and job not in self.state.gated:
             attempts.append(self.attempt(job, None, None))
-        elif self.finished[job]:
+        elif self.finished[job] and state in OUTCOMES:  # else it has failed, and is about to be filed with the earlier
             attempts.append(self.attempt(job, OUTCOMES[state], self.errors.get(job)))
         return attempts
 
