@@ -70,6 +70,7 @@ def test_a_chain_of_10_000_jobs_needs_no_stack() -> None:
     assert (value, args, equal) == (0, root.args, True)
 
 
+@pytest.mark.slow
 def test_a_deep_chain_is_let_go_without_recursion() -> None:
     job = Job("handlers-same")
     gone = weakref.ref(job)

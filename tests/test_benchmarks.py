@@ -156,6 +156,7 @@ def test_what_grows_is_measured_and_judged(name: str) -> None:
     assert all(row.seconds is None or row.seconds.low > 0 for row in lines)
 
 
+@pytest.mark.slow
 def test_a_job_planned_and_run_keeps_less_than_a_kilobyte() -> None:
     small, large = kept_bytes(200), kept_bytes(1_200)
     assert (large - small) / 1_000 < 1_024

@@ -25,7 +25,11 @@ def test_example_is_short_explained_and_proves_itself(path: Path) -> None:
     assert any(isinstance(node, ast.Assert) for node in ast.walk(tree)), "it ends in asserts"
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [path if path.name == "order_flow.py" else pytest.param(path, marks=pytest.mark.slow) for path in EXAMPLES],
+    ids=lambda path: path.name,
+)
 def test_example_runs(path: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)], cwd=tmp_path, capture_output=True, text=True, timeout=60

@@ -14,6 +14,8 @@ from executors.memory import MemoryExecutor
 from tests.executors.latch import private
 from tests.executors.scripted import flow_of, judge, random_dag, random_scripts, unstick
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 60.0
 
 

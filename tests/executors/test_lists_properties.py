@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -180,6 +181,7 @@ def test_a_retry_runs_nothing_that_had_completed_and_leaves_nothing_undone(
         played.check()
 
 
+@pytest.mark.slow
 @MANY
 @given(scopes(), seeds, st.sampled_from([0, 20]), st.data(), st.sampled_from(CHUNKS))
 def test_a_rerun_runs_the_job_and_what_follows_and_nothing_else(
@@ -199,6 +201,7 @@ def test_a_rerun_runs_the_job_and_what_follows_and_nothing_else(
         assert all(told[job].below or job not in before for job in played.ran)
 
 
+@pytest.mark.slow
 @MANY
 @given(scopes(), seeds, st.sampled_from([0, 20]), st.integers(0, 12), st.booleans(), st.sampled_from(CHUNKS))
 def test_a_run_cancelled_at_any_moment_ends_and_a_retry_finishes_it(

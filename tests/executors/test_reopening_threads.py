@@ -189,6 +189,7 @@ def test_a_list_cancelled_while_it_grows_ends_and_can_be_finished(size: int, lim
     assert len(calls) - before == size + 1 - len(done)
 
 
+@pytest.mark.slow
 def test_cancelling_from_another_thread_at_any_moment_of_an_expansion_ends_the_run() -> None:
     begun = threading.Event()
 

@@ -19,6 +19,8 @@ from tests.executors.columns import put
 from tests.executors.fleet import Fleet, Worker
 from tests.executors.test_fleet import luck
 
+pytestmark = pytest.mark.slow
+
 
 @flows.task(name="sharing-told")
 def told(what: str) -> None:
