@@ -389,6 +389,7 @@ class Crew:
             self.run.wakers.remove(self._wake)
             self._on_end()
             self.run.notify()
-        if not self.run.ended:  # reopened, and a last call of this crew may have claimed jobs and given them back
+        if self.run.openings != self._opening:
+            # Reopened: a last call of this crew may have claimed jobs, given them back and ended the run with that.
             for wake in tuple(self.run.wakers):
                 wake()

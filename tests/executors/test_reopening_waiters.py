@@ -5,6 +5,8 @@ import re
 import threading
 from typing import Any
 
+import pytest
+
 import flows
 from flows import Job
 from flows._explain import explain_run
@@ -79,7 +81,8 @@ def test_who_reads_events_on_a_loop_goes_on_with_a_run_that_was_reopened_before_
     assert kinds.count("ended") == 2
 
 
-def test_what_the_crew_of_a_runs_first_life_claims_by_mistake_goes_to_that_of_the_second() -> None:
+@pytest.mark.parametrize("end", ["completed", "cancelled"])
+def test_what_the_crew_of_a_runs_first_life_claims_by_mistake_goes_to_that_of_the_second(end: str) -> None:
     executor, looked = private(), threading.Event()
     job, latch = gated()
     run = flows.submit(job, executor=executor)
@@ -99,11 +102,14 @@ def test_what_the_crew_of_a_runs_first_life_claims_by_mistake_goes_to_that_of_th
     waiting = threading.Thread(target=run.wait, daemon=True)
     waiting.start()
     assert looked.wait(PATIENCE)  # and found nothing
+    if end == "cancelled":
+        run.cancel("meanwhile")
     now = store.clock()
     exchange("late", 2, (Settle(grant, End.RELEASED, None, now, now),), Want(0, run=record))
     former.turn()
     waiting.join(PATIENCE)
-    assert run.state == "completed"
+    assert not waiting.is_alive()
+    assert run.state == end
 
 
 def test_attempts_can_be_read_between_an_attempt_and_its_retry() -> None:
