@@ -6,8 +6,8 @@ all outcomes to the core at once and carries out what it asks for, so that a bat
 jobs go to the event loop, which makes turns of its own.
 
 Nobody looks at a clock between jobs. A handler that blocks is noticed by the monitor: no progress since its last tick
-and jobs in line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that have been seen
-to take long get hands at once.
+and jobs in line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that took long twice
+in a row get hands at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
+LONG_TIMES: Final = 2  # in a row: once may be the collector of garbage, or another process that had the processor
 
 _COMPLETED = End.COMPLETED
 
@@ -65,10 +66,9 @@ class Crew:
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
-        self.interrupted = False
-        self._closed = False
+        self.interrupted = self._closed = False
         self._close_lock = threading.Lock()
-        self._long: set[Handler] = set()
+        self._long: dict[Handler, int] = {}  # how often in a row
         self._deadlines = Deadlines(self)
         self._watch_mark = (0, 0)
         self._watch_step = 1
@@ -256,7 +256,7 @@ class Crew:
         if grants:
             self._line.extend(grants)
             if self._long:
-                self.gate.call(sum(handlers[grant.job] in self._long for grant in grants), self._line)
+                self._call_for(grants)
             if monitor.napping:
                 monitor.ring()
 
@@ -291,12 +291,10 @@ class Crew:
                 say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
                 return False
             if settle.ended_at - settle.started_at > LONG_SECONDS:
-                self._long.add(self.run.handlers[grant.job])
-                self.done.append(settle)
-                self.turn()
+                self._took_long(settle)
                 return True
             if self._long:
-                self._long.discard(self.run.handlers[grant.job])
+                self._long.pop(self.run.handlers[grant.job], None)
             following = None if self._line or self.done else self._pass_on(settle)
             if following is None:
                 self.done.append(settle)
@@ -305,6 +303,19 @@ class Crew:
                 self._on_loop.put([following])
                 return True
             grant = following
+
+    def _took_long(self, settle: Settle) -> None:
+        """Others may wait for this outcome, and jobs of the same task for hands."""
+        handler = self.run.handlers[settle.grant.job]
+        self._long[handler] = times = self._long.get(handler, 0) + 1
+        self.done.append(settle)
+        self.turn()
+        if times == LONG_TIMES:
+            self._call_for(self._line.copy())  # those placed before it was known
+
+    def _call_for(self, grants: Iterable[Grant]) -> None:
+        handlers, times = self.run.handlers, self._long.get
+        self.gate.call(sum(times(handlers[grant.job], 0) >= LONG_TIMES for grant in grants), self._line)
 
     def _settled(self, grant: Grant) -> Settle:
         """Make the attempt."""
