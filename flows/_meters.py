@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from flows._views import Attempt
 
 _ENDS: frozenset[EventKind] = frozenset(("completed", "failed", "skipped", "cancelled"))
-_KINDS: frozenset[EventKind] = _ENDS | {"submitted", "retrying"}
+_BEGINS: frozenset[EventKind] = frozenset(("submitted", "reopened", "expanded"))
+_KINDS: frozenset[EventKind] = _ENDS | _BEGINS | {"retrying"}
 
 _making = threading.Lock()
 _latest: Meters | None = None
@@ -82,9 +83,9 @@ class Meters:
             with self._adding:
                 self._places.add(place)
 
-    def of_run(self) -> RunMeter:
-        """What takes the measurements of one run."""
-        return RunMeter(self)
+    def of_run(self, jobs: int) -> RunMeter:
+        """What takes the measurements of one run, which has *jobs* jobs before its lists bring others."""
+        return RunMeter(self, jobs)
 
     def _depths(self, options: CallbackOptions) -> Iterable[Observation]:
         with self._adding:
@@ -105,13 +106,15 @@ class RunMeter:
         kinds: What is worth telling it.
     """
 
-    __slots__ = ("_attributes", "_meters", "_ready", "_submitted", "kinds")
+    __slots__ = ("_attributes", "_begun", "_expanded", "_jobs", "_meters", "_ready", "kinds")
 
-    def __init__(self, meters: Meters) -> None:
+    def __init__(self, meters: Meters, jobs: int) -> None:
         self.kinds = _KINDS
         self._meters = meters
+        self._jobs = jobs
         self._ready: dict[int, datetime] = {}
-        self._submitted: datetime | None = None
+        self._begun: datetime | None = None
+        self._expanded: datetime | None = None
         self._attributes: dict[tuple[str, str], dict[str, str]] = {}
 
     def tell(self, run: Listened, happened: Iterable[Told]) -> None:
@@ -119,8 +122,8 @@ class RunMeter:
         ended: Counter[tuple[int, EventKind]] = Counter()
         plan = run.plan
         for told in happened:
-            if told.kind == "submitted":
-                self._submitted = told.at
+            if told.kind in _BEGINS:
+                self._begin(told)
                 continue
             if told.attempt is not None:
                 self._attempted(run, told)
@@ -148,8 +151,16 @@ class RunMeter:
         if told.kind in _ENDS:
             meters.attempts.record(told.attempt or 1, common)
 
+    def _begin(self, told: Told) -> None:
+        """From now on jobs may be ready that have not waited for another."""
+        if told.kind == "expanded":
+            self._expanded = told.at
+        else:
+            self._begun, self._expanded = told.at, None
+            self._ready.clear()
+
     def _waited(self, run: Listened, job: int, attempt: Attempt, common: dict[str, str]) -> None:
-        ready = self._ready.get(job, self._submitted)
+        ready = self._ready.get(job, self._begun if job < self._jobs else self._expanded or self._begun)
         if ready is not None:
             waited = (attempt.start - ready).total_seconds() - run.plan.settings[job].delay
             self._meters.wait.record(max(0.0, waited), common)

@@ -175,7 +175,11 @@ class Retention:
         """Retire the oldest ended runs of a flow beyond *count*, a few at a time."""
         line = self._lines.get(name, ())
         for _ in range(min(STEP, len(line) - count)):
-            self._retire(next(iter(line)))
+            holder = next(iter(line))
+            if holder.run is not None and holder.run.closed_at != holder.ended_at:
+                self._leave_line(holder)  # opened again: it comes back with its new end
+            else:
+                self._retire(holder)
         if len(self._lines.get(name, ())) <= count:
             self._crowded.pop(name, None)
 

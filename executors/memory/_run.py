@@ -143,7 +143,7 @@ class MemoryRun(Record):
         self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
         if self.tracing is not None:
             self.trace_id = self.tracing.trace_id
-        told = listeners(place)
+        told = listeners(place, len(self.plan))
         if told:
             self.telling = Telling(self, told)
 

@@ -34,8 +34,8 @@ _OFTEN: Final = frozenset(("started", "completed", "submitted"))
 log = logging.getLogger("flows")
 
 
-def listeners(place: Depths) -> Sequence[Listener]:
-    """Who wants to hear of a new run that lives in *place*; decided once a run."""
+def listeners(place: Depths, jobs: int) -> Sequence[Listener]:
+    """Who wants to hear of a new run of *jobs* jobs that lives in *place*; decided once a run."""
     found: list[Listener] = []
     logged = job_log()
     if logged is not None:
@@ -43,7 +43,7 @@ def listeners(place: Depths) -> Sequence[Listener]:
     measured = meters()
     if measured is not None:
         measured.watch(place)
-        found.append(measured.of_run())
+        found.append(measured.of_run(jobs))
     return found
 
 

@@ -220,3 +220,19 @@ def _options(key: str, **options: float) -> Any:
     from flows._run_options import run_options
 
     return run_options(key, options, {})  # type: ignore[arg-type]
+
+
+def test_a_run_that_is_opened_again_is_not_retired_to_make_room() -> None:
+    executor, clock = moved()
+    run = flows.execute(make(1), executor=executor, key="first", keep_count=1)
+    assert executor.find(key="first") is run._record
+    clock.now += 1
+    run.rerun("retention-make")
+    for number in (2, 3):
+        clock.now += 1
+        flows.execute(make(number), executor=executor, key=f"k{number}", keep_count=1)
+        assert executor.find(key="first") is run._record
+    clock.now += 1
+    assert run.wait().state == "completed"
+    assert executor.find(key="first") is run._record  # the last that ended
+    assert {holder.key for holder in executor._home.retention._kept.values()} == {"first"}

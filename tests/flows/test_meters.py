@@ -87,6 +87,27 @@ def test_waits_count_from_when_a_job_was_ready(metric_reader: InMemoryMetricRead
     assert 0 <= waits["slow"].sum < 0.2
 
 
+def test_waits_of_items_and_of_jobs_done_again_count_from_when_these_were_ready(
+    metric_reader: InMemoryMetricReader,
+) -> None:
+    @flows.task(name="meters-source")
+    def source() -> list[int]:
+        threading.Event().wait(0.2)
+        return [1, 2]
+
+    @flows.task(name="meters-item")
+    def item(number: int) -> int:
+        return number
+
+    run = flows.execute(flows.each(item, source().out), executor="memory://?private=1")
+    threading.Event().wait(0.2)
+    run.rerun("meters-source").wait()
+    waits = {said["flows.task.name"]: point for said, point in points(metric_reader, "flows.job.wait")}
+    assert (waits["meters-source"].count, waits["meters-item"].count) == (2, 4)
+    assert waits["meters-source"].sum < 0.2
+    assert waits["meters-item"].sum < 0.2
+
+
 def test_the_depth_of_queues_can_be_seen_while_a_run_goes_on(metric_reader: InMemoryMetricReader) -> None:
     begun, free = threading.Event(), threading.Event()
 
