@@ -15,28 +15,20 @@ LONG_TIMES: Final = 2
 """In a row: once may be the collector of garbage, or another process that had the processor."""
 
 
-class LongTasks:
-    """Counts, for each handler, how often in a row it took long. False while none did."""
-
-    __slots__ = ("_times",)
-
-    def __init__(self) -> None:
-        self._times: dict[Handler, int] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._times)
+class LongTasks(dict[Handler, int]):
+    """Counts, for each handler, how often in a row it took long; a dict, so that its truth is asked for cheaply."""
 
     def was_long(self, grant: Grant) -> bool:
         """An attempt took long; says whether from now on its task is known to."""
         handler = grant.run.handlers[grant.job]
-        self._times[handler] = times = self._times.get(handler, 0) + 1
+        self[handler] = times = self.get(handler, 0) + 1
         return times == LONG_TIMES
 
     def was_short(self, grant: Grant) -> None:
         """An attempt did not take long."""
-        self._times.pop(grant.run.handlers[grant.job], None)
+        self.pop(grant.run.handlers[grant.job], None)
 
     def waiting(self, grants: Iterable[Grant]) -> int:
         """How many of these are of tasks that take long."""
-        times = self._times.get
+        times = self.get
         return sum(times(grant.run.handlers[grant.job], 0) >= LONG_TIMES for grant in grants)
