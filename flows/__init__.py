@@ -4,13 +4,12 @@ A *task* is a handler with a name; calling it places a *job* in a *flow*; childr
 them their results. ``flows.execute(flow)`` runs it here and returns the *run*. Start reading at ``flows/_api.py``.
 """
 
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+import typing as _typing
 
 from flows._api import aexecute, asubmit, execute, get, submit
 from flows._backoff import Backoff
 from flows._children import INJECTED, Children
 from flows._context import Context, current
-from flows._dead_letters import DeadLetter
 from flows._each import each, when
 from flows._events import Event
 from flows._flow import Flow, flow
@@ -20,9 +19,7 @@ from flows._plan import Plan
 from flows._planner import plan
 from flows._reference import optional
 from flows._run import Run
-from flows._table import Table
 from flows._task import Task, task
-from flows._timeline import Timeline
 from flows._views import Attempt, JobView
 from flows.errors import (
     CycleError,
@@ -55,10 +52,11 @@ from flows.errors import (
     WaitTimeoutError,
 )
 
-if _TYPE_CHECKING:
-    from types import ModuleType as _ModuleType
-
+if _typing.TYPE_CHECKING:
     from flows import telemetry as telemetry
+    from flows._dead_letters import DeadLetter
+    from flows._table import Table
+    from flows._timeline import Timeline
 
 __version__ = "0.1.0"
 
@@ -123,10 +121,25 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> "_ModuleType":
-    """``flows.telemetry`` without an import of its own: loaded when first named."""
-    if name == "telemetry":
+_WHEN_NAMED = {
+    "DeadLetter": "flows._dead_letters",
+    "Table": "flows._table",
+    "Timeline": "flows._timeline",
+    "telemetry": "flows.telemetry",
+}
+"""What is loaded when it is first named: most programs never do."""
+
+if not _typing.TYPE_CHECKING:  # a type checker would take any name for one of ours
+
+    def __getattr__(name: str) -> object:
+        place = _WHEN_NAMED.get(name)
+        if place is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        return import_module("flows.telemetry")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(place)
+        found = globals()[name] = module if place == f"{__name__}.{name}" else getattr(module, name)
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_WHEN_NAMED})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -247,6 +246,8 @@ def _no_function(fn: object) -> str | None:
 
 def _share(key: str, attempt: int) -> float:
     """A number from 0 to 1 that follows from its arguments and looks random."""
+    import hashlib  # OpenSSL takes longer to load than most flows to run
+
     digest = hashlib.blake2b(f"{key}\x1f{attempt}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

@@ -7,14 +7,13 @@ it says.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from flows._backoff import Backoff
 from flows._duration import LIMIT_DAYS, LIMIT_SECONDS, seconds
-from flows._names import shown
+from flows._names import nearest, shown
 from flows.errors import DefinitionError
 
 POLICIES: Final = {
@@ -239,7 +238,7 @@ def _unknown(name: str) -> str:
     if name in REFUSED:
         reason = REFUSED[name]
         return reason if reason.startswith(_STORED) else f"there is no such option here: {reason}"
-    near = difflib.get_close_matches(str(name), [*NAMES, *_OURS], n=1)
+    near = nearest(str(name), [*NAMES, *_OURS])
     remedy = f"did you mean {near[0]}?" if near else "leave it out"
     return f"neither BullMQ nor this library has an option of that name; {remedy}"
 

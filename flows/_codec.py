@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -17,6 +16,8 @@ INT_RANGE = (-(2**63), 2**64 - 1)
 
 def canonical(plain: Any) -> bytes:
     """What `jsonable` gave, as JSON with sorted keys and no spaces: equal data, equal bytes."""
+    import json
+
     return json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from flows._json_text import Trail, spot_of
-from flows._names import shown
+from flows._names import nearest, shown
 from flows.errors import DefinitionError
 
 _ENOUGH: Final = 100
@@ -78,6 +77,6 @@ class Problems:
         """Note every key that is not one of *known*."""
         for key in source:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
+                near = nearest(str(key), known)
                 hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
                 self.refuse(trail, f"there is no key {shown(key)} here; {hint}")

@@ -6,7 +6,6 @@ import importlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import urlsplit
 
 from flows._names import shown
 from flows.errors import MissingDependencyError, UnknownExecutorError
@@ -47,16 +46,19 @@ def executor_of(given: str | Executor | None) -> Executor:
 
 
 def _made(url: str) -> Executor:
-    scheme, colon, _ = url.partition(":")
+    scheme, colon, rest = url.partition(":")
     if not colon or not scheme:
         raise UnknownExecutorError(
             f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does"
         )
     factory = _factory(scheme.lower())
-    try:
-        urlsplit(url)
-    except ValueError as error:
-        raise UnknownExecutorError(f"{shown(masked(url))} is no URL: {shown(str(error))}") from None
+    if rest != "//":
+        from urllib.parse import urlsplit  # takes longer to load than most flows to run
+
+        try:
+            urlsplit(url)
+        except ValueError as error:
+            raise UnknownExecutorError(f"{shown(masked(url))} is no URL: {shown(str(error))}") from None
     return cast("Executor", factory(url))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +41,8 @@ def fingerprint(plan: Plan[Any]) -> str:
     Raises:
         DataError: Data that JSON has no form for.
     """
+    import hashlib  # OpenSSL takes longer to load than most flows to run
+
     digest = hashlib.blake2b(digest_size=32)
     plan = plan.origin
     for row in _rows(plan, plan.ids, ()):

@@ -7,7 +7,6 @@ large to be held.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterator
@@ -52,6 +51,8 @@ def read_json(source: str | bytes | bytearray) -> Any:
     Raises:
         DataError: It is not UTF-8, empty, not JSON, or has what is refused here; the message has the place.
     """
+    import json
+
     text = _decoded(source)
     if not text.strip():
         raise DataError('the JSON text is empty; a flow is at least {"name": ...}')
@@ -94,6 +95,8 @@ class _Reader:
     """Python's decoder, and a note of every value refused; the place of each is looked for afterwards."""
 
     def __init__(self) -> None:
+        import json
+
         self.odd: list[tuple[object, str]] = []
         self.decoder = json.JSONDecoder(
             object_pairs_hook=self._object,

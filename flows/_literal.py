@@ -26,7 +26,6 @@ options.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from typing import Any, Final, cast
@@ -40,7 +39,7 @@ from flows._job import Job
 from flows._json_text import Trail, read_json, spot_of
 from flows._literal_options import is_bullmq, opts_of, read_own, read_retention
 from flows._literal_out import to_dict
-from flows._names import check_name, check_queue, shown
+from flows._names import check_name, check_queue, nearest, shown
 from flows._opts import Opts
 from flows._reference import OptionalReference, Reference
 from flows.errors import DataError, DefinitionError, DuplicateJobError
@@ -309,7 +308,7 @@ class _Parser:
                 )
                 return None
             known = [*self.by_id, *self.by_name][:_NEAREST_AMONG]
-            near = difflib.get_close_matches(job_id, known, n=3)
+            near = nearest(job_id, known, 3)
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {_some(known)}"
             self.problems.refuse(trail, f"no job of this document has the id {shown(job_id)}; {hint}")
         else:

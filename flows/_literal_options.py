@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from flows._backoff import Backoff
 from flows._bullmq import BULLMQ_ONLY, POLICIES, Keep, read_keep
 from flows._document import Problems
 from flows._json_text import Trail, spot_of
-from flows._names import shown
+from flows._names import nearest, shown
 from flows._opts import Options, Opts
 from flows.errors import DefinitionError
 
@@ -100,5 +99,5 @@ def _unknown(name: object) -> str:
         ours = POLICIES.get(str(name))
         remedy = f"write on_failure={ours!r}" if ours else "leave it out"
         return f"is an option of BullMQ's on a node of ours; {remedy}, or name the queue by queueName"
-    near = difflib.get_close_matches(str(name), _OPTIONS, n=1)
+    near = nearest(str(name), _OPTIONS)
     return f"there is no option of that name; {f'did you mean {near[0]}?' if near else _KNOWN}"

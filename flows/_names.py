@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import reprlib
 import unicodedata
+from collections.abc import Iterable
 
 from flows.errors import DefinitionError
 
@@ -37,6 +38,13 @@ def shown(value: object, limit: int = 80) -> str:
     except Exception:
         text = f"<unprintable {type(value).__name__}>"
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1) -> list[str]:
+    """Up to *count* of the *known* names that *name* may have been meant for, the likeliest first."""
+    from difflib import get_close_matches  # only messages need it
+
+    return get_close_matches(name, list(known), n=count)
 
 
 def check_name(value: object, what: str, limit: int = NAME_LIMIT) -> str:

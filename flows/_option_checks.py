@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from typing import TYPE_CHECKING, Literal, get_args
 
 from flows._backoff import Backoff
 from flows._duration import seconds
-from flows._names import check_name, shown
+from flows._names import check_name, nearest, shown
 from flows.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _check(name: str, value: object) -> object:
     what = f"option {name}"
     check = _CHECKS.get(name)
     if check is None:
-        near = difflib.get_close_matches(name, [*_CHECKS, *_OTHER_NAMES], n=1)
+        near = nearest(name, [*_CHECKS, *_OTHER_NAMES])
         known = f"known are {', '.join(_CHECKS)}"
         remedy = f"did you mean {_OTHER_NAMES.get(near[0], near[0])}?" if near else known
         raise DefinitionError(f"option {shown(name)}: there is none of that name; {remedy}")
@@ -129,7 +128,7 @@ def _switch(value: object, what: str) -> bool:
 def _choice(value: object, what: str, choices: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in choices:
         return str.__str__(value)
-    near = difflib.get_close_matches(value, choices, n=1) if isinstance(value, str) else []
+    near = nearest(value, choices) if isinstance(value, str) else []
     hint = f"did you mean {near[0]!r}? " if near else ""
     wanted = f"give one of {', '.join(map(repr, choices))}"
     raise DefinitionError(f"{what} {shown(value)}: is none of the choices; {hint}{wanted}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import threading
 from typing import TYPE_CHECKING, Any
 
+from flows._names import nearest
 from flows.errors import DuplicateTaskError, UnknownTaskError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def unknown(name: str, queue: str, job: str) -> UnknownTaskError:
     if named:
         remedy = f"tasks of that name serve the queues {', '.join(sorted(named))}; say which by queue="
     else:
-        near = difflib.get_close_matches(name, _tasks, n=3)
+        near = nearest(name, _tasks, 3)
         remedy = (
             f"did you mean {' or '.join(map(repr, near))}?"
             if near

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 from flows._duration import Duration, seconds
-from flows._names import check_name, shown
+from flows._names import check_name, nearest, shown
 from flows._option_checks import KEY_LIMIT, check_limit
 from flows._telemetry import carry, current_trace_id
 from flows.errors import DefinitionError
@@ -63,7 +62,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
         check = checks.get(name)
         try:
             if check is None:
-                near = difflib.get_close_matches(name, checks, n=1)
+                near = nearest(name, checks)
                 remedy = f"did you mean {near[0]}?" if near else f"known are executor, key, {', '.join(checks)}"
                 raise DefinitionError(f"run option {shown(name)}: there is none of that name; {remedy}")
             checked[name] = check()

@@ -17,7 +17,6 @@ other. A crash between filing and settling replays the result; one between the e
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -106,6 +105,8 @@ def digest_of(grant: Grant) -> str:
     Raises:
         DataError: An argument has no JSON form, or a part of a result that it takes is not there.
     """
+    import hashlib  # OpenSSL takes longer to load than most flows to run
+
     run, job = grant.run, grant.job
     handler = run.handlers[job]
     args, kwargs = _inputs(grant, handler)

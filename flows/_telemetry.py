@@ -17,12 +17,13 @@ context, `carried` makes it current on the other side::
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from logging import Logger
+
     from flows._meters import Meters
     from flows._tracing import RunTrace
     from flows.executor import RunOptions
@@ -32,8 +33,6 @@ CARRIER_BYTES: Final = 8192
 
 _EXPENDABLE: Final = ("baggage", "tracestate")
 """Left out first where there is too much; without them the trace still holds together."""
-
-log = logging.getLogger("flows")
 
 
 def current_trace_id() -> str | None:
@@ -59,7 +58,7 @@ def carry() -> dict[str, str]:
 
         propagate.inject(carrier)
     except Exception:
-        log.debug("the trace context could not be written down", exc_info=True)
+        _log().debug("the trace context could not be written down", exc_info=True)
     return checked_carrier(carrier)
 
 
@@ -85,7 +84,7 @@ def carried(carrier: Mapping[str, str]) -> Iterator[None]:
 
             token = context.attach(propagate.extract(checked_carrier(carrier)))
         except Exception:
-            log.debug("a trace context could not be read", exc_info=True)
+            _log().debug("a trace context could not be read", exc_info=True)
     try:
         yield
     finally:
@@ -105,7 +104,7 @@ def flush(timeout: float = 5.0) -> None:
         try:
             force(int(timeout * 1000))
         except Exception:
-            log.debug("spans could not be exported", exc_info=True)
+            _log().debug("spans could not be exported", exc_info=True)
 
 
 def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
@@ -124,7 +123,7 @@ def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
 
         return RunTrace(provider, name, jobs, options)
     except Exception:
-        log.exception("run %s is not traced: its span could not be begun", options.run_id)
+        _log().exception("run %s is not traced: its span could not be begun", options.run_id)
         return None
 
 
@@ -141,7 +140,7 @@ def meters() -> Meters | None:
 
         return meters_of(provider)
     except Exception:
-        log.exception("a run is not measured: its instruments could not be made")
+        _log().exception("a run is not measured: its instruments could not be made")
         return None
 
 
@@ -155,3 +154,9 @@ def _encodable(carrier: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in carrier.items():
         if not any("\ud800" <= char <= "\udfff" for char in name + value):
             yield name, value
+
+
+def _log() -> Logger:
+    import logging  # not for what hardly ever is to be told
+
+    return logging.getLogger("flows")

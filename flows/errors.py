@@ -33,7 +33,6 @@ Outside the tree stand the signals by which a handler steers its own job: `GiveU
 
 from __future__ import annotations
 
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -339,6 +338,8 @@ def _text_of(exc: BaseException, name: str) -> str:
 def _trace_of(exc: BaseException, last_line: str | None) -> str:
     """The traceback's text. With *last_line* that stands for the message, which would push the frames out."""
     try:
+        import traceback
+
         if last_line is None:
             lines = traceback.format_exception(exc)
         else:

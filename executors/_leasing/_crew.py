@@ -6,8 +6,8 @@ all outcomes to the core at once and carries out what it asks for, so that a bat
 jobs go to the event loop, which makes turns of its own.
 
 Nobody looks at a clock between jobs. A handler that blocks is noticed by the monitor: no progress since its last tick
-and jobs in line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that have been seen
-to take long get hands at once.
+and jobs in line means that more hands are needed, first 1, then 2, 4 ... up to the slots. Tasks that took long twice
+in a row get hands at once.
 """
 
 from __future__ import annotations
@@ -17,26 +17,24 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from executors._leasing._attempts import attempts_of
 from executors._leasing._crew_run import CrewRun
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
 from executors._leasing._log import say
+from executors._leasing._long_tasks import LONG_SECONDS, LongTasks
 from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._leasing._starts import telling
 from executors._store import Store
 from flows._control import control
-from flows._handlers import Handler, cancelled_inside, judge_error
+from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, Grant, Settle
 from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
-
-LONG_SECONDS: Final = 0.0002
-"""From here on a handler is worth a thread of its own: handing it over costs about half of this."""
 
 _COMPLETED = End.COMPLETED
 
@@ -66,10 +64,9 @@ class Crew:
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
-        self.interrupted = False
-        self._closed = False
+        self.interrupted = self._closed = False
         self._close_lock = threading.Lock()
-        self._long: set[Handler] = set()
+        self._long = LongTasks()
         self._deadlines = Deadlines(self)
         self._watch_mark = (0, 0)
         self._watch_step = 1
@@ -256,9 +253,9 @@ class Crew:
                 grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
         if grants:
             self._line.extend(grants)
-            if self._long and any(handlers[grant.job] in self._long for grant in grants):
+            if self._long and self._long.waiting(grants):
                 # Of all that wait, not only of these: where jobs come one by one, as items of a list with a limit do.
-                self.gate.call(sum(handlers[grant.job] in self._long for grant in tuple(self._line)), self._line)
+                self.gate.call(self._long.waiting(self._line.copy()), self._line)
             if monitor.napping:
                 monitor.ring()
 
@@ -293,12 +290,10 @@ class Crew:
                 say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
                 return False
             if settle.ended_at - settle.started_at > LONG_SECONDS:
-                self._long.add(self.run.handlers[grant.job])
-                self.done.append(settle)
-                self.turn()
+                self._took_long(settle)
                 return True
             if self._long:
-                self._long.discard(self.run.handlers[grant.job])
+                self._long.was_short(grant)
             following = None if self._line or self.done else self._pass_on(settle)
             if following is None:
                 self.done.append(settle)
@@ -307,6 +302,13 @@ class Crew:
                 self._on_loop.put([following])
                 return True
             grant = following
+
+    def _took_long(self, settle: Settle) -> None:
+        """Others may wait for this outcome, and jobs of the same task for hands."""
+        self.done.append(settle)
+        self.turn()
+        if self._long.was_long(settle.grant):
+            self.gate.call(self._long.waiting(self._line.copy()), self._line)  # placed before it was known
 
     def _settled(self, grant: Grant) -> Settle:
         """Make the attempt."""

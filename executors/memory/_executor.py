@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
 
 from executors._leasing import Crew, _main_import
 from executors._leasing._seats import Seats
@@ -357,6 +356,10 @@ def _blocking(run: MemoryRun) -> Iterator[None]:
 
 
 def _options(url: str) -> dict[str, int]:
+    if url.endswith("://"):
+        return {}
+    from urllib.parse import parse_qsl, urlsplit  # takes longer to load than most flows to run
+
     parts, spot = urlsplit(url), shown(masked(url))
     if parts.netloc or parts.path not in ("", "/") or parts.fragment:
         raise UnknownExecutorError(

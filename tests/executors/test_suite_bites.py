@@ -21,6 +21,9 @@ HANGS = 0.5
 """Seconds after which a test on a broken executor counts as one that hangs; on the good one it takes milliseconds."""
 
 
+pytestmark = pytest.mark.slow
+
+
 class BrokenStore(MemoryStore):
     """Goes the long way round, where the breaking is done."""
 

@@ -58,6 +58,55 @@ print(run.trace_id)
 """
 
 
+WITH_PROCESSES = """
+import sys
+import flows
+from opentelemetry import trace
+
+flows.telemetry.to_otlp(sys.argv[1])  # where a child imports the script, too
+tracer = trace.get_tracer("shop")
+
+@flows.task(run_in="process")
+def crunch(n: int) -> int:
+    with tracer.start_as_current_span("crunching"):
+        return sum(range(n))
+
+@flows.task(run_in="process")
+async def acrunch(n: int) -> int:
+    with tracer.start_as_current_span("acrunching"):
+        return n
+
+@flows.task
+def both(a: int, b: int) -> int:
+    return a + b
+
+if __name__ == "__main__":
+    with tracer.start_as_current_span("POST /numbers"):
+        run = flows.execute(both(crunch(10).out, acrunch(5).out))
+    assert run.value == 50
+    print(run.trace_id)
+"""
+
+
+@pytest.mark.slow
+def test_spans_of_processes_join_the_trace_under_their_attempts(tmp_path: Path) -> None:
+    path = tmp_path / "processes.py"
+    path.write_text(WITH_PROCESSES)
+    with collector() as received:
+        done = subprocess.run(
+            [sys.executable, str(path), received.endpoint], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+    spans = {span.name: span for span in received.spans}
+    assert {span.trace_id.hex() for span in received.spans} == {done.stdout.strip()}
+    jobs = received.jobs()
+    assert spans["crunching"].parent_span_id == jobs["crunch", "1"].span_id
+    assert spans["acrunching"].parent_span_id == jobs["acrunch", "1"].span_id
+    assert jobs["crunch", "1"].parent_span_id == spans["flow both"].span_id
+    taken = {("dependency", jobs["crunch", "1"].span_id), ("dependency", jobs["acrunch", "1"].span_id)}
+    assert links(jobs["both", "1"]) == taken
+
+
 @pytest.fixture
 def program(tmp_path: Path) -> Path:
     path = tmp_path / "program.py"
