@@ -212,7 +212,7 @@ class Reading:
             return self._because(job, "failed", first)
         error = self.record.failed(job)
         attempts = self.record.attempts_of(job)
-        if not attempts:
+        if not attempts or attempts[-1].outcome not in ("failed", "lost"):  # that of a former life of the run
             return [f"{self._name(job)} failed without having started: {self._error(error)}"]
         last = attempts[-1]
         lines = [f"{self._name(job)} failed: {self._error(error)} ({self._try(job, last)}, {self._lasted(last)})"]
@@ -224,7 +224,9 @@ class Reading:
         first = self.record.first_cause(job)
         if first != job:
             return self._because(job, "was skipped", first)
-        return [f"{self._name(job)} was skipped by its handler: {line(self.record.failed(job).message) or 'no reason'}"]
+        attempts = self.record.attempts_of(job)
+        who = " by its handler" if attempts and attempts[-1].outcome == "skipped" else ""
+        return [f"{self._name(job)} was skipped{who}: {line(self.record.failed(job).message) or 'no reason'}"]
 
     def _cancelled(self, job: int) -> list[str]:
         attempts = self.record.attempts_of(job)

@@ -65,7 +65,23 @@ def test_a_condition_that_did_not_hold_is_told() -> None:
     run = flows.execute(root.on_failure("ignore"), executor=private())
     first, *_ = run.explain("root").splitlines()
     assert first.startswith("root ")
-    assert "its condition does not hold: reading-numbers.out[2]" in run.explain("reading-divide")
+    assert run.explain("reading-divide") == (
+        "reading-divide was skipped: its condition does not hold: reading-numbers.out[2]"
+    )
+
+
+def test_a_condition_that_no_longer_holds_when_the_run_is_done_again_is_told() -> None:
+    holds = [True]
+
+    @flows.task(name="reading-holds")
+    def ask() -> bool:
+        return holds[0]
+
+    run = flows.execute(flows.when(ask().out, numbers()), executor=private())
+    holds[0] = False
+    run.rerun("reading-holds").wait(PATIENCE)
+    first, *_ = run.explain("reading-numbers").splitlines()
+    assert first == "reading-numbers was skipped: its condition does not hold: reading-holds.out"
 
 
 def test_a_reopened_run_tells_both_of_its_lives() -> None:
