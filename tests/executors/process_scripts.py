@@ -14,6 +14,9 @@ TASKS = """
 import os, signal, sys, threading, warnings
 import flows
 
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+
 @flows.task(run_in="process")
 def hang() -> None:
     print(os.getpid(), flush=True)
