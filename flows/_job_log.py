@@ -44,7 +44,6 @@ _LEVELS: Final[dict[EventKind, int]] = {
     "retrying": logging.WARNING,
     "lost": logging.WARNING,
 }
-_LOWEST: Final = {**_LEVELS, "failed": logging.INFO}
 
 
 def job_log() -> JobLog | None:
