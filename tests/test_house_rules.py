@@ -4,6 +4,7 @@ The lists of exceptions only shrink: an entry that is not needed, or allows more
 """
 
 import ast
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -33,6 +34,11 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())
 
 
 def place(path: Path) -> str:
@@ -102,7 +108,7 @@ def test_no_function_is_too_long() -> None:
     lengths = {
         f"{place(path)}::{name}": length(function)
         for path in files(*EVERYTHING)
-        for name, function in functions(ast.parse(path.read_bytes()))
+        for name, function in functions(tree_of(path))
     }
     assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES} == LONG_FUNCTIONS
 
@@ -111,16 +117,14 @@ def test_the_library_does_not_print() -> None:
     found = [
         f"{place(path)}:{line}"
         for path in files(*LIBRARY)
-        for line, name, _ in calls(ast.parse(path.read_bytes()))
+        for line, name, _ in calls(tree_of(path))
         if name in {"print", "builtins.print"}
     ]
     assert not found, f"the library logs: {', '.join(found)}"
 
 
 def test_neither_library_nor_tests_sleep() -> None:
-    found = {
-        f"{place(path)}::{name}" for path in files(*LIBRARY, "tests") for name in sleepers(ast.parse(path.read_bytes()))
-    }
+    found = {f"{place(path)}::{name}" for path in files(*LIBRARY, "tests") for name in sleepers(tree_of(path))}
     assert found == set(SLEEPERS)
 
 
@@ -137,7 +141,7 @@ def test_imports_are_absolute() -> None:
     found = [
         f"{place(path)}:{node.lineno}"
         for path in files(*EVERYTHING)
-        for node in ast.walk(ast.parse(path.read_bytes()))
+        for node in ast.walk(tree_of(path))
         if isinstance(node, ast.ImportFrom) and node.level
     ]
     assert not found, f"relative imports: {', '.join(found)}"
@@ -148,7 +152,7 @@ def test_only_the_testing_kit_and_the_set_up_know_the_opentelemetry_sdk() -> Non
         f"{place(path)}:{line}"
         for path in files(*LIBRARY)
         if not place(path).startswith("flows/testing/") and place(path) != "flows/telemetry.py"
-        for line, name in imports(ast.parse(path.read_bytes()))
+        for line, name in imports(tree_of(path))
         if f"{name}.".startswith("opentelemetry.sdk.")
     ]
     assert not found, f"opentelemetry-api is all that users must have: {', '.join(found)}"

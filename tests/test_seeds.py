@@ -81,6 +81,7 @@ def test_the_flow_producers_order_is_the_same_as_json_and_as_jobs(source: str | 
     assert flows.plan(parsed).fingerprint == flows.plan(ORDER).fingerprint
 
 
+@pytest.mark.slow
 def test_the_flow_producers_order_runs_its_children_first_and_the_mail_a_second_later() -> None:
     run = flows.execute(flows.Flow.parse(FLOW_PRODUCER))
     assert run.value == {"validate-inventory": "in stock", "charge-payment": "charged", "send-confirmation": None}

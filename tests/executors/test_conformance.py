@@ -14,6 +14,7 @@ class TestMemory(ExecutorConformance):
         return MemoryExecutor("memory://?private=1&concurrency=50")
 
 
+@pytest.mark.slow  # as many tests again; what is faster to find is found with many at once
 class TestMemoryOneAtATime(ExecutorConformance):
     concurrency = 1
 

@@ -14,6 +14,8 @@ from tests.executors.fleet import Choose, Fleet
 from tests.flows.naive_lists import Step, flow_of, scopes
 from tests.flows.naive_run import ENDS, Dag, NaiveRun, dags
 
+pytestmark = pytest.mark.slow
+
 ATTEMPTS = 3
 LUCK = 60
 """Choices drawn before all goes well, so that every example comes to its end."""
@@ -194,7 +196,6 @@ def test_a_zombie_is_refused_and_its_job_done_by_another() -> None:
     assert (run.values[0], run.state.lost) == ((0, second.fence), {0: 1})
 
 
-@pytest.mark.slow
 @settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data(), shapes_of(8, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 def test_a_thousand_unlucky_fleets(

@@ -37,6 +37,8 @@ from tests.executors.process_tasks import (
     where,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_left() -> Iterator[None]:
@@ -132,7 +134,6 @@ def test_one_that_does_not_end_when_told_to_is_killed(
     assert not [one for one in caplog.records if one.name == "flows"]  # no thread was left, no late result dropped
 
 
-@pytest.mark.slow
 def test_a_retry_after_a_timeout_does_not_run_beside_the_first(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     run = execute(stubborn.using(timeout=0.2, attempts=2)(str(pid)), check=False)
@@ -161,7 +162,6 @@ def test_what_is_meant_for_a_process_fails_the_job_only(how: str, text: str) -> 
     assert (run.value[0].type, text in run.value[0].message) == ("RuntimeError", True)
 
 
-@pytest.mark.slow
 def test_a_child_that_closes_its_socket_is_lost() -> None:
     run = execute(leave("hang up"), check=False)
     assert error_of(run, "leave").type == "LeaseLostError"
@@ -175,7 +175,6 @@ def test_where_no_process_can_be_started_the_job_fails(tmp_path: Path, monkeypat
     assert [attempt.outcome for attempt in run.jobs["where"].attempts] == ["lost"] * 3
 
 
-@pytest.mark.slow
 def test_a_child_that_dies_unheard_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_processes, "LOOK_SECONDS", 0.1)
     note = tmp_path / "note"
@@ -291,7 +290,6 @@ def test_the_suspects_of_a_run_that_ended_are_let_go() -> None:
 GUARD = "\nif __name__ == '__main__':\n"
 
 
-@pytest.mark.slow
 def test_a_script_that_lacks_the_guard_is_told_so(tmp_path: Path) -> None:
     body = "run = flows.execute(where(), check=False)\nprint(run.jobs['where'].error)"
     code, output = ended(tmp_path, body)
@@ -299,7 +297,6 @@ def test_a_script_that_lacks_the_guard_is_told_so(tmp_path: Path) -> None:
     assert 'put what it runs under if __name__ == "__main__":' in output
 
 
-@pytest.mark.slow
 def test_classes_of_a_script_are_the_same_in_both_processes(tmp_path: Path) -> None:
     body = """
 class Mine(Exception): ...
@@ -317,7 +314,6 @@ if __name__ == "__main__":
     assert ended(tmp_path, body) == (0, "True\n")
 
 
-@pytest.mark.slow
 def test_what_is_typed_at_a_prompt_is_refused(tmp_path: Path) -> None:
     body = (
         "exec(compile('@flows.task(run_in=\"process\")\\ndef typed(): ...', '<stdin>', 'exec'))\n"
@@ -327,7 +323,6 @@ def test_what_is_typed_at_a_prompt_is_refused(tmp_path: Path) -> None:
     assert (code, "at a prompt" in output, "'typed'" in output) == (0, True, True)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
 def test_children_end_with_their_parent(tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path, GUARD + "    flows.execute(hang())") as process:
@@ -344,7 +339,6 @@ def test_children_end_with_their_parent(tmp_path: Path, number: signal.Signals) 
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("timeout", ["", ".using(timeout='1h')"], ids=["lent", "waiting"])
 def test_an_interrupted_run_is_ended_and_the_next_one_runs(tmp_path: Path, timeout: str) -> None:
     body = f"""
@@ -361,7 +355,6 @@ def test_an_interrupted_run_is_ended_and_the_next_one_runs(tmp_path: Path, timeo
     assert (process.returncode, output[:5]) == (0, "next ")
 
 
-@pytest.mark.slow
 def test_an_interpreter_ends_though_children_are_busy_or_idle(tmp_path: Path) -> None:
     body = """
     flows.execute(where())
@@ -375,7 +368,6 @@ def test_an_interpreter_ends_though_children_are_busy_or_idle(tmp_path: Path) ->
     assert "Traceback" not in output
 
 
-@pytest.mark.slow
 def test_a_fork_has_children_of_its_own(tmp_path: Path) -> None:
     body = """
     first = flows.execute(where(), executor="memory://?processes=1").value

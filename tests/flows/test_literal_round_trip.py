@@ -26,7 +26,6 @@ def mixed(first: Any = None, /, a: Any = None, *rest: Any, b: Any = None, **more
 
 
 # Flows drawn at random
-
 NAMES = st.sampled_from(["a", "a#2", "b", "größe 発注", "trip-plain", "trip-mixed", "n" * 128])
 QUEUES = st.sampled_from([None, "payments", "plain.queue", PAYMENTS, OTHER])
 SCALARS = st.one_of(
@@ -148,6 +147,7 @@ def meaning(plan: Plan[Any]) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @given(any_flow())
 def test_what_is_written_reads_back_as_an_equal_flow_that_means_the_same(flow: Flow[Any]) -> None:
     document = flow.to_dict()

@@ -9,6 +9,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from tests.otlp import collector, links, said
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = """
 import asyncio, sys, threading
 import flows
@@ -88,7 +90,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.slow
 def test_spans_of_processes_join_the_trace_under_their_attempts(tmp_path: Path) -> None:
     path = tmp_path / "processes.py"
     path.write_text(WITH_PROCESSES)
@@ -114,7 +115,6 @@ def program(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_a_receiver_sees_one_trace_with_the_right_parents_and_links(program: Path) -> None:
     with collector() as received:
         done = subprocess.run(
@@ -233,7 +233,6 @@ flows.execute(one())
 """
 
 
-@pytest.mark.slow
 def test_a_provider_of_the_programs_own_is_kept(tmp_path: Path) -> None:
     with collector() as received:
         command = [sys.executable, "-c", BESIDE, received.endpoint]

@@ -143,6 +143,7 @@ def test_a_chain_of_100_000_jobs_costs_no_stack() -> None:
     assert "100,000 jobs in 100,000 levels" in plan.explain()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("little_stack")
 def test_a_chain_of_literals_with_every_kind_of_edge_costs_no_stack() -> None:
     job = Job("step")
