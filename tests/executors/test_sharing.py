@@ -268,18 +268,20 @@ def test_many_runs_of_one_key_at_once_have_one_effect() -> None:
 
 @flows.task(name="sharing-slow", idempotency_key="slow")
 def slow(value: Any = 1) -> Any:
+    begun.set()
     opened.wait(SOON)
     return value
 
 
-opened = threading.Event()
+begun, opened = threading.Event(), threading.Event()
 
 
 def test_looking_at_what_stands_under_a_key_is_no_start_that_a_rate_counts() -> None:
     executor, queue = MemoryExecutor("memory://?private=1"), flows.Queue("sharing-rated", rate="3/1h")
+    begun.clear()
     opened.clear()
     owner = flows.submit(slow(), executor=executor)
-    next(event for event in owner.events() if event.kind == "started")
+    assert begun.wait(SOON)  # and so it has the key, which it has not as soon as it is claimed
     other_run = flows.submit(slow.using(queue=queue)(), executor=executor)
     looks = 0
     for event in other_run.events():
