@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -115,9 +116,9 @@ class SharedResults:
             self._hasten(run, these, now)
         return list(jobs)
 
+    @abstractmethod
     def _hasten(self, run: MemoryRun, jobs: set[int], now: float) -> None:
         """End the delay of these jobs, as far as they are delayed."""
-        raise NotImplementedError
 
     def _forget_pending(self, run: MemoryRun) -> None:
         """The run has ended: what its jobs have reserved and not filed is free."""

@@ -6,50 +6,7 @@ import pytest
 
 import flows
 from flows import DefinitionError, Job, each
-
-
-@flows.task(queue="each")
-def source(n: int = 2) -> list[int]:
-    return list(range(n))
-
-
-@flows.task(queue="each")
-def double(number: int) -> int:
-    return 2 * number
-
-
-@flows.task(queue="each")
-def add(*numbers: int) -> int:
-    return sum(numbers)
-
-
-@flows.task(queue="each")
-def plus(first: int, second: int = 0, *, third: int = 0) -> int:
-    return first + second + third
-
-
-@flows.task(queue="each")
-def give(value: Any = None) -> Any:
-    return value
-
-
-@flows.task(queue="each")
-def fail(*_: Any) -> int:
-    raise ValueError("broken")
-
-
-@flows.task(queue="each")
-def names(children: flows.Children = flows.INJECTED) -> dict[str, Any]:
-    return {**children.values, **dict.fromkeys(children.failures, "failed")}
-
-
-def run(flow: Any, **options: Any) -> flows.Run[Any]:
-    return flows.execute(flow, executor="memory://?private=1", **options)
-
-
-def value(flow: Any) -> Any:
-    return run(flow).value
-
+from tests.flows.each_tasks import add, double, give, plus, run, source, value
 
 # What fn may be.
 
