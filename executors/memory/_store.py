@@ -136,8 +136,8 @@ class MemoryStore(Settling):
         """An exchange of one: settle an attempt and claim the next job of its run, for those who work alone.
 
         Returns:
-            The grant; None when nothing of the run can be claimed in this way at the moment: nothing waits, or other
-            runs or limits are concerned.
+            The grant; None when nothing of the run can be claimed in this way at the moment: nothing waits, edges are
+            left to sweep, or one of its queues is limited.
         """
         woken: Sequence[MemoryRun] = ()
         with self._lock:
@@ -146,7 +146,8 @@ class MemoryStore(Settling):
                 self._settle_one(settle, now)
                 if self._limits.stirred:
                     woken = self._limits.waking(now)
-            grant = None if self._limited or run in self._unswept else self._claims.take_one(run, now, worker)
+            limited = self._limited and any(lane.queue in self._limited for lane in run.lanes)
+            grant = None if limited or run in self._unswept else self._claims.take_one(run, now, worker)
         if run.watchers:
             run.notify()
         if self._interrupted:

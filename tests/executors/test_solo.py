@@ -123,3 +123,21 @@ def test_what_is_meant_for_the_process_ends_the_run(error: type[BaseException]) 
     with pytest.raises(error):
         flows.execute(gather(fatal().out), executor=executor, key="k")
     assert flows.get(key="k", executor=executor).state == "cancelled"
+
+
+def test_limits_of_other_queues_do_not_bring_a_crew(monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = private()
+    limited = flows.task(lambda: None, name="solo-limited", queue=flows.Queue("solo-limited", concurrency=1))
+    flows.execute(limited(), executor=executor)
+    crews: list[Any] = []
+    make = executor._crew
+
+    def counted(run: Any) -> Any:
+        crews.append(run)
+        return make(run)
+
+    monkeypatch.setattr(executor, "_crew", counted)
+    flows.execute(gather(1, 2), executor=executor)
+    assert crews == []
+    flows.execute(limited(), executor=executor)
+    assert len(crews) == 1
