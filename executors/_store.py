@@ -24,7 +24,7 @@ class Listener(Protocol):
     """
 
     def wake(self) -> None:
-        """Something may have become claimable in one of the worker's queues, or will become so earlier than it knows."""
+        """There may be something to claim in one of the worker's queues, or will be earlier than it knows."""
         ...
 
     def stop(self, run_id: str) -> None:

@@ -106,12 +106,15 @@ class Grant:
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
         control: Whether this is the library's own work, done by `flows._control` and not by the job's handler.
         distant: Fetches what the job's dependencies left, where that is in another process.
+        fetch: Reads what the attempt needs and the grant does not hold, where a store gives it so; called once by the
+            worker before the attempt, where it may block. Raises `UnavailableError` where the store is away.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
     control = False
     distant: Callable[[], Children] | None = None
+    fetch: Callable[[], None] | None = None
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run

@@ -219,7 +219,7 @@ class Crew:
     def _loop_line(self, slots: int) -> LoopLine:
         from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
 
-        return LoopLine(self, slots)
+        return LoopLine(self, slots, self.store)
 
     def _carry_out(self) -> None:
         core = self.core

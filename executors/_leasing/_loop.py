@@ -74,8 +74,6 @@ class Foreman(Protocol):
     """
 
     @property
-    def store(self) -> Store: ...
-    @property
     def done(self) -> deque[Settle]: ...
     @property
     def clock(self) -> Clock: ...
@@ -104,10 +102,17 @@ class Foreman(Protocol):
 
 
 class LoopLine:
-    """The async jobs of one crew: in line, and live on the loop. All but `put` and `interrupt` run on the loop."""
+    """The async jobs of one crew: in line, and live on the loop.
 
-    def __init__(self, crew: Foreman, slots: int) -> None:
+    Args:
+        crew: Whose they are.
+        slots: How many may be live.
+        told: The store that is told of starts, where the attempts do not do that themselves.
+    """
+
+    def __init__(self, crew: Foreman, slots: int, told: Store | None = None) -> None:
         self._crew = crew
+        self._told = told
         self._slots = slots
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
@@ -190,7 +195,7 @@ class LoopLine:
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await crew.async_attempt(grant, starting(crew.store, grant, clock) if grant.run.rated else clock)
+            return await crew.async_attempt(grant, clock if self._told is None else self._begun(grant, self._told))
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -199,6 +204,9 @@ class LoopLine:
             if isinstance(error, GeneratorExit) and not _steps(task):
                 raise  # a task that was given up is collected, in whatever thread and under whatever lock
             return crew.struck(grant, error, started_at)
+
+    def _begun(self, grant: Grant, store: Store) -> Clock:
+        return starting(store, grant, self._crew.clock) if grant.run.rated else self._crew.clock
 
     async def _attend_timed(self, grant: Grant, timeout: float) -> None:
         """As `_attend`, with an inner task that can be given up if it will not be cancelled."""

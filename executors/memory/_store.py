@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from executors._store import Listener, StaleCallError
-from executors.memory._limits import wake
+from executors.memory._limits import Stated, wake
 from executors.memory._listeners import tell_crews
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
@@ -64,6 +64,13 @@ class MemoryStore(Settling):
             self._carry_out(run, out, now)
             woken, stirred = self._limits.waking(now), self._listeners.taken()
         self._announce(woken, stirred)
+
+    def publish(self, limits: Mapping[str, Stated]) -> None:
+        """Put limits of queues into force, or lift them."""
+        with self._lock:
+            self._limits.publish(limits, self._open)
+            woken = self._limits.waking(self.clock())
+        self._announce(woken, True)
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts that have ended and claim jobs, in one step.
