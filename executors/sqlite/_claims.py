@@ -10,7 +10,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
-from executors._stored._shape import LIST, Input, Place
+from executors._stored import LIST, Input, Place
 from executors.sqlite._course import Course
 from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import job_of, row_of
@@ -20,7 +20,9 @@ from flows._state import COMPLETED
 from flows._verbs import Grant, Want
 
 LEASE_SECONDS: Final = 30.0
-"""How long a worker holds a job without extending its lease. Embedded runs are held by the life of their process."""
+"""How long a worker holds a job without extending its lease."""
+
+UNLIMITED: Final = 1 << 30
 
 
 class Held(Grant):
@@ -73,7 +75,12 @@ class Claims(Course):
 
     Attributes:
         session: The number of this process among those that use the file.
+        lease_seconds: How long a worker of any run holds a job without extending its lease.
+        own_seconds: The same for those who work off a run of their own: None, as long as their process lives.
     """
+
+    lease_seconds: float | None = LEASE_SECONDS
+    own_seconds: float | None = None
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -106,13 +113,13 @@ class Claims(Course):
             room = min(want.limit - len(grants), self._room(lane.queue, want, now))
             if room > 0 and lane:
                 self._lanes.touched(lane)
-                self._grant(run, lane.take(room), now, worker, grants, None)
+                self._grant(run, lane.take(room), now, worker, grants, _until(now, self.own_seconds))
             if len(grants) >= want.limit:
                 break
 
     def _take_any(self, want: Want, now: int, worker: str | None, grants: list[Held]) -> None:
         self._lanes.flush()
-        until = now + round(self.lease_seconds * MICROS)
+        until = _until(now, self.lease_seconds)
         for (queue,) in self.database.all("queue_all"):
             if want.queues is not None and queue not in want.queues:
                 continue
@@ -127,11 +134,9 @@ class Claims(Course):
             if len(grants) >= want.limit:
                 break
 
-    lease_seconds = LEASE_SECONDS
-
     def _room(self, queue: str, want: Want, now: int) -> int:
         """How many jobs of a queue may be claimed, as far as its limits go."""
-        return want.limit
+        return UNLIMITED
 
     def _hold(self, run: OpenRun, jobs: Sequence[int]) -> None:
         """Note what *jobs* use of their queues' limits."""
@@ -155,7 +160,7 @@ class Claims(Course):
             if run is None:
                 continue
             before = len(grants)
-            until = now + round(self.lease_seconds * MICROS) if only is None else None
+            until = _until(now, self.lease_seconds if only is None else self.own_seconds)
             self._grant(run, [job], now, worker, grants, until)
             if len(grants) > before:  # else it was cancelled meanwhile
                 grants[-1].suspect = True
@@ -271,3 +276,7 @@ class Claims(Course):
     def _gathered(self, run: OpenRun, job: int) -> bytes:
         """The value of a list that has completed."""
         raise NotImplementedError
+
+
+def _until(now: int, seconds: float | None) -> int | None:
+    return None if seconds is None else now + round(seconds * MICROS)

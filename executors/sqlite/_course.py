@@ -57,7 +57,7 @@ class Course(Ground):
             self._enqueue(run, out.ready)
         if out.delayed:
             rows = []
-            for job, after in out.delayed:
+            for job, after in sorted(out.delayed):
                 due_at = now + round(after * MICROS)
                 rows.append((run.number, due_at, self.database.draw(), row_of(run.number, job)))
             self.database.do_all("delayed_add", rows)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 
-from executors._stored._shape import Items
+from executors._stored import Items
 from executors.sqlite._database import Database
 from executors.sqlite._keys import row_of
 from executors.sqlite._layout import Block

@@ -11,7 +11,7 @@ from bisect import bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from executors._stored._shape import GATED, LIST, Outer, Packed, PackedBody, Place, Shape
+from executors._stored import GATED, LIST, Outer, Packed, PackedBody, Place, Shape
 from executors.sqlite._columns import MASK, SHIFT, SIZE
 from flows._state import CONTROL_QUEUE, FAIL
 

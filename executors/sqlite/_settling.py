@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from executors._stored._shape import LIST
+from executors._stored import LIST, write_failed
 from executors.sqlite._claims import Claims, Held
 from executors.sqlite._growth import expand
 from executors.sqlite._keys import row_of
@@ -103,7 +102,7 @@ class Settling(Claims):
         if grant.control:
             self._settle_control(run, settle, now, out)
         elif settle.end is End.LOST:
-            self._lose(run, job, grant.attempt, grant.worker, self.micros(settle.started_at), now, out, settle.failed)
+            self._lose(run, job, grant.attempt, grant.worker, self.micros(settle.started_at), now, out, settle)
         elif settle.end is End.REPLAYED:
             self._file(run, settle, settle.value)
             run.columns.sparse["replayed"][job] = 1
@@ -113,7 +112,7 @@ class Settling(Claims):
             self._fail(run, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
-            payload = failure(settle.failed)
+            payload = failure(settle)
             run.columns.sparse["since"].setdefault(job, self.micros(settle.started_at))
             self._keep_attempt(
                 run,
@@ -143,7 +142,7 @@ class Settling(Claims):
     def _fail(self, run: OpenRun, settle: Settle) -> None:
         """File why a job ended otherwise than completed."""
         if settle.failed is not None:
-            self._file(run, settle, failure(settle.failed))
+            self._file(run, settle, failure(settle))
             run.columns.sparse["erred"][settle.grant.job] = 1
         else:
             self._file(run, settle, None)
@@ -182,25 +181,25 @@ class Settling(Claims):
         began: int,
         now: int,
         out: Commands,
-        how: Any = None,
+        how: Settle | None = None,
     ) -> None:
         """A job has lost its worker: to the suspects, or failed when it has lost too many."""
         run.columns.fence[job] = -abs(run.columns.fence[job])
         layout = run.known.layout
         control = job in run.state.gated or bool(layout.flags(job) & LIST)
-        id_of = self._id_of(run, job)
-        lost = failure(how or Failed.of(LeaseLostError("the worker died or was cut off"), id_of))
+        if how is None or how.failed is None:
+            kept = write_failed(Failed.of(LeaseLostError("the worker died or was cut off"), self._id_of(run, job)))
+        else:
+            kept = failure(how)
         if not control:
-            self._keep_attempt(run, job, attempt, "lost", began, now, worker, lost)
+            self._keep_attempt(run, job, attempt, "lost", began, now, worker, kept)
             run.note(now, "lost", [[job, attempt]])
         before = len(out.ready)
         if not machine.lose(run.state, job, out):
             if run.state.state[job] == FAILED:
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
-                text = message_of(how)
-                payload = failure(
-                    Failed.of(LeaseLostError(why + (f" (the last time: {text})" if text else "")), id_of)
-                )
+                text = f" (the last time: {how.failed.message})" if how is not None and how.failed is not None else ""
+                payload = write_failed(Failed.of(LeaseLostError(why + text), self._id_of(run, job)))
                 run.results.append((row_of(run.number, job), payload, attempt, began, now, worker))
                 self._payloads.put(row_of(run.number, job), payload)
                 run.columns.sparse["erred"][job] = 1
@@ -228,16 +227,10 @@ class Settling(Claims):
             columns.sparse[name].pop(job, None)
 
 
-def failure(failed: Any) -> bytes:
-    """What is kept of a failure."""
-    if isinstance(failed, bytes):
-        return failed
-    fields = {name: getattr(failed, name) for name in ("type", "message", "traceback", "job", "state")}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def message_of(failed: Any) -> str | None:
-    """What a failure says."""
-    if isinstance(failed, bytes):
-        return str(json.loads(failed)["message"])
-    return None if failed is None else str(failed.message)
+def failure(settle: Settle) -> bytes:
+    """What is kept of a failure: its worker has written it down."""
+    if settle.value is None:
+        assert settle.failed is not None
+        settle.value = write_failed(settle.failed)
+    payload: bytes = settle.value
+    return payload

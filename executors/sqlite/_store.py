@@ -8,7 +8,8 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from executors._stored._shape import Packed
+from executors._stored import Packed
+from executors._store import StaleCallError
 from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._columns import SIZE, packed
 from executors.sqlite._database import MICROS, Database
@@ -23,10 +24,6 @@ from flows._verbs import Grant, Reply, Settle, Want
 
 POLL_SECONDS: Final = 0.05
 """How soon to look again for what other processes do."""
-
-
-class StaleCallError(RuntimeError):
-    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
 class SqliteStore(Sessions):
@@ -223,7 +220,7 @@ class SqliteStore(Sessions):
                     refused.append(grant)
                 else:
                     claims[grant.claim] = None
-            until = now + round(self.lease_seconds * MICROS)
+            until = now + round((self.lease_seconds or 0.0) * MICROS)
             self.database.do_all("claim_extend", [(until, claim) for claim in claims])
         return refused
 

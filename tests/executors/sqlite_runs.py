@@ -4,7 +4,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
-from executors._stored._shape import Input, Packed, Shape
+from executors._stored import Header, Packed, brief, pack
 from executors.sqlite._claims import Drawn
 from executors.sqlite._database import Database
 from executors.sqlite._store import SqliteStore
@@ -14,15 +14,6 @@ from flows.executor import RunOptions
 _numbers = itertools.count(1)
 
 
-class Brief:
-    """What a grant brings along, for tests to look at."""
-
-    def __init__(self, drawn: Drawn) -> None:
-        self.number = drawn.grant.number
-        self.inputs: list[Input] = drawn.inputs
-        self.row, self.places = drawn.row, drawn.places
-
-
 class Numbered:
     """Stands for a run in a `Want`."""
 
@@ -30,28 +21,19 @@ class Numbered:
         self.number = number
 
 
+def briefed(store: SqliteStore, drawn: Drawn) -> Any:
+    """What a worker is given."""
+    grant = drawn.grant
+    header = Header(store.database.read("header_of", grant.number)[0][0])
+    gated = grant.job in drawn.run.state.gated
+    return brief(header, grant.job, drawn.row, drawn.inputs, place=drawn.places, gated=gated)
+
+
 def store_at(path: Path, clock: Any = None, synchronous: str = "off") -> SqliteStore:
-    return SqliteStore(Database(path, synchronous, clock), Brief)
+    store = SqliteStore(Database(path, synchronous, clock), lambda drawn: briefed(store, drawn))
+    return store
 
 
 def packed_of(plan: Plan[Any], **options: Any) -> Packed:
-    settings = plan.settings
-    queues = list(dict.fromkeys(plan.queues_of))
     name = f"run-{next(_numbers)}"
-    shape = Shape(
-        size=len(plan),
-        roots=plan.roots,
-        queues=queues,
-        queue=[queues.index(queue) for queue in plan.queues_of],
-        priority=[one.priority for one in settings],
-        lifo=[int(one.lifo) for one in settings],
-        delay_ms=[round(1000 * one.delay) for one in settings],
-        attempts=[one.attempts for one in settings],
-        flags=[int(job in plan.conditions) | 2 * int(job in plan.lists) for job in range(len(plan))],
-        pending=plan.pending,
-        edges=plan.dependents,
-        codes=plan.effects,
-        inputs=plan.inputs,
-    )
-    rows = [b"%d" % job for job in range(len(plan))]
-    return Packed(b"{}", rows, shape, [], RunOptions(name, None, name, **options), plan.limits, plan.name, "")
+    return pack(plan, RunOptions(name, None, name, **options))
