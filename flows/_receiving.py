@@ -9,13 +9,16 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from flows._fits import Check, check_of
-from flows._signature import problem, type_adapter
+from flows._signature import evaluated, problem, type_adapter
 from flows.errors import DataError, DefinitionError, Failed
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
+
+    from flows._task import Task
 
 Receive = Callable[[Any, str], Any]
 """Takes a value and what it is; returns it as the hint says, or raises `DataError`."""
@@ -111,6 +114,25 @@ def receiver(hint: Any) -> Receive | None:
         return None
     check = check_of(hint)
     return _Receiver(hint, check)
+
+
+def returned(task: Task[..., Any], value: Any) -> Any:
+    """A stored result, made what the task's return annotation says; as it is where it does not fit: it is not lost."""
+    receive = _returns.get(task)
+    if receive is None:
+        hint = evaluated(task.signature.return_annotation, task.fn)
+        receive = _returns[task] = receiver(hint) or _as_it_is
+    try:
+        return receive(value, "")
+    except DefinitionError:
+        return value
+
+
+def _as_it_is(value: Any, what: str) -> Any:
+    return value
+
+
+_returns: WeakKeyDictionary[Task[..., Any], Receive] = WeakKeyDictionary()
 
 
 class _Receiver:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Protocol, cast
 
 from executors._stored._header import Header
 from executors._stored._limits import LIMITS, sized
-from executors._stored._rows import IDS, children_of, more_of
+from executors._stored._rows import IDS, arguments_of, children_of, more_of
 from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
 from flows._binding import Arguments, Binding, Deferred, Held, Lookup, Ready
@@ -307,15 +307,7 @@ class _Plan:
 
 
 def _binding(brief: Brief) -> Binding:
-    row = brief.row
-    written: Any = row[2] if len(row) > 2 else 0
-    if not written:
-        return ()
-    binding: Binding
-    if type(written) is list:
-        binding = tuple(written)
-    else:
-        binding = Arguments(tuple(written.get("a", ())), written.get("k", {}), by_name="n" in written)
+    binding = arguments_of(brief.row)
     return stamped(binding, brief.space) if brief.place else binding
 
 

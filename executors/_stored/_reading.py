@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from executors._stored._shape import Input, Place
+from flows._events import EventKind
+from flows._views import Outcome
 
 
 class RunFacts(NamedTuple):
@@ -69,7 +71,7 @@ class PastAttempt(NamedTuple):
     number: int
     started_at: float
     finished_at: float
-    outcome: str
+    outcome: Outcome
     failure: bytes | None
     worker: str | None
 
@@ -121,7 +123,7 @@ class StoredEvent(NamedTuple):
             from the job's cause. Of ``ended`` always None.
     """
 
-    kind: str
+    kind: EventKind
     at: float
     job: int | None = None
     attempt: int | None = None

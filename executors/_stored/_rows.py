@@ -20,7 +20,7 @@ from executors._stored._limits import Limits, sized
 from executors._stored._shape import Outer
 from executors._stored._values import TooLargeError, escaped, read_all, without_places
 from flows import _registry
-from flows._binding import Arguments, Pick
+from flows._binding import Arguments, Binding, Pick
 from flows._handlers import Handler, handler_of
 from flows._plan import Plan
 from flows.errors import DefinitionError
@@ -198,3 +198,11 @@ def children_of(row: Sequence[Any]) -> Sequence[int]:
         return ()
     children: Sequence[int] | None = more_of(row).get("c")
     return list(dict.fromkeys(row[2])) if children is None else children
+
+
+def arguments_of(row: Sequence[Any]) -> Binding:
+    """How results and data become arguments."""
+    written: Any = row[2] if len(row) > 2 else 0
+    if type(written) is dict:
+        return Arguments(tuple(written.get("a", ())), written.get("k", {}), by_name="n" in written)
+    return tuple(written) if written else ()
