@@ -72,7 +72,8 @@ class LeaseKeeper:
         """The last handler has ended: nothing is kept any more."""
         self._closed = True
         self._bell.ring()
-        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
         core = self._core

@@ -245,8 +245,16 @@ class Workshop:
         return (until if wake_at is None else min(until, self.clock.monotonic(wake_at))) - now
 
     def _close(self, unlisten: Callable[[], None] | None) -> None:
-        if unlisten is not None:
-            unlisten()
+        try:
+            if unlisten is not None:
+                unlisten()
+            self._clear_up()
+        except Exception:
+            say(logging.ERROR, "worker %s could not clear up", self.name, exc_info=True)
+        finally:
+            self._over.set()
+
+    def _clear_up(self) -> None:
         monitor.unwatch(self._floor)
         self.withdraw(self.held(), "the worker has ended")
         self._keeper.close()
@@ -256,7 +264,6 @@ class Workshop:
             pass  # it is forgotten in time
         say(logging.INFO, "worker %s has ended; %d jobs done, %d failed", self.name, *self._reports.totals)
         self._reports.close(LOG_SECONDS)
-        self._over.set()
 
     # What the floor and the end of the worker ask for.
 

@@ -1,22 +1,70 @@
 """Workshops around a store in memory: real threads, real time, and runs that no crew works on."""
 
+import asyncio
 import contextlib
 import itertools
+import os
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 import flows
 from executors._leasing._workshop import Workshop
 from executors.memory import MemoryRun, MemoryStore
 from executors.memory._executor import _bindings, _handlers, _moulds
+from flows._state import STATE_NAMES
 from flows.executor import RunOptions
 from tests.executors.latch import PATIENCE
 
 _numbers = itertools.count(1)
 
 
-def submit(store: MemoryStore, flow: Any, *, idle: bool = False, **options: Any) -> MemoryRun:
+@pytest.fixture(autouse=True)
+def own_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows._registry._tasks", {})
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore(lease_seconds=30.0)
+
+
+@flows.task(name="shop-die")
+def die() -> None:
+    os._exit(7)
+
+
+@flows.task(name="shop-double")
+def double(number: int) -> int:
+    return 2 * number
+
+
+@flows.task(name="shop-adouble")
+async def adouble(number: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * number
+
+
+@flows.task(name="shop-for-ever")
+async def wait_for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+def until_in_process(run: MemoryRun, job: int) -> None:
+    """Wait until the handler of *job* has begun in a child."""
+    pause = threading.Event()
+    while "/" not in (run.workers[job] or ""):
+        pause.wait(0.005)
+
+
+def states(run: MemoryRun) -> Counter[str]:
+    return Counter(STATE_NAMES[code] for code in run.state.state)
+
+
+def submit(store: MemoryStore, flow: Any, **options: Any) -> MemoryRun:
     """A new run in *store*, which nobody but workers will work off."""
     plan, name = flows.plan(flow), f"run-{next(_numbers)}"
     handlers = _handlers(plan)
