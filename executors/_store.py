@@ -111,6 +111,8 @@ class Store(Protocol):
         the listener hears at once where that is cheap, and at the latest with the next `extend` of a lease of that run:
         before that returns. What a worker's own exchange leaves claimable is in its reply, and need not be told it.
 
+        This calls nothing that could fail or wait: where the store is away, it is told when it is back.
+
         Returns:
             What ends it; to be called once, and nothing is told after it has returned but what is under way.
         """

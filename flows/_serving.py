@@ -137,6 +137,8 @@ class Worker:
         with self._signals() as caught:
             self.start()
             service = self._begun()
+            if caught:  # before there was anything to drain
+                service.drain()
             service.wait(None)
         if service.error is not None:
             raise service.error

@@ -23,6 +23,7 @@ class Bell:
     def ring(self) -> None:
         """End the rest, if there is one. First put down what it is about."""
         if self.resting:
+            self.resting = False  # one ring is enough
             try:
                 self._lock.release()
             except RuntimeError:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
 
 
+RUN_CANCELLED: Final = "the run was cancelled"
+"""Why a handler is to stop, if not for the worker's sake."""
+
+
 class Floor:
     """Runs jobs in background threads.
 
@@ -41,6 +45,7 @@ class Floor:
         clock: The store's, estimated.
         bell: Rung when there is an outcome.
         on_abandoned: Told how many threads are left behind with handlers that nobody waits for, when that changes.
+        rescue_by: Has the store look at overdue runs, by the monotonic clock, and calls something after that.
 
     Attributes:
         done: Outcomes. Of a handler that was given up there may be two; the first counts.
@@ -55,6 +60,7 @@ class Floor:
         clock: StoreClock,
         bell: Bell,
         on_abandoned: Callable[[int], None],
+        rescue_by: Callable[[float, Callable[[], None] | None], None],
     ) -> None:
         self.name = name
         self.slots = slots
@@ -67,6 +73,7 @@ class Floor:
         self._line: deque[Grant] = deque()
         self._on_loop: LoopLine | None = None
         self._on_abandoned = on_abandoned
+        self._rescue_by = rescue_by
         self._abandoned = 0
         self._counting = threading.Lock()
         self._long = LongTasks()
@@ -90,6 +97,8 @@ class Floor:
         line: list[Grant] = []
         on_loop: list[Grant] = []
         for grant in grants:
+            if grant.run.deadline_at is not None:
+                self._rescue_by(self.clock.monotonic(grant.run.deadline_at), None)
             if grant.control:
                 line.append(grant)
                 continue
@@ -193,7 +202,7 @@ class Floor:
 
     def unrun(self, grant: Grant) -> End | None:
         """How a grant ends that is not to begin any more; None if it is."""
-        if grant.run.state.cancelling:
+        if grant.run.state.cancelling or grant.stop == RUN_CANCELLED:
             return End.CANCELLED
         return None if grant.stop is None else End.RELEASED
 
@@ -225,10 +234,17 @@ class Floor:
 
     def expire(self, grant: Grant, error: JobTimeoutError, started_at: float, now: float) -> None:
         """A hand is left behind with its attempt, which has failed. It keeps its slot: a thread cannot be stopped."""
-        settle = self.judged(grant, error, self.clock.of(started_at), self.clock.of(now))
+        self._abandon(1)
+        deadline = self.deadline_of(grant)
+        if deadline is None or now < deadline:
+            self._settle(grant, self.judged(grant, error, self.clock.of(started_at), self.clock.of(now)))
+        else:  # the run's, which is cancelled first: it knows why
+            settle = FailedSettle(grant, End.CANCELLED, error, self.clock.of(started_at), self.clock.of(now))
+            self._rescue_by(deadline, lambda: self._settle(grant, settle))
+
+    def _settle(self, grant: Grant, settle: Settle) -> None:
         if grant.run.tracing is not None:
             grant.run.tracing.ended(settle)
-        self._abandon(1)
         self.put(settle)
 
     def _abandon(self, threads: int) -> None:

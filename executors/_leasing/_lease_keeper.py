@@ -7,8 +7,10 @@ store gives each thread a connection of its own.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
@@ -48,6 +50,8 @@ class LeaseKeeper:
         self._core = KeeperCore(time.monotonic(), store.lease_seconds or LEASE_SECONDS)
         self._known: dict[Grant, float] = {}
         self._bell = Bell()
+        self._rescue_at = math.inf
+        self._then: deque[Callable[[], None]] = deque()
         self._closed = False
         self._failing = False
         self._thread = threading.Thread(target=self._run, name=f"flows-keeper-{name}", daemon=True)
@@ -56,22 +60,41 @@ class LeaseKeeper:
         """Begin."""
         self._thread.start()
 
+    def rescue_by(self, instant: float, then: Callable[[], None] | None = None) -> None:
+        """Have the store look at overdue runs at *instant*, by the monotonic clock; and call *then* after that."""
+        if then is not None:
+            self._then.append(then)
+        if instant < self._rescue_at:
+            self._rescue_at = instant
+            self._bell.ring()
+
     def close(self) -> None:
         """The last handler has ended: nothing is kept any more."""
         self._closed = True
         self._bell.ring()
-        self._thread.join(JOIN_SECONDS)
+        if self._thread.is_alive():
+            self._thread.join(JOIN_SECONDS)
 
     def _run(self) -> None:
         core = self._core
         while True:
-            self._bell.rest(lambda: not self._closed, core.wake_at - time.monotonic())
+            until = min(core.wake_at, self._rescue_at)
+            self._bell.rest(lambda: not self._closed and self._rescue_at >= until, until - time.monotonic())  # noqa: B023
             if self._closed:
                 return
+            if time.monotonic() >= self._rescue_at:
+                self._rescue()
             if self._leased:
                 self._compare()
             core.feed(Beat(), time.monotonic())
             self._carry_out()
+
+    def _rescue(self) -> None:
+        self._rescue_at = math.inf
+        then = [self._then.popleft() for _ in range(len(self._then))]
+        self._tried(self._store.rescue)
+        for one in then:
+            one()
 
     def _compare(self) -> None:
         """What came and went since the last look; a lease is never so short that it ends between two of them."""

@@ -12,6 +12,7 @@ dropped here. Then it is *settling* until the store has answered. Leases of both
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -21,7 +22,7 @@ from typing import Final
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
 from executors._leasing._ending import Ending
-from executors._leasing._floor import Floor
+from executors._leasing._floor import RUN_CANCELLED, Floor
 from executors._leasing._lease_keeper import LeaseKeeper
 from executors._leasing._log import say
 from executors._leasing._monitor import monitor
@@ -29,7 +30,7 @@ from executors._leasing._reports import Reports
 from executors._leasing._seats import Seats
 from executors._leasing._store_clock import StoreClock
 from executors._store import Store
-from flows._verbs import End, Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
 from flows.errors import GiveUp, UnavailableError
 
@@ -82,16 +83,16 @@ class Workshop:
         self._loop = f"{name}#{time.time_ns():x}"
         self._held: dict[Grant, float] = {}
         self._settling: dict[Grant, float] = {}
-        self._withdrawn: dict[Grant, None] = {}
+        self._told: dict[Grant, End] = {}
         self._bell = Bell()
         self._woken = True
         self._stopped = False
         self._asked = (0, 0.0)
         attempts = AnyAttempts(store, name, Seats(processes), self._over)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, self._abandoned)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, lambda grant, why: self.withdraw((grant,), why), name)
+        self._floor = Floor(name, slots, attempts, self.clock, self._bell, self._abandoned, self._keeper.rescue_by)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
@@ -124,9 +125,8 @@ class Workshop:
     def stop(self, run_id: str) -> None:
         """A run is being cancelled."""
         grants = [grant for grant in self._held.copy() if grant.run.id == run_id]
-        for grant in grants:
-            grant.run.state.cancelling = True
-        self._floor.tell(grants, "the run was cancelled")
+        self._told.update(dict.fromkeys(grants, End.CANCELLED))
+        self._floor.tell(grants, RUN_CANCELLED)
 
     # The exchange thread.
 
@@ -182,14 +182,18 @@ class Workshop:
             self.core.ended(settles, now)
 
     def _reconsidered(self, settle: Settle) -> Settle:
-        """What becomes of a job whose handler was told to stop for the worker's sake: that must not cost an attempt."""
+        """What becomes of a job whose handler was told to stop: what it then raised must not cost an attempt."""
         grant = settle.grant
-        if grant in self._withdrawn:
-            del self._withdrawn[grant]
-            stopped = settle.end in (End.RETRY, End.FAILED, End.CANCELLED) and not isinstance(settle.error, GiveUp)
-            if stopped and not grant.run.state.cancelling:
-                return Settle(grant, End.RELEASED, None, settle.started_at, settle.ended_at)
-        return settle
+        told = self._told.pop(grant, None)
+        if told is End.CANCELLED or grant.run.state.cancelling:
+            if isinstance(settle, FailedSettle) and settle.end in (End.RETRY, End.FAILED):
+                settle.end = End.CANCELLED
+                settle.failed = settle.failed and dataclasses.replace(settle.failed, state="cancelled")
+            return settle
+        stopped = told is End.RELEASED and settle.end in (End.RETRY, End.FAILED, End.CANCELLED)
+        if not stopped or isinstance(settle.error, GiveUp):
+            return settle
+        return Settle(grant, End.RELEASED, None, settle.started_at, settle.ended_at)
 
     def _carry_out(self) -> None:
         core = self.core
@@ -241,8 +245,16 @@ class Workshop:
         return (until if wake_at is None else min(until, self.clock.monotonic(wake_at))) - now
 
     def _close(self, unlisten: Callable[[], None] | None) -> None:
-        if unlisten is not None:
-            unlisten()
+        try:
+            if unlisten is not None:
+                unlisten()
+            self._clear_up()
+        except Exception:
+            say(logging.ERROR, "worker %s could not clear up", self.name, exc_info=True)
+        finally:
+            self._over.set()
+
+    def _clear_up(self) -> None:
         monitor.unwatch(self._floor)
         self.withdraw(self.held(), "the worker has ended")
         self._keeper.close()
@@ -252,7 +264,6 @@ class Workshop:
             pass  # it is forgotten in time
         say(logging.INFO, "worker %s has ended; %d jobs done, %d failed", self.name, *self._reports.totals)
         self._reports.close(LOG_SECONDS)
-        self._over.set()
 
     # What the floor and the end of the worker ask for.
 
@@ -263,7 +274,8 @@ class Workshop:
     def withdraw(self, grants: Iterable[Grant], why: str) -> None:
         """These are to stop for the worker's sake: what has not completed goes back, and costs no attempt."""
         grants = tuple(grants)
-        self._withdrawn.update(dict.fromkeys(grants))
+        for grant in grants:
+            self._told.setdefault(grant, End.RELEASED)
         self._floor.tell(grants, why)
 
     def give_up(self) -> None:
