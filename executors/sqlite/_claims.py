@@ -13,10 +13,10 @@ from typing import Any, Final
 from executors._stored import LIST, Input, Place
 from executors.sqlite._course import Course
 from executors.sqlite._database import MICROS, Database
+from executors.sqlite._ends import ends_of
 from executors.sqlite._keys import job_of, row_of
 from executors.sqlite._run import OpenRun
 from flows import _machine as machine
-from flows._state import COMPLETED
 from flows._verbs import Grant, Want
 
 LEASE_SECONDS: Final = 30.0
@@ -246,36 +246,7 @@ class Claims(Course):
 
     def _ends(self, run: OpenRun, jobs: list[int]) -> dict[int, Input]:
         """How *jobs* have ended."""
-        states = run.state.state
-        if not run.state.cause.ever and not run.state.lists:  # type: ignore[attr-defined]
-            payloads = self._payloads_of(run, jobs)
-            return {job: Input(job, states[job], payloads.get(job)) for job in jobs}
-        ends: dict[int, Input] = {}
-        firsts = {job: self._first_cause(run, job) for job in jobs if states[job] > COMPLETED}
-        payloads = self._payloads_of(run, dict.fromkeys([*jobs, *firsts.values()]))
-        for job in jobs:
-            first = firsts.get(job, job)
-            if states[job] == COMPLETED and job in run.state.lists:
-                ends[job] = Input(job, COMPLETED, self._gathered(run, job))
-            elif states[job] < COMPLETED:
-                ends[job] = Input(job, states[job], None)
-            else:
-                ends[job] = Input(job, states[job], payloads.get(first), None if first == job else states[first])
-        return ends
-
-    @staticmethod
-    def _first_cause(run: OpenRun, job: int) -> int:
-        """Down the chain of causes to the job that went wrong by itself."""
-        erred, cause = run.columns.sparse["erred"], run.state.cause
-        seen = set()
-        while job not in erred and job in cause and job not in seen:
-            seen.add(job)
-            job = cause[job]
-        return job
-
-    def _gathered(self, run: OpenRun, job: int) -> bytes:
-        """The value of a list that has completed."""
-        raise NotImplementedError
+        return ends_of(run, jobs, lambda wanted: self._payloads_of(run, wanted), lambda job: self._row(run, job))
 
 
 def _until(now: int, seconds: float | None) -> int | None:

@@ -29,9 +29,6 @@ class Course(Ground):
     def __init__(self, database: Database) -> None:
         super().__init__(database)
         self.growth = GROWTH
-        self._ended: list[OpenRun] = []
-        self._interrupted: list[int] = []
-        """Runs that were cancelled in this step, so that whoever runs their handlers can be told."""
 
     def _sweep(self, run: OpenRun, now: int, out: Commands, tried: dict[int, int] | None = None) -> None:
         """Apply all unswept edges, stamp items out, and do what the machine asks."""
@@ -116,7 +113,9 @@ class Course(Ground):
         states = {run.state.state[root] for root in run.known.facts["roots"]}
         end = "failed" if FAILED in states else "cancelled" if CANCELLED in states else "completed"
         run.note(now, "ended", [[None, None, end]])
-        self._ended.append(run)
+        if run.known.layout.sharing:
+            self.database.do("shared_forget", run.known.id)
+        self._ended.append(number)
         self._file_end(run, end, now)
 
     def _file_end(self, run: OpenRun, end: str, now: int) -> None:
@@ -144,8 +143,8 @@ class Course(Ground):
         self._sweep(run, now, out, {})
 
     def _id_of(self, run: OpenRun, job: int) -> str:
-        """The id of a job; what was submitted says it."""
-        return str(job)
+        """The id of a job."""
+        return run.known.id_of(job, lambda one: self._row(run, one))
 
     @staticmethod
     def _jobs(run: OpenRun) -> list[int]:
@@ -194,5 +193,3 @@ class Course(Ground):
             (due,) = self.database.one("delayed_next")
         found: int | None = due
         return found
-
-

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from executors.sqlite._file import connect, said, translated
 from executors.sqlite._queries import query
@@ -44,6 +44,33 @@ class Clock:
             self._ahead += behind
 
 
+class Queries(Protocol):
+    """Whoever can be asked: a step, or a snapshot."""
+
+    def one(self, name: str, *values: Any) -> Any:
+        """The first row that a query finds, if any."""
+        ...
+
+    def all(self, name: str, *values: Any) -> list[Any]:
+        """All rows that a query finds."""
+        ...
+
+
+class Snapshot:
+    """The file at one moment."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def one(self, name: str, *values: Any) -> Any:
+        """The first row that a query finds, if any."""
+        return self._connection.execute(query(name), values).fetchone()
+
+    def all(self, name: str, *values: Any) -> list[Any]:
+        """All rows that a query finds."""
+        return self._connection.execute(query(name), values).fetchall()
+
+
 class Database:
     """A file, opened.
 
@@ -61,7 +88,7 @@ class Database:
         self.path = path.absolute()
         self.clock: Callable[[], float] = clock or Clock()
         self._lock = threading.RLock()
-        self._reading = threading.Lock()
+        self._reading = threading.RLock()
         self._steps = connect(self.path, synchronous)
         self._reads = connect(self.path, synchronous)
         self._version = -1
@@ -145,6 +172,16 @@ class Database:
         """All rows that a query finds, as of the last step of anybody; not within a step."""
         with self._reading, translated(self.path):
             return self._reads.execute(query(name), values).fetchall()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """What several queries find is of one moment: that of the last step of anybody when the first is asked."""
+        with self._reading, translated(self.path):
+            self._reads.execute("BEGIN")
+            try:
+                yield Snapshot(self._reads)
+            finally:
+                self._reads.execute("ROLLBACK")
 
     def version(self) -> int:
         """A number that changes when anybody, this process included, has changed the file."""

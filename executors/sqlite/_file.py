@@ -71,7 +71,7 @@ def _check_path(path: Path) -> None:
 
 
 def _make(path: Path) -> None:
-    """An empty file that only its owner may read: results may be anybody's secrets. SQLite gives its log the same mode."""
+    """An empty file that only its owner may read: results may be secrets. SQLite gives its log the same mode."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, stat.S_IRUSR | stat.S_IWUSR))
     except FileExistsError:

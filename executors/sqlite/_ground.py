@@ -66,6 +66,8 @@ class Ground:
         self._runs: dict[int, OpenRun] = {}
         self._payloads = Payloads()
         self._touched: dict[int, OpenRun] = {}
+        self._ended: list[int] = []
+        self._interrupted: list[int] = []
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -73,10 +75,21 @@ class Ground:
         return self.database.clock
 
     @contextlib.contextmanager
-    def step(self) -> Iterator[int]:
-        """One transaction; gives its instant in microseconds."""
+    def step(self, by: int = 0) -> Iterator[int]:
+        """One transaction; gives its instant in microseconds. When it is written, those concerned are told.
+
+        Args:
+            by: The run whose own crew does it, which need not be told.
+        """
         with self.database.step(self._forget, self._flush) as now:
             yield now
+            touched = set(self._touched)
+        ended, self._ended = self._ended, []
+        interrupted, self._interrupted = self._interrupted, []
+        self._tell(touched, ended, interrupted, by)
+
+    def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
+        """A step was written: it has touched, ended, or begun to cancel these runs. Not within a step."""
 
     def _forget(self) -> None:
         """Another process has changed the file, or a step was undone."""
@@ -84,6 +97,7 @@ class Ground:
         self._runs.clear()
         self._touched.clear()
         self._payloads.clear()
+        self._ended, self._interrupted = [], []
 
     def _flush(self) -> None:
         for run in self._touched.values():

@@ -96,7 +96,7 @@ class Lane:
             assert self._last is not None
             front, back = list(self._front), list(self._back)
             rows = []
-            for begin in range(0, len(front), SEGMENT):
+            while front:
                 rows.append((self._first - 1, front[-SEGMENT:]))
                 self._first -= 1
                 del front[-SEGMENT:]
@@ -228,10 +228,7 @@ class Lanes:
 
     def waiting(self, queue: str) -> bool:
         """Whether any run has jobs in a queue."""
-        for row in self._database.all("lane_all", queue):
-            if self._known(*row):
-                return True
-        return False
+        return any(bool(self._known(*row)) for row in self._database.all("lane_all", queue))
 
     def clear(self, number: int) -> None:
         """Forget the waiting jobs of a run: it has ended."""

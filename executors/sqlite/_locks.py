@@ -13,7 +13,6 @@ import sys
 import threading
 from pathlib import Path
 
-
 from flows.errors import UnavailableError
 
 if sys.platform == "win32":

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from executors._stored import Header, read
 from executors.sqlite._columns import Columns
-from executors.sqlite._database import Database
+from executors.sqlite._database import Database, Queries
 from executors.sqlite._keys import chunk_row, row_of
-from executors.sqlite._layout import Attempts, Block, Delays, Edges, Fetch, Gated, ItemOf, Layout, read_bodies, read_shape
+from executors.sqlite._layout import (
+    Attempts,
+    Block,
+    Delays,
+    Edges,
+    Fetch,
+    Gated,
+    ItemOf,
+    Layout,
+    read_bodies,
+    read_shape,
+)
 from flows._state import RunState
 
 _ROW = (
@@ -21,12 +33,39 @@ _ROW = (
 class Known:
     """What is known of a run for good: it was submitted so."""
 
-    __slots__ = ("facts", "id", "key", "layout", "name", "number")
+    __slots__ = ("facts", "header", "id", "key", "layout", "name", "number")
 
-    def __init__(self, number: int, run_id: str, key: str | None, name: str, facts: Mapping[str, Any], layout: Layout):
+    def __init__(
+        self,
+        number: int,
+        run_id: str,
+        key: str | None,
+        name: str,
+        facts: Mapping[str, Any],
+        layout: Layout,
+        header: bytes,
+    ) -> None:
         self.number, self.id, self.key, self.name = number, run_id, key, name
         self.facts = facts
         self.layout = layout
+        self.header = Header(header)
+
+    def id_of(self, job: int, row: Callable[[int], bytes]) -> str:
+        """The id of a job.
+
+        Args:
+            row: Fetches what was submitted of a job of the flow itself.
+        """
+        label, layout = "", self.layout
+        if job < layout.shape.size:
+            return str(read(row(job))[0])
+        block, base, index = layout.base(job)
+        name = self.header.bodies[block.body].rows[job - base][0]
+        while True:
+            label = f"[{index}]{label}"
+            if block.list_job < layout.shape.size:
+                return f"{name}{label}"
+            block, base, index = layout.base(block.list_job)
 
 
 class OpenRun:
@@ -97,19 +136,19 @@ class OpenRun:
         self.journal.append((now, kind, jobs))
 
 
-def opened(database: Database, known: Known) -> OpenRun | None:
+def opened(database: Queries, known: Known) -> OpenRun | None:
     """A run from the file, within a step; None if it is not there any more."""
     row = database.one("run_get", known.number)
     if row is None:
         return None
     number = known.number
 
-    def read(chunk: int) -> tuple[bytes, str | None] | None:
+    def fetch(chunk: int) -> tuple[bytes, str | None] | None:
         found: tuple[bytes, str | None] | None = database.one("chunk_get", chunk_row(number, chunk))
         return found
 
     fields = dict(zip(_ROW, row, strict=True))
-    return OpenRun(known, fields, Columns(read, fields["kinds"]))
+    return OpenRun(known, fields, Columns(fetch, fields["kinds"]))
 
 
 def written(database: Database, run: OpenRun) -> None:
@@ -139,19 +178,19 @@ def written(database: Database, run: OpenRun) -> None:
         run.changed = False
 
 
-def known_of(database: Database, number: int) -> Known | None:
+def known_of(database: Queries, number: int) -> Known | None:
     """What was submitted as a run, within a step."""
     row = database.one("header_get", number)
     if row is None:
         return None
-    run_id, key, name, facts, bodies = row
+    run_id, key, name, header, facts, bodies = row
     facts = json.loads(facts)
     shape = read_shape(facts, lambda chunk: database.one("plan_shape", chunk_row(number, chunk))[0])
     layout = Layout(shape, read_bodies(bodies), fetch_of(database, number), facts)
-    return Known(number, run_id, key, name, facts, layout)
+    return Known(number, run_id, key, name, facts, layout, header)
 
 
-def fetch_of(database: Database, number: int) -> Fetch:
+def fetch_of(database: Queries, number: int) -> Fetch:
     """How the layout of a run gets what it does not know, within a step."""
 
     def block(row: int) -> Block:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from executors.sqlite._claims import Drawn
 from executors.sqlite._database import Database
 from executors.sqlite._limits import LimitVerbs
 from executors.sqlite._locks import Locks
 from executors.sqlite._run import OpenRun
 from flows._state import ACTIVE, Commands
-from flows._verbs import Settle
 
 LOOK_SECONDS: Final = 0.2
 """How often those who wait look whether the others still live."""
@@ -31,8 +28,6 @@ class Sessions(LimitVerbs):
         super().__init__(database)
         self._locks = locks
         self._looked_at = 0.0
-        self.on_change: Callable[[set[int]], None] | None = None
-        self.on_interrupt: Callable[[int], None] | None = None
         with self.step() as now:
             cursor = database.do("session_add", os.getpid(), now)
             self.session = int(cursor.lastrowid or 0)
@@ -79,22 +74,3 @@ class Sessions(LimitVerbs):
         if lost:
             self._sweep(run, now, out, {})
         return lost
-
-    def _tell(self, drawn: Sequence[Drawn], settles: Sequence[Settle]) -> None:
-        """After a step: who watches these runs is to look."""
-        if self._interrupted:
-            self._interrupt()
-        if self.on_change is not None:
-            numbers = {one.grant.number for one in drawn}
-            numbers.update(settle.grant.number for settle in settles)  # type: ignore[attr-defined]
-            self.on_change(numbers)
-
-    def _interrupt(self) -> None:
-        """After a step: who runs handlers of runs that were cancelled is told."""
-        while self._interrupted:
-            try:
-                number = self._interrupted.pop()
-            except IndexError:
-                return
-            if self.on_interrupt is not None:
-                self.on_interrupt(number)

@@ -205,9 +205,7 @@ class Settling(Claims):
                 run.columns.sparse["erred"][job] = 1
         elif len(out.ready) > before and not control:
             out.ready.pop()
-            self.database.do(
-                "suspect_add", self.database.draw(), layout.queue(job), row_of(run.number, job)
-            )
+            self.database.do("suspect_add", self.database.draw(), layout.queue(job), row_of(run.number, job))
 
     def _renew(self, run: OpenRun, job: int) -> None:
         """A job that has ended will be done again: its last attempt is filed, the rest of it is dropped."""

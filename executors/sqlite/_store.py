@@ -8,8 +8,8 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from executors._stored import Packed
 from executors._store import StaleCallError
+from executors._stored import Packed
 from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._columns import SIZE, packed
 from executors.sqlite._database import MICROS, Database
@@ -78,7 +78,7 @@ class SqliteStore(Sessions):
         )
         database.do_all("chunk_put", [(chunk_row(number, chunk), dense, None) for chunk, dense in chunks])
         layout = Layout(run.shape, run.bodies, fetch_of(database, number), facts)
-        self._learn(Known(number, options.run_id, options.key, run.name, facts, layout))
+        self._learn(Known(number, options.run_id, options.key, run.name, facts, layout, run.header))
         if size <= 20_000:  # else they are read again, as far as they are needed
             self._rows.update((chunk_row(number, place), line.split(b"\n")) for place, line in enumerate(lines))
         one = self._run(number)
@@ -108,7 +108,7 @@ class SqliteStore(Sessions):
                 return last[1]
             raise StaleCallError(f"call {seq} of {loop} came after call {last[0]}")
         only: Any = want.run
-        with self.step() as now:
+        with self.step(0 if only is None else only.number) as now:
             refused = self._settle(settles, now) if settles else ()
             run = None if only is None else self._run(only.number)
             self._grow_on(now)
@@ -126,7 +126,6 @@ class SqliteStore(Sessions):
         suspects = sum(grant.suspect for grant in grants)
         reply = Reply(now / MICROS, list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
-        self._tell(drawn, settles)
         return reply
 
     def _grow_on(self, now: int) -> None:
@@ -182,7 +181,6 @@ class SqliteStore(Sessions):
             if one is None or one.ended_at is not None or one.state.cancelling:
                 return
             self._cancel(one, reason, now)
-        self._interrupt()
 
     def abandon(self, run: Any, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
@@ -201,7 +199,6 @@ class SqliteStore(Sessions):
             self._interrupted.append(one.number)
             self.database.do("claim_clear", one.number)
             self._sweep(one, now, out, {})
-        self._interrupt()
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -239,7 +236,6 @@ class SqliteStore(Sessions):
                         self._cancel(run, "timeout", now)
             self.database.do("run_overdue_done", now)
             count = self._free_expired(now) + self._free_dead(now, None, always=True)
-        self._interrupt()
         return count
 
 
@@ -261,5 +257,3 @@ def _begun(run: Packed) -> tuple[RunState, Commands]:
     out = Commands()
     machine.begin(state, out)
     return state, out
-
-

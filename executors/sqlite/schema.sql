@@ -38,11 +38,11 @@ CREATE TABLE plan (id INTEGER PRIMARY KEY, shape TEXT NOT NULL, rows BLOB NOT NU
 -- The machine's columns, 128 jobs a row: state (1 byte a job), pending (4), ordinal (4), fence (8); sparse ones as JSON.
 CREATE TABLE chunk (id INTEGER PRIMARY KEY, dense BLOB NOT NULL, sparse TEXT);
 
--- Lists whose items are known: each has the rows from first on, count items of stride rows; one expanded again has
+-- Lists whose items are known: each has the rows from first on: so many items of stride rows; one expanded again has
 -- a further block where it has more items. A link says that the items of a list have edges from a job around it.
 CREATE TABLE block (
     run INTEGER NOT NULL, first INTEGER NOT NULL, list INTEGER NOT NULL, body INTEGER NOT NULL,
-    start INTEGER NOT NULL, count INTEGER NOT NULL, stride INTEGER NOT NULL, links TEXT NOT NULL,
+    start INTEGER NOT NULL, items INTEGER NOT NULL, stride INTEGER NOT NULL, links TEXT NOT NULL,
     PRIMARY KEY (run, first)
 ) WITHOUT ROWID;
 CREATE INDEX block_list ON block (run, list);
@@ -102,10 +102,12 @@ CREATE TABLE log (job INTEGER NOT NULL, place INTEGER NOT NULL, line TEXT NOT NU
 CREATE TABLE key (
     key TEXT PRIMARY KEY, run TEXT NOT NULL, number INTEGER, name TEXT NOT NULL, fingerprint TEXT NOT NULL, free_at INTEGER
 ) WITHOUT ROWID;
+CREATE INDEX key_number ON key (number) WHERE number IS NOT NULL;
 CREATE INDEX key_free ON key (free_at) WHERE free_at IS NOT NULL;
 CREATE TABLE shared (
     key TEXT PRIMARY KEY, run TEXT NOT NULL, job_id TEXT NOT NULL, job INTEGER NOT NULL, digest TEXT NOT NULL,
     done INTEGER NOT NULL DEFAULT 0, payload BLOB, free_at INTEGER
 ) WITHOUT ROWID;
+CREATE INDEX shared_run ON shared (run) WHERE done = 0;
 CREATE INDEX shared_free ON shared (free_at) WHERE free_at IS NOT NULL;
 CREATE TABLE shared_waiting (key TEXT NOT NULL, job INTEGER NOT NULL, PRIMARY KEY (key, job)) WITHOUT ROWID;

@@ -144,9 +144,15 @@ def play(pair: Pair, order: list[tuple[str, Any, Any]]) -> None:
         pair.compare()
 
 
-@settings(max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], report_multiple_bugs=False)
+@settings(
+    max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], report_multiple_bugs=False
+)
 @given(
-    st.lists(st.tuples(dags(max_jobs=7), st.sampled_from((0.0, 3.0)), st.integers(0, 1), st.booleans()), min_size=1, max_size=3),
+    st.lists(
+        st.tuples(dags(max_jobs=7), st.sampled_from((0.0, 3.0)), st.integers(0, 1), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
     st.lists(moves, max_size=25),
 )
 def test_a_store_in_a_file_stands_as_the_model_does(

@@ -1,2 +1,2 @@
 -- Rows for items of a list.
-INSERT INTO block (run, first, list, body, start, count, stride, links) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO block (run, first, list, body, start, items, stride, links) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
