@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -32,80 +32,78 @@ class Receivers:
         hints: Evaluated, by parameter; those that the library fills in are not among them.
     """
 
-    __slots__ = ("_named", "_placed", "_spill", "_strict")
+    __slots__ = ("_named", "_places", "_spill", "_strict")
 
     def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
         self._named: dict[str, Receive | None] = {name: receiver(hint) for name, hint in hints.items()}
-        self._placed: list[tuple[str, Receive | None]] = []
-        """Of each positional parameter, up to the last that has anything to check."""
-        self._spill: tuple[str, Receive] | None = None
         self._strict = {name for name, receive in self._named.items() if receive is not None}
+        self._places: list[tuple[int, Any, str, Receive]] = []
+        """Of each positional parameter that has anything to check: its place, and the type that needs no look."""
+        self._spill: tuple[int, str, Receive] | None = None
+        place = 0
         for name, parameter in signature.parameters.items():
             receive = self._named.get(name)
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                self._spill = None if receive is None else (name, receive)
+            if parameter.kind is parameter.VAR_POSITIONAL and receive is not None:
+                self._spill = place, name, receive
             elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
-                self._placed.append((name, receive))
-        if not self._spill:
-            while self._placed and self._placed[-1][1] is None:
-                self._placed.pop()
+                if receive is not None:
+                    sure = hints[name] if hints[name] in (int, str, float, bool, dict, list) else None
+                    self._places.append((place, sure, name, receive))
+                place += 1
 
-    def placed(self, values: list[Any], spot: str) -> list[Any]:
+    def placed(self, values: list[Any]) -> list[Any]:
         """Positional arguments; *values* itself, with what had to be made in the places.
 
         Raises:
-            DataError: Some do not fit; all in one error.
+            DataError: Some do not fit; all in one error, which does not say whose they are.
         """
         problems: list[DefinitionError] = []
-        if self._placed:
-            for place, ((name, receive), value) in enumerate(zip(self._placed, values, strict=False)):
-                if receive is not None:
-                    try:
-                        values[place] = receive(value, name)
-                    except DataError as error:
-                        problems.append(error)
-        if self._spill is not None:
-            name, receive = self._spill
-            for place in range(len(self._placed), len(values)):
+        given = len(values)
+        for place, sure, name, receive in self._places:
+            if place < given and type(values[place]) is not sure:
                 try:
-                    values[place] = receive(values[place], f"{name}[{place - len(self._placed)}]")
+                    values[place] = receive(values[place], name)
+                except DataError as error:
+                    problems.append(error)
+        if self._spill is not None:
+            first, name, receive = self._spill
+            for place in range(first, given):
+                try:
+                    values[place] = receive(values[place], f"{name}[{place - first}]")
                 except DataError as error:
                     problems.append(error)
         if problems:
-            raise _at(spot, problems)
+            raise DefinitionError.of(problems)
         return values
 
-    def named(self, values: dict[str, Any], spot: str) -> dict[str, Any]:
+    def named(self, values: dict[str, Any]) -> dict[str, Any]:
         """Arguments by parameter name; *values* itself, with what had to be made in the places. ``*args`` is a list.
 
         Raises:
-            DataError: Some do not fit; all in one error.
+            DataError: Some do not fit; all in one error, which does not say whose they are.
         """
         problems: list[DefinitionError] = []
         for name in values.keys() & self._strict:
             try:
-                values[name] = self.one(name, values[name], spot)
+                values[name] = self.one(name, values[name], name)
             except DefinitionError as error:
                 problems.append(error)
         if problems:
             raise DefinitionError.of(problems)
         return values
 
-    def one(self, name: str, value: Any, spot: str) -> Any:
+    def one(self, name: str, value: Any, what: str) -> Any:
         """The argument for the parameter *name*.
 
         Raises:
-            DataError: It does not fit.
+            DataError: It does not fit; the message begins with *what*.
         """
         receive = self._named.get(name)
         if receive is None:
             return value
-        try:
-            if self._spill is not None and self._spill[0] == name:
-                return [receive(item, f"{name}[{place}]") for place, item in enumerate(value)]
-            return receive(value, name)
-        except DataError as error:
-            raise _at(spot, [error]) from error
+        if self._spill is not None and self._spill[1] == name:
+            return [receive(item, f"{what}[{place}]") for place, item in enumerate(value)]
+        return receive(value, what)
 
 
 def receiver(hint: Any) -> Receive | None:
@@ -176,8 +174,3 @@ def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
         return adapter.validate_python(value, by_alias=True, by_name=True)
     except TypeError:  # before pydantic 2.11
         return adapter.validate_python(value)
-
-
-def _at(spot: str, problems: Sequence[DefinitionError]) -> DefinitionError:
-    texts = [text for error in problems for text in error.problems]
-    return DefinitionError.of([DataError(f"{spot}: {text}") for text in texts])

@@ -90,7 +90,7 @@ class Parameters:
                 try:
                     value = data[name]
                     taken[name] = (
-                        self.receivers.one(name, value, f"{spot}: data")
+                        self.receivers.one(name, value, f"{spot}: data.{name}")
                         if stored
                         else self._value(name, parameter, value, spot)
                     )

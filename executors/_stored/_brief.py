@@ -16,10 +16,11 @@ from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
 from flows._binding import Arguments, Binding, Deferred, Held, Lookup, Ready
 from flows._bodies import stamped, stamped_conditions
-from flows._handlers import Handler, handler_of
+from flows._handlers import Handler
 from flows._opts import Settings
+from flows._signature import Parameters
 from flows._state import COMPLETED
-from flows.errors import DataError, Failed
+from flows.errors import DataError, DefinitionError, Failed
 
 _REMOVED: Final = Settings(on_failure="remove")
 _KEPT: Final = Settings()
@@ -55,12 +56,12 @@ class Brief:
         inputs: How the children ended.
         place: Where it stands in lists, the outermost first; empty for a job of the flow itself.
         reason: Why the run was cancelled, once it was.
-        state: Of which `cancelling` is set by the worker when it hears that the run was cancelled.
+        cancelling: Whether the run was cancelled, as far as the worker has heard; set by it, here or on `state`.
     """
 
     __slots__ = (
-        *("gated", "handler", "handlers", "header", "inputs", "job", "kind", "place", "reason", "row"),
-        *("_since", "_sink", "settings", "state", "unknown"),
+        *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
+        *("_since", "_sink", "reason", "row", "settings", "unknown"),
         *("binding", "conditions", "items", "plan", "space", "values"),  # when first asked for
         "__weakref__",
     )  # fmt: skip
@@ -93,21 +94,20 @@ class Brief:
         self.inputs = inputs
         self.place = place
         self.gated = gated
+        self.cancelling = False
         self.reason = ""
-        self.state: Any = _State(job, inputs, gated)
         self._since = since
         self._sink = sink
         self.kind = kind = header.kinds[row[1]]
-        task = kind.task
-        self.settings = kind.settings_for(task)
-        if task is None:
-            self.handler: Handler | None = None
+        self.handler = handler = kind.handler()
+        if handler is None:
             self.unknown = not kind.is_control
+            self.settings = kind.settings_for(None)
             self.handlers: Mapping[int, Handler] = _NOTHING
         else:
-            self.handler = handler_of(task)
             self.unknown = False
-            self.handlers = {job: self.handler}
+            self.settings = kind.settings_for(handler.task)
+            self.handlers = {job: handler}
 
     @property
     def id(self) -> str:
@@ -123,6 +123,11 @@ class Brief:
     def since(self) -> Mapping[int, float]:
         """When the first attempt began, where this is another."""
         return _NOTHING if self._since is None else {self.job: self._since}
+
+    @property
+    def state(self) -> Any:
+        """What is asked of the run's columns on behalf of the job."""
+        return _State(self)
 
     @property
     def bindings(self) -> Mapping[int, Binding]:
@@ -214,66 +219,96 @@ def brief(
 
 
 class _Call(Deferred):
-    """The call that a brief describes."""
+    """The call that a brief describes. Its arguments are worked out when somebody asks for them."""
 
-    __slots__ = ("_brief",)
-    plain = False
+    __slots__ = ("_brief", "plain")
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
+        written = brief.row[2] if len(brief.row) > 2 else ()
+        self.plain = type(written) is not dict or ("k" not in written and "n" not in written)
+        """Whether there are positional arguments only."""
+
+    @property
+    def args(self) -> Sequence[Any]:  # type: ignore[override]
+        """The positional arguments, where there are no others."""
+        brief = self._brief
+        handler = brief.handler
+        assert handler is not None
+        return self.worked_out(handler)[0]
 
     def worked_out(self, handler: Handler) -> tuple[Sequence[Any], dict[str, Any]]:
         """The arguments: results looked up, and all of it made what the type hints say."""
         brief = self._brief
-        binding, parameters = brief.binding, handler.parameters
-        spot = f"job {brief.plan.ids[brief.job]!r}" if brief.place else f"job {brief.row[0]!r}"
-        if type(binding) is tuple:
-            values = brief.values
-            return parameters.receivers.placed([values[child] for child in binding], spot), {}
-        arguments = cast("Arguments", binding)
-        if type(arguments) is Ready:
-            return parameters.receivers.placed(list(arguments.args), spot), {}
-        values = brief.values if brief.inputs else _NOTHING
         try:
+            return self._worked_out(brief, handler.parameters)
+        except (LookupError, DefinitionError) as error:
+            spot = f"job {brief.plan.ids[brief.job]!r}"
+            texts = error.problems if isinstance(error, DefinitionError) else (str(error),)
+            problems = [DataError(text if text.startswith(spot) else f"{spot}: {text}") for text in texts]
+            raise DefinitionError.of(problems) from error
+
+    def _worked_out(self, brief: Brief, parameters: Parameters) -> tuple[Sequence[Any], dict[str, Any]]:
+        row, receivers = brief.row, parameters.receivers
+        args: Any
+        kwargs: dict[str, Any]
+        by_name = False
+        if brief.place or len(row) > 3:
+            binding = brief.binding
+            if type(binding) is tuple:
+                values = brief.values
+                return receivers.placed([values[child] for child in binding]), {}
+            arguments = cast("Arguments", binding)
+            if type(arguments) is Ready:
+                return receivers.placed([*arguments.args]), {}
+            values = brief.values if brief.inputs else _NOTHING
             args, kwargs = Lookup(values, values.__contains__, brief.failed).bind(arguments)
-        except LookupError as error:
-            raise DataError(f"{spot}: {error}") from error
-        if not arguments.by_name:
-            receivers = parameters.receivers
-            args = receivers.placed(cast("list[Any]", args), spot)
-            return args, receivers.named(kwargs, spot) if kwargs else kwargs
-        if brief.kind.typed:
-            named = parameters.receivers.named(kwargs, spot)
-        else:
-            named = parameters.validated(kwargs, spot, stored=True)
+            by_name = arguments.by_name
+        else:  # it takes no results
+            written = row[2] if len(row) > 2 else _NOTHING
+            args, kwargs = written.get("a") or [], written.get("k") or {}
+            by_name = "n" in written
+        if not by_name:
+            return receivers.placed(args), receivers.named(kwargs) if kwargs else kwargs
+        spot = f"job {brief.plan.ids[brief.job]!r}"
+        named = receivers.named(kwargs) if brief.kind.typed else parameters.validated(kwargs, spot, stored=True)
         return parameters.spread(named, spot)
 
 
 class _State:
     """What is asked of a run's columns on behalf of one job."""
 
-    __slots__ = ("_inputs", "_job", "cancelling", "gated")
+    __slots__ = ("_brief",)
     item_of: ClassVar[Mapping[int, int]] = _NOTHING
     lists: ClassVar[Mapping[int, int]] = _NOTHING
 
-    def __init__(self, job: int, inputs: Sequence[Input], gated: bool) -> None:
-        self.cancelling = False
-        self.gated: Collection[int] = (job,) if gated else ()
-        self._inputs = inputs
-        self._job = job
+    def __init__(self, brief: Brief) -> None:
+        self._brief = brief
+
+    @property
+    def cancelling(self) -> bool:
+        return self._brief.cancelling
+
+    @cancelling.setter
+    def cancelling(self, cancelling: bool) -> None:
+        self._brief.cancelling = cancelling
+
+    @property
+    def gated(self) -> Collection[int]:
+        return (self._brief.job,) if self._brief.gated else ()
 
     @property
     def state(self) -> dict[int, int]:
-        return {end.child: end.state for end in self._inputs}
+        return {end.child: end.state for end in self._brief.inputs}
 
     @property
     def cut(self) -> dict[int, int]:
-        early = any(end.state < COMPLETED for end in self._inputs)
-        return {self._job: 1} if early else {}
+        early = any(end.state < COMPLETED for end in self._brief.inputs)
+        return {self._brief.job: 1} if early else {}
 
     @property
     def ordinal(self) -> dict[int, int]:
-        return {end.child: int(end.state >= COMPLETED) for end in self._inputs}
+        return {end.child: int(end.state >= COMPLETED) for end in self._brief.inputs}
 
 
 class _Plan:

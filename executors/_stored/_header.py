@@ -11,8 +11,9 @@ from executors._stored._json import decode, encode
 from executors._stored._options import settings_from
 from executors._stored._shape import FORM
 from executors._stored._values import read
-from flows import _registry
 from flows._bodies import Body
+from flows._handlers import Handler, handler_of
+from flows._registry import find
 from flows._state import CONTROL_QUEUE
 from flows.errors import UnsupportedError
 from flows.executor import RunOptions
@@ -40,7 +41,7 @@ class Kind:
         is_control: Whether they are lists, which have no handler.
     """
 
-    __slots__ = ("_data", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
+    __slots__ = ("_data", "_found", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
 
     def __init__(self, name: str, home: str, queue: str, data: dict[str, Any], typed: bool) -> None:
         self.name = name
@@ -51,11 +52,22 @@ class Kind:
         self._data = data
         self._task: Task[..., Any] | None = None
         self._settings: Settings | None = None
+        self._found: Handler | None = None
 
     @property
     def task(self) -> Task[..., Any] | None:
         """The task of that name on that queue, else the only one of that name; None where there is none here."""
-        return None if self.is_control else _registry.find(self.name, self.home)
+        return None if self.is_control else find(self.name, self.home)
+
+    def handler(self) -> Handler | None:
+        """The handler at this moment; None where the task is not known here."""
+        task = None if self.is_control else find(self.name, self.home)
+        if task is None:
+            return None
+        found = self._found
+        if found is None or found.task is not task or found.fn is not task.fn or not found.parameters.evaluated:
+            found = self._found = handler_of(task)
+        return found
 
     def settings_for(self, task: Task[..., Any] | None) -> Settings:
         """The options that count: what was stored, and what is code of *task*."""

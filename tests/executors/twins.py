@@ -77,7 +77,7 @@ class Twins:
     def settle(self, ours: Settle, theirs: Settle) -> None:
         assert (ours.end, ours.failed and ours.failed.message) == (theirs.end, theirs.failed and theirs.failed.message)
         if ours.end is End.COMPLETED:
-            assert read(theirs.value) == plain(ours.value)
+            assert plain(read(theirs.value)) == plain(ours.value)
         elif ours.end is End.EXPANDED:
             assert [read(item) for item in theirs.value.payloads] == plain(ours.value)
         elif ours.failed is not None:
@@ -106,7 +106,7 @@ class Twins:
                 (one.number, one.outcome) for one in job.attempts
             ], name
             if job.state == "completed":
-                assert other.value == plain(job.value), name
+                assert plain(other.value) == plain(job.value), name
             assert summary(other.error) == summary(job.error), name
         dead = [{letter.job: summary(letter.error) for letter in run.dead_letters()} for run in (theirs, ours)]
         assert dead[0] == dead[1]
@@ -118,7 +118,9 @@ class Twins:
 
 
 def plain(value: Any) -> Any:
-    """A value of memory's as it comes back from JSON."""
+    """A value of memory's as it comes back from JSON; without tracebacks, whose lines differ."""
+    if isinstance(value, flows.Failed):
+        return summary(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, dict):
