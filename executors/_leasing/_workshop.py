@@ -147,21 +147,24 @@ class Workshop:
             self._close(unlisten)
 
     def _round(self) -> None:
-        """Whatever there is to do now."""
-        core = self.core
-        while not self._stopped and not self._ending.now:
+        """Whatever there is to do now; under load there is always something, so that each look is at everything."""
+        core, floor = self.core, self._floor
+        busy = True
+        while busy and not self._stopped and not self._ending.now:
             now = self.clock()
-            if self._floor.done:
+            busy = self._ending.look(self, core, now)
+            if core.wake_at is not None and now >= core.wake_at:
+                core.feed(Due(), now)
+                busy = True
+            if floor.done:
                 self._take_outcomes(now)
+                busy = True
             elif self._woken:
                 self._woken = False
                 core.feed(Woken(), now)
-            elif core.wake_at is not None and now >= core.wake_at:
-                core.feed(Due(), now)
-            elif not self._ending.look(self, core, now):
-                break
+                busy = True
             self._carry_out()
-        self._reports.health(self._floor.active, self.slots, len(self._held))
+            self._reports.health(floor.active, self.slots, len(self._held))
 
     def _take_outcomes(self, now: float) -> None:
         """Feed what has ended to the core; of each grant once."""

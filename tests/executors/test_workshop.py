@@ -198,3 +198,10 @@ def test_two_workers_never_make_the_same_attempt(store: MemoryStore) -> None:
             assert ended(run).value == [200 * number + n for n in range(200)]
     assert len(made) == 1000
     assert set(made.values()) == {1}
+
+
+def test_many_short_jobs_share_an_exchange(store: MemoryStore) -> None:
+    away = Unreliable(store)
+    with working(away, slots=50):
+        ended(submit(store, gather(*[double(number).out for number in range(3_000)])))
+    assert away.calls["exchange"] < 3_000 / 15

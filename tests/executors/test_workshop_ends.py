@@ -96,6 +96,23 @@ def test_a_drain_lets_handlers_end_and_gives_back_what_has_not_begun(store: Memo
     assert all(grant.number == 1 for job in range(9) for grant in run.attempts_of(job))
 
 
+def test_a_drain_begins_though_outcomes_never_cease(store: MemoryStore) -> None:
+    ran: list[int] = []
+
+    @flows.task
+    def count(number: int) -> None:
+        ran.append(number)
+        if len(ran) == 200:
+            shop.drain()
+
+    run = submit(store, gather(*[count(number).out for number in range(3_000)]))
+    shop = workshop(store, grace=PATIENCE)
+    shop.start()
+    assert shop.wait(PATIENCE)
+    assert 200 <= states(run)["completed"] == len(ran) < 1_000
+    assert states(run)["active"] == 0
+
+
 @pytest.mark.parametrize("kind", ["sync", "async", "process"])
 def test_what_outlasts_the_grace_is_told_to_stop_and_goes_back_at_no_cost(
     kind: str, store: MemoryStore, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import threading
 from collections import Counter
 
@@ -10,6 +11,7 @@ import pytest
 import flows
 from executors._store import StaleCallError
 from executors.memory import MemoryStore
+from flows._context import current_grant
 from tests.executors.latch import PATIENCE, Latch, gather
 from tests.executors.unreliable import Unreliable
 from tests.executors.workshops import (
@@ -171,3 +173,48 @@ def test_the_jobs_of_a_dead_worker_are_taken_up_by_another() -> None:
     with working(store):
         assert ended(run).value == [2, 4]
     assert set(run.state.lost) == {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_runs_end_well_whatever_the_network_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows._worker.RETRY_SECONDS", (0.002, 0.01))
+    luck, never = random.Random(seed), threading.Event()
+    store = MemoryStore(lease_seconds=0.4, chunk=7)
+    made: Counter[tuple[str, int, int]] = Counter()
+
+    def note(number: int) -> int:
+        grant = current_grant.get()
+        made[grant.run.id, grant.job, grant.fence] += 1
+        if luck.random() < 0.1:
+            never.wait(luck.random() * 0.02)
+        if luck.random() < 0.2:
+            raise ConnectionError("luck")
+        return number
+
+    @flows.task(attempts=50)
+    def sync(number: int) -> int:
+        return note(number)
+
+    @flows.task(attempts=50)
+    async def later(number: int) -> int:
+        await asyncio.sleep(0)
+        return note(number)
+
+    def fate(verb: str, number: int) -> str:
+        never.wait(luck.random() * 0.004)
+        return luck.choice(("fine", "fine", "fine", "lost", "unanswered")) if verb != "rescue" else "fine"
+
+    away = Unreliable(store, fate)
+    with working(away, slots=5, grace=PATIENCE), working(away, slots=3, ahead=False, grace=PATIENCE):
+        runs = [
+            submit(store, gather(*[later(sync(number).out).out for number in range(30)], flows.each(sync, [1, 2]).out))
+            for _ in range(6)
+        ]
+        cancelled = submit(store, gather(*[sync(number).out for number in range(30)]))
+        store.cancel(cancelled, "chosen")
+        for run in runs:
+            assert ended(run).value == [*range(30), [1, 2]]
+            assert not run.state.lost
+        assert ended(cancelled).state == "cancelled"
+    assert set(made.values()) == {1}, "no grant was run twice"
