@@ -73,6 +73,7 @@ class Crew:
         self._lookout = Lookout()
         self.gate = Gate(slots, self._help)
         self._attempt, self.async_attempt = attempts_of(self)
+        self._control = control if run.writing is None else run.writing.around(control)
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
         run.wakers.append(self._wake)
@@ -309,7 +310,7 @@ class Crew:
     def _settled(self, grant: Grant) -> Settle:
         """Make the attempt."""
         try:
-            return control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
+            return self._control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
             now = self.clock()
             if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load

@@ -63,6 +63,9 @@ class MemoryRun(Record):
     awaited_by: Grant | None = None
     """The attempt whose handler waits for the run in this process."""
 
+    writing = None
+    """Results are kept as they are."""
+
     seats: Seats | None = None
     """Who says how many of its jobs may be in processes at once, if any is for one."""
 

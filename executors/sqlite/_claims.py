@@ -49,9 +49,10 @@ class Drawn:
         row: What was submitted of the job, as its worker reads it; None for a stamped one, whose body says it.
         places: For a stamped one, which items it belongs to.
         since: When its first attempt began, where this is another.
+        gated: Whether its condition is to be judged.
     """
 
-    __slots__ = ("grant", "inputs", "places", "row", "run", "since")
+    __slots__ = ("gated", "grant", "inputs", "places", "row", "run", "since")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Drawn:
         self.places = places
         self.inputs = inputs
         self.since = since
+        self.gated = grant.control and grant.job in run.state.gated
 
 
 class Claims(Course):

@@ -56,10 +56,12 @@ class Ground:
 
     Attributes:
         database: The file.
+        clock: Seconds since 1970, never going back.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.clock: Callable[[], float] = database.clock
         self._lanes = Lanes(database)
         self._known: OrderedDict[int, Known] = OrderedDict()
         self._rows: dict[int, list[bytes]] = {}
@@ -69,13 +71,8 @@ class Ground:
         self._ended: list[int] = []
         self._interrupted: list[int] = []
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        """Seconds since 1970, never going back."""
-        return self.database.clock
-
     @contextlib.contextmanager
-    def step(self, by: int = 0) -> Iterator[int]:
+    def transaction(self, by: int = 0) -> Iterator[int]:
         """One transaction; gives its instant in microseconds. When it is written, those concerned are told.
 
         Args:

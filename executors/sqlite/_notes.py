@@ -29,7 +29,7 @@ class Notes(Reopening):
         with self._notes_lock:
             self._notes.append((grant, kind, text))
         if time.monotonic() - self._noted_at > NOTE_SECONDS:
-            with self.step() as now:
+            with self.transaction() as now:
                 self._write_notes(now)
 
     def _write_notes(self, now: int) -> None:
@@ -71,5 +71,3 @@ class Sink:
     def placed(self, job: int, worker: str) -> None:
         """Who runs it, where that is more than the worker which claimed it."""
         self._grant.worker = worker
-
-

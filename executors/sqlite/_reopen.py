@@ -27,7 +27,7 @@ class Reopening(SharedResults):
             RunError: The run has not ended, or *job* has nothing to retry.
             UnknownRunError: It is past its retention.
         """
-        with self.step() as now:
+        with self.transaction() as now:
             one = self._run(run.number)
             if one is None:
                 raise UnknownRunError("the run is past its retention")

@@ -51,7 +51,7 @@ class Retention(LimitVerbs):
 
     def find(self, run_id: str | None, key: str | None) -> tuple[int | None, Holder | None, int]:
         """The run of an id or key that is kept: its number, who holds the key, and the instant."""
-        with self.step() as now:
+        with self.transaction() as now:
             self._look_after(now)
             if key is not None:
                 holder = self.holder(key, now)
@@ -67,7 +67,7 @@ class Retention(LimitVerbs):
         Returns:
             How many were retired.
         """
-        with self.step() as now:
+        with self.transaction() as now:
             count = self._look_after(now, limit)
         self.database.tidy(PAGES)
         return count

@@ -8,8 +8,8 @@ from array import array
 from typing import Any, Final
 
 from executors.sqlite._database import Database
-from executors.sqlite._limits import LimitVerbs
 from executors.sqlite._locks import Locks
+from executors.sqlite._notes import Notes
 from executors.sqlite._run import OpenRun
 from flows._state import ACTIVE, Commands
 
@@ -17,7 +17,7 @@ LOOK_SECONDS: Final = 0.2
 """How often those who wait look whether the others still live."""
 
 
-class Sessions(LimitVerbs):
+class Sessions(Notes):
     """Who else is there, and what becomes of what the dead have left.
 
     Args:
@@ -28,7 +28,7 @@ class Sessions(LimitVerbs):
         super().__init__(database)
         self._locks = locks
         self._looked_at = 0.0
-        with self.step() as now:
+        with self.transaction() as now:
             cursor = database.do("session_add", os.getpid(), now)
             self.session = int(cursor.lastrowid or 0)
             locks.hold(self.session)

@@ -27,7 +27,7 @@ class SharedResults(Retention):
         """
         assert isinstance(grant, Held)
         me = owner_of(grant)
-        with self.step(grant.number) as now:
+        with self.transaction(grant.number) as now:
             row = self.database.one("shared_get", key)
             if row is not None and row[6] is not None and row[6] <= now:
                 row = None
@@ -50,7 +50,7 @@ class SharedResults(Retention):
             reservation meanwhile: then nothing is filed.
         """
         assert isinstance(grant, Held)
-        with self.step(grant.number) as now:
+        with self.transaction(grant.number) as now:
             row = self.database.one("shared_get", key)
             if row is None or Owner(row[0], row[1]) != owner_of(grant):
                 return value

@@ -6,9 +6,9 @@ import json
 import threading
 from array import array
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from executors._store import StaleCallError
+from executors._store import Listener, StaleCallError
 from executors._stored import Packed
 from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._columns import SIZE, packed
@@ -16,6 +16,7 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row
 from executors.sqlite._layout import Layout, facts_of, written, written_bodies
 from executors.sqlite._locks import locks_of
+from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
 from executors.sqlite._sessions import Sessions
 from flows import _machine as machine
@@ -26,6 +27,20 @@ POLL_SECONDS: Final = 0.05
 """How soon to look again for what other processes do."""
 
 
+class Put(NamedTuple):
+    """What became of a run that was handed in.
+
+    Attributes:
+        number: The run's; of the one that has the key already, if any. None where that was retired.
+        holder: Who has the key already; None where the run was accepted.
+        now: The instant, in microseconds.
+    """
+
+    number: int | None
+    holder: Holder | None
+    now: int
+
+
 class SqliteStore(Sessions):
     """The verbs of a store over a file. Safe to call from any thread and process; each verb is one atomic step.
 
@@ -34,7 +49,14 @@ class SqliteStore(Sessions):
     Args:
         database: The file.
         brief: Makes what a worker must know of a grant, of what was read in the step.
+
+    Attributes:
+        told: Is told of each step: the runs that it touched, ended, began to cancel; and whose own crew did it.
+        settling: Is told of settles before they are taken.
     """
+
+    told: Callable[[set[int], list[int], list[int], int], None] | None = None
+    settling: Callable[[Sequence[Settle]], None] | None = None
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
         super().__init__(database, locks_of(database.path))
@@ -42,18 +64,27 @@ class SqliteStore(Sessions):
         self._loops: dict[str, tuple[int, Reply]] = {}
         self._loops_lock = threading.Lock()
 
-    def put_run(self, run: Packed) -> int:
+    def put_run(self, run: Packed) -> Put:
         """Accept a run and release the jobs that wait for nothing; all of it or nothing.
 
-        Returns:
-            The number that the file gives it.
+        Of many callers with one key at once, one is the first; the others are told of its run.
         """
         facts = facts_of(run)
         shapes, rows = list(written(run.shape)), run.rows
         begun, out = _begun(run)
         chunks = list(packed(begun.state, array("i", run.shape.pending), run.shape.size))  # type: ignore[arg-type]
-        with self.step() as now:
-            return self._put(run, facts, shapes, rows, chunks, begun, out, now)
+        key = run.options.key
+        with self.transaction() as now:
+            self._look_after(now)
+            holder = None if key is None else self.holder(key, now)
+            if holder is not None:
+                return Put(holder.number, holder, now)
+            number = self._put(run, facts, shapes, rows, chunks, begun, out, now)
+            if key is not None:
+                self.database.do("key_put", key, run.options.run_id, number, run.name, run.fingerprint)
+            put = Put(number, None, now)
+        self._tidy()
+        return put
 
     def _put(
         self,
@@ -108,7 +139,10 @@ class SqliteStore(Sessions):
                 return last[1]
             raise StaleCallError(f"call {seq} of {loop} came after call {last[0]}")
         only: Any = want.run
-        with self.step(0 if only is None else only.number) as now:
+        if settles and self.settling is not None:
+            self.settling(settles)
+        with self.transaction(0 if only is None else only.number) as now:
+            self._write_notes(now)
             refused = self._settle(settles, now) if settles else ()
             run = None if only is None else self._run(only.number)
             self._grow_on(now)
@@ -121,12 +155,18 @@ class SqliteStore(Sessions):
             drawn = self._drawn(grants)
             more = self._more(want, len(grants), run, now)
             due_at = self._due_at(want, run, now, bool(grants))
+            if run is not None and run.ended_at is not None:
+                self._ended.append(run.number)
         for one in drawn:
             one.grant.run = self._brief(one)
         suspects = sum(grant.suspect for grant in grants)
         reply = Reply(now / MICROS, list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
         return reply
+
+    def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
+        if self.told is not None:
+            self.told(touched, ended, interrupted, by)
 
     def _grow_on(self, now: int) -> None:
         """Stamp out more items of lists, where a step before had to stop."""
@@ -171,12 +211,17 @@ class SqliteStore(Sessions):
         """The handler is about to start; told of jobs of queues with a rate. Returns the instant that is counted."""
         return self.clock()
 
-    def step_alone(self) -> None:
-        """There is no verb for those who work alone: each of their jobs would cost a transaction."""
+    def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
+        """None: for those who work alone, too, an exchange is the smallest step."""
+        return None
+
+    def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
+        """Tell *listener* when there may be work; whoever owns the store sees to that."""
+        raise NotImplementedError
 
     def cancel(self, run: Any, reason: str) -> None:
         """Cancel a run: what has not started ends at once, what runs is told to stop. A second call changes nothing."""
-        with self.step() as now:
+        with self.transaction() as now:
             one = self._run(run.number)
             if one is None or one.ended_at is not None or one.state.cancelling:
                 return
@@ -184,7 +229,7 @@ class SqliteStore(Sessions):
 
     def abandon(self, run: Any, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
-        with self.step() as now:
+        with self.transaction() as now:
             one = self._run(run.number)
             if one is None or one.ended_at is not None:
                 return
@@ -208,7 +253,7 @@ class SqliteStore(Sessions):
         """Extend leases by their full length from now; returns the grants that hold none any more."""
         refused: list[Grant] = []
         claims: dict[int, None] = {}
-        with self.step() as now:
+        with self.transaction() as now:
             for grant in grants:
                 assert isinstance(grant, Held)
                 run = self._run(grant.number)
@@ -227,7 +272,7 @@ class SqliteStore(Sessions):
         Returns:
             How many jobs were taken back.
         """
-        with self.step() as now:
+        with self.transaction() as now:
             for (number,) in self.database.all("run_overdue", now):
                 run = self._run(number)
                 if run is not None:

@@ -25,8 +25,7 @@ def briefed(store: SqliteStore, drawn: Drawn) -> Any:
     """What a worker is given."""
     grant = drawn.grant
     header = Header(store.database.read("header_of", grant.number)[0][0])
-    gated = grant.job in drawn.run.state.gated
-    return brief(header, grant.job, drawn.row, drawn.inputs, place=drawn.places, gated=gated)
+    return brief(header, grant.job, drawn.row, drawn.inputs, place=drawn.places, gated=drawn.gated)
 
 
 def store_at(path: Path, clock: Any = None, synchronous: str = "off") -> SqliteStore:

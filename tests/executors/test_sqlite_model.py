@@ -59,7 +59,7 @@ class Pair:
 
     def compare(self) -> None:
         store = self.store
-        with store.step():
+        with store.transaction():
             for theirs, ours in self.runs:
                 run = store._run(ours.number)
                 assert run is not None
