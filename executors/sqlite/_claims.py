@@ -98,7 +98,11 @@ class Claims(Course):
         """Grant up to ``want.limit`` jobs, at most one of them a suspect."""
         grants: list[Held] = []
         only: Any = want.run
-        if want.limit > 0:
+        if want.limit <= 0 and only is not None:
+            run = self._run(only.number)
+            if run is not None:
+                self._line_up(run, want, grants)
+        elif want.limit > 0:
             if only is None:
                 self._take_any(want, now, worker, grants)
             else:
@@ -106,13 +110,14 @@ class Claims(Course):
                 if run is None or run.ended_at is not None:
                     return grants
                 self._take_of(run, want, now, worker, grants)
+                self._line_up(run, want, grants)
             if want.suspects and len(grants) < want.limit:
                 self._take_suspect(want, now, worker, grants)
         return grants
 
     def _take_of(self, run: OpenRun, want: Want, now: int, worker: str | None, grants: list[Held]) -> None:
         for lane in tuple(self._lanes.of(run.number).values()):
-            room = min(want.limit - len(grants), self._room(lane.queue, want, now))
+            room = min(want.limit - len(grants), self._room(lane.queue, want, now, len(grants)))
             if room > 0 and lane:
                 self._lanes.touched(lane)
                 self._grant(run, lane.take(room), now, worker, grants, _until(now, self.own_seconds))
@@ -126,7 +131,7 @@ class Claims(Course):
             if want.queues is not None and queue not in want.queues:
                 continue
             before = len(grants)
-            room = min(want.limit - before, self._room(queue, want, now))
+            room = min(want.limit - before, self._room(queue, want, now, before))
             for number, jobs in self._lanes.take(queue, room):
                 run = self._run(number)
                 if run is not None:
@@ -136,9 +141,12 @@ class Claims(Course):
             if len(grants) >= want.limit:
                 break
 
-    def _room(self, queue: str, want: Want, now: int) -> int:
+    def _room(self, queue: str, want: Want, now: int, granted: int) -> int:
         """How many jobs of a queue may be claimed, as far as its limits go."""
         return UNLIMITED
+
+    def _line_up(self, run: OpenRun, want: Want, granted: Sequence[Held]) -> None:
+        """Have the run stand in line for what limits keep back, as far as it has the hands."""
 
     def _hold(self, run: OpenRun, jobs: Sequence[int]) -> None:
         """Note what *jobs* use of their queues' limits."""
@@ -155,7 +163,7 @@ class Claims(Course):
             rows = self.database.all("suspect_all")
         for place, queue, row in rows:
             number, job = job_of(row)
-            if (want.queues is not None and queue not in want.queues) or self._room(queue, want, now) <= 0:
+            if (want.queues is not None and queue not in want.queues) or self._room(queue, want, now, len(grants)) <= 0:
                 continue
             self.database.do("suspect_drop", place)
             run = self._run(number)

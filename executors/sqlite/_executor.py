@@ -170,6 +170,13 @@ class SqliteExecutor:
         home.store.publish(options.limits)
         return workshop(home.store, options, min(options.concurrency, self._processes), logs_jobs=True)
 
+    def close(self) -> None:
+        """Let go of the file. Runs that are worked off here must have ended; handles on runs can be read no more."""
+        with self._opening:
+            home, self._opened = self._opened, None
+        if home is not None and home.pid == os.getpid():
+            home.close()
+
     def _record(self, number: int, plan: Plan[Any] | None = None) -> SqliteRecord:
         home = self._home()
         header = home.header(number)

@@ -110,10 +110,22 @@ class Home:
         for changed in tuple(self._watchers.get(number, ())):
             changed()
 
+    def close(self) -> None:
+        """Let go of the file."""
+        with self.lock:
+            self._watchers.clear()
+            self._listeners.clear()
+            watching = self._watching
+        if watching is not None:
+            watching.join(5.0)
+        self.store.leave()
+        self.database.close()
+
     def _brief(self, drawn: Drawn) -> Any:
         number = drawn.grant.number
         run = self._worked.get(number)
         if run is not None:
+            run.rated = self.store.rated
             return run.brief(self.store, drawn)
         return brief_of(self.store, drawn.run.known.header, drawn)
 
@@ -123,7 +135,7 @@ class Home:
             if run is not None:
                 run.settled(settle.grant.job, settle.error)
 
-    def _told(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
+    def _told(self, touched: set[int], ended: list[int], interrupted: list[int], by: int, stirred: bool) -> None:
         for number in interrupted:
             run = self._worked.get(number)
             if run is not None:
@@ -143,6 +155,10 @@ class Home:
                     run.wake()
             if self._watchers:
                 self.notify(number)
+        if stirred:
+            for run in tuple(self._worked.values()):
+                if run.number != by:
+                    run.wake()
         for listener in tuple(self._listeners.values()):
             listener.wake()
 

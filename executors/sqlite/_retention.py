@@ -103,11 +103,11 @@ class Retention(LimitVerbs):
         """A run goes, with all that is known of it, but for its key."""
         database = self.database
         first, last = row_of(number, 0), row_of(number + 1, 0)
-        for table in ("result", "journal", "attempt", "item", "link", "log", "progress"):
+        for table in ("result", "journal", "attempt", "item", "link", "log", "progress", "holding"):
             database.do(f"retire_{table}", first, last)
         for table in ("plan", "chunk"):
             database.do(f"retire_{table}", chunk_row(number, 0), chunk_row(number + 1, 0))
-        for table in ("segment", "lane", "block", "header", "key", "run"):
+        for table in ("segment", "lane", "line", "block", "header", "key", "run"):
             database.do(f"retire_{table}", number)
         self._runs.pop(number, None)
         self._touched.pop(number, None)

@@ -34,6 +34,13 @@ class Sessions(Notes):
             locks.hold(self.session)
             self._free_dead(now, None, always=True)
 
+    def leave(self) -> None:
+        """This process does not use the file any more; what it holds is free."""
+        with self.transaction():
+            self.database.do("line_leave", self.session)
+            self.database.do("session_drop", self.session)
+        self._locks.free(self.session)
+
     def _others(self, run: OpenRun) -> bool:
         """Whether other processes hold jobs of a run."""
         return self.database.one("claim_others", run.number, self.session) is not None
@@ -51,6 +58,7 @@ class Sessions(Notes):
             if not self._locks.lives(session):
                 for claim in self.database.all("claim_of_session", session):
                     count += self._lose_claim(claim, now)
+                self.database.do("line_leave", session)
                 self.database.do("session_drop", session)
         return count
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from executors._stored import LIST, write_failed
 from executors.sqlite._claims import Claims, Held
+from executors.sqlite._database import MICROS
 from executors.sqlite._growth import expand
 from executors.sqlite._keys import row_of
 from executors.sqlite._run import OpenRun
@@ -90,6 +91,9 @@ class Settling(Claims):
 
     def _freed(self, run: OpenRun, settles: Sequence[Settle], tried: dict[int, int]) -> None:
         """Give back what these attempts used of their queues' limits."""
+
+    def _free(self, number: int, job: int, started_at: float | None) -> None:
+        """A job gives back what it used of its queue's limits, if it did."""
 
     def _settle_otherwise(self, run: OpenRun, settle: Settle, now: int, out: Commands) -> None:
         grant: Any = settle.grant
@@ -185,6 +189,7 @@ class Settling(Claims):
     ) -> None:
         """A job has lost its worker: to the suspects, or failed when it has lost too many."""
         run.columns.fence[job] = -abs(run.columns.fence[job])
+        self._free(run.number, job, now / MICROS)  # it may have started at any moment up to now
         layout = run.known.layout
         control = job in run.state.gated or bool(layout.flags(job) & LIST)
         if how is None or how.failed is None:

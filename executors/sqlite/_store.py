@@ -51,11 +51,12 @@ class SqliteStore(Sessions):
         brief: Makes what a worker must know of a grant, of what was read in the step.
 
     Attributes:
-        told: Is told of each step: the runs that it touched, ended, began to cancel; and whose own crew did it.
+        told: Is told of each step: the runs that it touched, ended, began to cancel; whose own crew did
+            it; and whether a limit has given way.
         settling: Is told of settles before they are taken.
     """
 
-    told: Callable[[set[int], list[int], list[int], int], None] | None = None
+    told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
@@ -165,8 +166,9 @@ class SqliteStore(Sessions):
         return reply
 
     def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
+        self._stirred, stirred = False, self._stirred
         if self.told is not None:
-            self.told(touched, ended, interrupted, by)
+            self.told(touched, ended, interrupted, by, stirred)
 
     def _grow_on(self, now: int) -> None:
         """Stamp out more items of lists, where a step before had to stop."""
@@ -181,13 +183,13 @@ class SqliteStore(Sessions):
             if run.growing:
                 return True
             lanes = self._lanes.of(run.number).values()
-            return any(bool(lane) and self._room(lane.queue, want, now) > 0 for lane in lanes)
+            return any(bool(lane) and self._room(lane.queue, want, now, granted) > 0 for lane in lanes)
         if 0 < granted < want.limit:
             return False
         self._lanes.flush()
         queues = [queue for (queue,) in self.database.all("queue_all")]
         return any(
-            self._lanes.waiting(queue) and self._room(queue, want, now) > 0
+            self._lanes.waiting(queue) and self._room(queue, want, now, granted) > 0
             for queue in queues
             if want.queues is None or queue in want.queues
         )
@@ -206,10 +208,6 @@ class SqliteStore(Sessions):
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """None: an exchange does it in one transaction, too."""
         return None
-
-    def began(self, grant: Grant) -> float:
-        """The handler is about to start; told of jobs of queues with a rate. Returns the instant that is counted."""
-        return self.clock()
 
     def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
         """None: for those who work alone, too, an exchange is the smallest step."""
@@ -241,6 +239,7 @@ class SqliteStore(Sessions):
                 if one.state.state[job] == ACTIVE:
                     one.columns.fence[job] = -one.columns.fence[job]
                     machine.settle(one.state, job, CANCELLED, out)
+                    self._free(one.number, job, None)
             self._interrupted.append(one.number)
             self.database.do("claim_clear", one.number)
             self._sweep(one, now, out, {})

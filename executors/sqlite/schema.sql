@@ -80,8 +80,16 @@ CREATE TABLE queue (
     name TEXT PRIMARY KEY, turn INTEGER NOT NULL, concurrency INTEGER, starts INTEGER, period REAL,
     paused INTEGER NOT NULL DEFAULT 0, log TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
+CREATE INDEX queue_limited ON queue (name) WHERE concurrency IS NOT NULL OR starts IS NOT NULL OR paused;
 CREATE TABLE holding (job INTEGER PRIMARY KEY, queue TEXT NOT NULL, begun INTEGER NOT NULL);
 CREATE INDEX holding_queue ON holding (queue);
+-- Runs that could have claimed more of a limited queue, by turns: a place that comes free is the first's.
+CREATE TABLE line (
+    queue TEXT NOT NULL, run INTEGER NOT NULL, session INTEGER NOT NULL, place INTEGER NOT NULL,
+    PRIMARY KEY (queue, run)
+) WITHOUT ROWID;
+CREATE INDEX line_session ON line (session);
+CREATE INDEX line_run ON line (run);
 
 -- Who works here: a session a process, whose lock says that it lives; its grants, a row for those made at once.
 CREATE TABLE session (number INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, began_at INTEGER NOT NULL);

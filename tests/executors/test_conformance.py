@@ -1,8 +1,16 @@
 """Every executor passes the suite."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from executors.memory import MemoryExecutor
+from executors.sqlite import SqliteExecutor
+from executors.sqlite._executor import SqliteRecord
+from flows._plan import Plan
+from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
 
 
@@ -21,3 +29,34 @@ class TestMemoryOneAtATime(ExecutorConformance):
     @pytest.fixture
     def executor(self) -> str:
         return "memory://?private=1&concurrency=1"
+
+
+class Begun(SqliteExecutor):
+    """`submit` only stores; the suite wants what it submits to be worked off, here as by workers elsewhere."""
+
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> SqliteRecord:
+        record = super().submit(plan, options, background=False)
+        if background:
+            self.join(record)
+        return record
+
+
+class TestSqlite(ExecutorConformance):
+    concurrency = 50
+
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[SqliteExecutor]:
+        executor = Begun(f"sqlite:///{tmp_path}/runs.db?concurrency=50&synchronous=normal")
+        yield executor
+        executor.close()
+
+
+@pytest.mark.slow
+class TestSqliteOneAtATime(ExecutorConformance):
+    concurrency = 1
+
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[SqliteExecutor]:
+        executor = Begun(f"sqlite:///{tmp_path}/runs.db?concurrency=1&synchronous=normal")
+        yield executor
+        executor.close()
