@@ -21,29 +21,6 @@ from executors.sqlite._queries import query
 MICROS: Final = 1_000_000
 
 
-class Clock:
-    """Seconds since 1970 that never go back: neither when the machine's clock is set, nor after a restart."""
-
-    __slots__ = ("_ahead",)
-
-    def __init__(self) -> None:
-        self._ahead = time.time() - time.monotonic()
-
-    def __call__(self) -> float:
-        running = time.monotonic() + self._ahead
-        now = time.time()
-        if now > running:
-            self._ahead += now - running
-            return now
-        return running
-
-    def pass_by(self, instant: float) -> None:
-        """Be at *instant* at least: somebody has seen that time."""
-        behind = instant - self()
-        if behind > 0:
-            self._ahead += behind
-
-
 class Queries(Protocol):
     """Whoever can be asked: a step, or a snapshot."""
 
@@ -77,16 +54,21 @@ class Database:
     Args:
         path: The file.
         synchronous: ``full`` or ``normal``.
-        clock: For tests: seconds, never going back.
+        clock: For tests: seconds since 1970, never going back.
 
     Attributes:
+        clock: Seconds, never going back; a step's instant and all that is stored are by it, plus `epoch`.
+        epoch: What to add to the clock to have seconds since 1970. It grows when the machine's clock is set forward,
+            or the file has seen a later time, and never shrinks: time does not go back, nor stand still.
         mark: The newest fence given and time seen, in microseconds.
         rows: How many rows this process has read and written in steps; for tests.
     """
 
     def __init__(self, path: Path, synchronous: str = "full", clock: Callable[[], float] | None = None) -> None:
         self.path = path.absolute()
-        self.clock: Callable[[], float] = clock or Clock()
+        self.clock: Callable[[], float] = clock or time.monotonic
+        self.epoch = 0.0 if clock is not None else time.time() - time.monotonic()
+        self._follows = clock is None
         self._lock = threading.RLock()
         self._reading = threading.RLock()
         self._steps = connect(self.path, synchronous)
@@ -137,9 +119,13 @@ class Database:
             forget()
             (self.mark,) = self._steps.execute(query("mark")).fetchone()
             self._marked = self.mark
-            if isinstance(self.clock, Clock):
-                self.clock.pass_by(self.mark / MICROS)
-        self.now = round(self.clock() * MICROS)
+        now = self.clock() + self.epoch
+        if self._follows:
+            later = max(time.time(), self.mark / MICROS) - now
+            if later > 0:
+                self.epoch += later
+                now += later
+        self.now = round(now * MICROS)
         self.mark = max(self.mark, self.now)
 
     def draw(self, count: int = 1) -> int:
@@ -182,6 +168,10 @@ class Database:
                 yield Snapshot(self._reads)
             finally:
                 self._reads.execute("ROLLBACK")
+
+    def instant(self) -> float:
+        """Seconds since 1970."""
+        return self.clock() + self.epoch
 
     def version(self) -> int:
         """A number that changes when anybody, this process included, has changed the file."""

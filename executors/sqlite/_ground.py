@@ -56,7 +56,7 @@ class Ground:
 
     Attributes:
         database: The file.
-        clock: Seconds since 1970, never going back.
+        clock: Seconds, never going back.
     """
 
     def __init__(self, database: Database) -> None:
@@ -164,7 +164,10 @@ class Ground:
                 found[row - first] = payload
         return found
 
-    @staticmethod
-    def micros(seconds: float) -> int:
-        """Seconds as microseconds."""
-        return round(seconds * MICROS)
+    def micros(self, seconds: float) -> int:
+        """An instant of the clock as the file has it: microseconds since 1970."""
+        return round((seconds + self.database.epoch) * MICROS)
+
+    def seconds(self, micros: float) -> float:
+        """An instant of the file by the clock."""
+        return micros / MICROS - self.database.epoch

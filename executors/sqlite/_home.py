@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from executors._stored import Header
 from executors.sqlite._claims import Drawn
-from executors.sqlite._database import MICROS, Database
+from executors.sqlite._database import Database
 from executors.sqlite._reader import FileReader
 from executors.sqlite._store import SqliteStore
 from executors.sqlite._url import Place
@@ -63,7 +63,7 @@ class Home:
             ended_at, openings, cancelling, deadline_at = rows[0]
             if openings != run.openings:
                 run.reopened(openings, None)
-            run.deadline_at = None if deadline_at is None else deadline_at / MICROS
+            run.deadline_at = None if deadline_at is None else self.store.seconds(deadline_at)
             run.ended = ended_at is not None
             if cancelling and not run.ended:
                 run.state.cancelling = True

@@ -99,7 +99,7 @@ class LimitVerbs(Settling):
                     limit.rate.start(now / MICROS)
                     limit.stale = True
                 self.database.do("holding_begun", row_of(held.number, held.job))
-            return now / MICROS
+            return self.seconds(now)
 
     def held_back(self, number: int, job: int, queue: str) -> str | None:
         """What keeps a waiting job back other than its turn, in words."""
@@ -232,7 +232,7 @@ class LimitVerbs(Settling):
         for settle in settles:
             job = settle.grant.job
             if job in tried and states[job] != ACTIVE and not settle.grant.control:
-                self._free(run.number, job, None if settle.end in _UNSTARTED else settle.started_at)
+                self._free(run.number, job, None if settle.end in _UNSTARTED else self.micros(settle.started_at) / MICROS)
 
     def _free(self, number: int, job: int, started_at: float | None) -> None:
         """A job gives its place back, if it holds one."""

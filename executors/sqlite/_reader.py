@@ -48,7 +48,7 @@ class FileReader:
 
     def now(self) -> float:
         """The store's clock."""
-        return self._database.clock()
+        return self._database.instant()
 
     def facts(self, run: str) -> RunFacts:
         """How the run stands."""

@@ -55,7 +55,7 @@ class Settling(Claims):
         number = run.number
         completed: list[int] = []
         tried: dict[int, int] = {}
-        results, payloads = run.results, self._payloads
+        results, payloads, micros = run.results, self._payloads, self.micros
         plain = not state.made
         for settle in settles:
             grant: Any = settle.grant
@@ -70,7 +70,7 @@ class Settling(Claims):
                 if settle.end is _COMPLETED:
                     row = row_of(number, job)
                     payload: bytes = settle.value
-                    began, ended = round(settle.started_at * 1e6), round(settle.ended_at * 1e6)
+                    began, ended = micros(settle.started_at), micros(settle.ended_at)
                     results.append((row, payload, grant.attempt, began, ended, grant.worker))
                     payloads.put(row, payload)
                     completed.append(job)

@@ -161,7 +161,7 @@ class SqliteStore(Sessions):
         for one in drawn:
             one.grant.run = self._brief(one)
         suspects = sum(grant.suspect for grant in grants)
-        reply = Reply(now / MICROS, list(grants), refused, more, due_at, suspects)
+        reply = Reply(self.seconds(now), list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
         return reply
 
@@ -203,7 +203,7 @@ class SqliteStore(Sessions):
         opens = self._opens_at(want, run, now)
         if opens is not None:
             dues.append(opens)
-        return min(dues, default=None)
+        return min(dues) - self.database.epoch if dues else None
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """None: an exchange does it in one transaction, too."""

@@ -139,7 +139,7 @@ def brief_of(store: SqliteStore, header: Header, drawn: Drawn) -> Brief:
         drawn.row,
         drawn.inputs,
         place=drawn.places,
-        since=None if drawn.since is None else drawn.since / 1e6,
+        since=None if drawn.since is None else store.seconds(drawn.since),
         gated=grant.control and drawn.gated,
         sink=Sink(store, grant),
     )
