@@ -226,7 +226,7 @@ class _Call(Deferred):
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         written = brief.row[2] if len(brief.row) > 2 else ()
-        self.plain = type(written) is not dict or ("k" not in written and "n" not in written)
+        self.plain = brief.kind.typed and (type(written) is not dict or ("k" not in written and "n" not in written))
         """Whether there are positional arguments only."""
 
     @property
@@ -252,7 +252,7 @@ class _Call(Deferred):
         row, receivers = brief.row, parameters.receivers
         args: Any
         kwargs: dict[str, Any]
-        by_name = False
+        by_name = not brief.kind.typed
         if brief.place or len(row) > 3:
             binding = brief.binding
             if type(binding) is tuple:
@@ -263,11 +263,11 @@ class _Call(Deferred):
                 return receivers.placed([*arguments.args]), {}
             values = brief.values if brief.inputs else _NOTHING
             args, kwargs = Lookup(values, values.__contains__, brief.failed).bind(arguments)
-            by_name = arguments.by_name
+            by_name = by_name or arguments.by_name
         else:  # it takes no results
-            written = row[2] if len(row) > 2 else _NOTHING
+            written = (row[2] if len(row) > 2 else 0) or _NOTHING
             args, kwargs = written.get("a") or [], written.get("k") or {}
-            by_name = "n" in written
+            by_name = by_name or "n" in written
         if not by_name:
             return receivers.placed(args), receivers.named(kwargs) if kwargs else kwargs
         spot = f"job {brief.plan.ids[brief.job]!r}"

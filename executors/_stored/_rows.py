@@ -82,6 +82,8 @@ class RowWriter:
             extra = more.get(job) if more else None
             text = f"[{quote(job_id)},{kind}"
             if type(binding) is tuple:
+                if task is None:
+                    self._check_data(job, _NOTHING)
                 if inputs:
                     if binding != inputs and tuple(dict.fromkeys(binding)) != inputs:
                         extra = {"c": inputs} if extra is None else extra | {"c": inputs}
@@ -128,6 +130,12 @@ class RowWriter:
                     f"{spot}: {sized(size)} of JSON are more than the {sized(self._limit)} that are kept"
                 )
         return text
+
+    def _check_data(self, job: int, data: Mapping[str, Any]) -> None:
+        try:
+            self._check(job, data)
+        except DefinitionError as error:
+            self.problems.append(error)
 
     def _check(self, job: int, data: Mapping[str, Any]) -> None:
         """Check the data of a literal job against its handler's type hints, if that is known here.

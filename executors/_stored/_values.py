@@ -132,10 +132,12 @@ def gathered(items: Iterable[Input], *, drops: bool, id_of: Callable[[int], str]
 def without_places(written: Any) -> Any:
     """What `escaped` gave without the places that results go to: those are ours, and do not count as the user's."""
     if isinstance(written, dict):
-        if len(written) == 1 and not written.keys().isdisjoint((_PICK, _PICKS)):
-            return None
-        return {key: without_places(item) for key, item in written.items()}
-    return [without_places(item) for item in written] if isinstance(written, list) else written
+        return {key: without_places(item) for key, item in written.items() if not _is_place(item)}
+    return [without_places(item) for item in written if not _is_place(item)] if isinstance(written, list) else written
+
+
+def _is_place(written: Any) -> bool:
+    return isinstance(written, dict) and len(written) == 1 and not written.keys().isdisjoint((_PICK, _PICKS))
 
 
 def escaped(value: Any, spot: str, limit: int = LIMITS.data, depth: int = 0) -> Any:

@@ -79,7 +79,7 @@ class Twins:
         if ours.end is End.COMPLETED:
             assert plain(read(theirs.value)) == plain(ours.value)
         elif ours.end is End.EXPANDED:
-            assert [read(item) for item in theirs.value.payloads] == plain(ours.value)
+            assert plain([read(item) for item in theirs.value.payloads]) == plain(ours.value)
         elif ours.failed is not None:
             stored = read_failed(theirs.value)
             assert (stored.type, stored.job, stored.state) == (ours.failed.type, ours.failed.job, ours.failed.state)
