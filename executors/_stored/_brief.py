@@ -25,6 +25,8 @@ from flows.errors import DataError, DefinitionError, Failed
 _REMOVED: Final = Settings(on_failure="remove")
 _KEPT: Final = Settings()
 _NOTHING: Final[Mapping[Any, Any]] = {}
+_NO_ARGUMENTS: Final = Arguments((), {}, by_name=True)
+"""Of a literal job without data."""
 
 
 class Sink(Protocol):
@@ -71,7 +73,8 @@ class Brief:
     conditions: Mapping[int, tuple[Any, ...]]
     items: Sequence[Held]
     """The items that it stands in, the outermost first."""
-    plan: _Plan
+    plan: Any
+    """A `_Plan`."""
     space: Sequence[Any]
     """For a stamped job: what stands at each place of its body's index space."""
     values: Mapping[int, Any]
@@ -255,17 +258,17 @@ class _Call(Deferred):
         by_name = not brief.kind.typed
         if brief.place or len(row) > 3:
             binding = brief.binding
-            if type(binding) is tuple:
+            if type(binding) is tuple and not by_name:
                 values = brief.values
                 return receivers.placed([values[child] for child in binding]), {}
-            arguments = cast("Arguments", binding)
+            arguments = _NO_ARGUMENTS if type(binding) is tuple else cast("Arguments", binding)
             if type(arguments) is Ready:
                 return receivers.placed([*arguments.args]), {}
             values = brief.values if brief.inputs else _NOTHING
             args, kwargs = Lookup(values, values.__contains__, brief.failed).bind(arguments)
             by_name = by_name or arguments.by_name
         else:  # it takes no results
-            written = (row[2] if len(row) > 2 else 0) or _NOTHING
+            written: Any = (row[2] if len(row) > 2 else 0) or _NOTHING
             args, kwargs = written.get("a") or [], written.get("k") or {}
             by_name = by_name or "n" in written
         if not by_name:

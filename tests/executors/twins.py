@@ -96,7 +96,8 @@ class Twins:
     def compare(self) -> None:
         """All that can be read of a run that has ended, but for instants."""
         executor: Any = None
-        theirs, ours = self.run, Run(executor, self.memory)
+        ours: Run[Any] = Run(executor, self.memory)
+        theirs = self.run
         assert theirs.state == ours.state
         assert list(theirs.jobs)[: len(self.plan)] == list(ours.jobs)[: len(self.plan)]
         for name, job in ours.jobs.items():
