@@ -5,13 +5,13 @@ One thread, no queues, no time: the test says which of the ready jobs is granted
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from executors._stored import (
     GATED,
     LIST,
-    Brief,
     Header,
     Input,
     Items,
@@ -331,6 +331,6 @@ class Shelf:
         return lambda: None
 
 
-def of(grant: Grant) -> Brief:
-    assert isinstance(grant.run, Brief)
-    return grant.run
+def inside(attempt: Callable[[Grant, Any], Settle]) -> Callable[[Grant, Any], Settle]:
+    """*attempt* in a context of its own, as hands have one: it leaves its grant there."""
+    return lambda grant, clock: copy_context().run(attempt, grant, clock)

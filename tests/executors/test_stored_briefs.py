@@ -20,7 +20,7 @@ from flows._state import COMPLETED
 from flows._verbs import End, Grant, Settle
 from flows.executor import RunOptions
 from tests.executors.columns import Clock
-from tests.executors.shelf import Shelf
+from tests.executors.shelf import Shelf, inside
 
 CLOCK = Clock()
 
@@ -28,7 +28,7 @@ CLOCK = Clock()
 def shelved(flow: Any, **limits: int) -> Run[Any]:
     """Runs a flow to its end, jobs in order."""
     shelf = Shelf(pack(flows.plan(flow), RunOptions("run", None, "run")))
-    attempt, judge = writing(perform, Limits(**limits)), writing(control, Limits(**limits))
+    attempt, judge = inside(writing(perform, Limits(**limits))), writing(control, Limits(**limits))
     while shelf.state.open:
         for grant in shelf.claim():
             shelf.settle((judge if grant.control else attempt)(grant, CLOCK))
@@ -39,7 +39,7 @@ def shelved(flow: Any, **limits: int) -> Run[Any]:
 def settled(flow: Any, **limits: int) -> Settle:
     """How the first job of a flow settles."""
     shelf = Shelf(pack(flows.plan(flow), RunOptions("run", None, "run")))
-    return writing(perform, Limits(**limits))(shelf.claim()[0], CLOCK)
+    return inside(writing(perform, Limits(**limits)))(shelf.claim()[0], CLOCK)
 
 
 @dataclass
@@ -174,7 +174,7 @@ def test_data_of_a_literal_is_checked_by_the_worker_where_the_producer_could_not
         made = brief(Header(shelf.packed.header), job, shelf.packed.rows[job])
         assert not made.unknown
         assert made.settings.attempts == 4
-        settle = writing(perform)(Grant(made, job, 1, 1), CLOCK)
+        settle = inside(writing(perform))(Grant(made, job, 1, 1), CLOCK)
         assert settle.end is (End.FAILED if job else End.COMPLETED)
         assert not job or read(settle.value)["type"] == "DataError"
 
@@ -218,7 +218,7 @@ def test_a_handler_tells_of_itself_and_hears_of_a_cancel() -> None:
 
     packed = pack(flows.plan(talks()), RunOptions("run", None, "run"))
     made = brief(Header(packed.header), 0, packed.rows[0], sink=Sink())
-    assert writing(perform)(Grant(made, 0, 1, 1), CLOCK).end is End.CANCELLED
+    assert inside(writing(perform))(Grant(made, 0, 1, 1), CLOCK).end is End.CANCELLED
     assert told == [{"done": 0.5}, "half way", "a process"]
 
 
@@ -250,7 +250,7 @@ def test_a_task_that_is_defined_again_is_found_at_the_next_claim() -> None:
     for number in (1, 2):
         define(number)
         grant = Grant(brief(header, 0, packed.rows[0]), 0, 1, 1)
-        values.append(writing(perform)(grant, CLOCK).value)
+        values.append(inside(writing(perform))(grant, CLOCK).value)
     assert values == [b"1", b"2"]
 
 

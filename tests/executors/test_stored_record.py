@@ -13,7 +13,7 @@ from flows._run import Run
 from flows._verbs import Grant
 from flows.executor import RunOptions
 from tests.executors.columns import Clock
-from tests.executors.shelf import Shelf
+from tests.executors.shelf import Shelf, inside
 
 CLOCK = Clock()
 
@@ -51,7 +51,7 @@ class Counted(Shelf):
     def work(self, limit: int = 10**9) -> None:
         while self.state.open and limit:
             self.granted += self.claim()
-            self.settle(writing(perform)(self.granted.pop(0), CLOCK))
+            self.settle(inside(writing(perform))(self.granted.pop(0), CLOCK))
             limit -= 1
 
     def read_by(self, record: StoredRecord) -> Run[Any]:

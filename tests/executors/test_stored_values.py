@@ -55,6 +55,11 @@ def test_many_are_read_at_one_go(values: list[Any]) -> None:
     assert same(read_all([write(value, "it") for value in values]), values)
 
 
+def test_an_empty_payload_is_null() -> None:
+    assert read(b"") is None
+    assert read_all([b"", b"1", b""]) == [None, 1, None]
+
+
 @given(documents)
 def test_plain_data_is_plain_json(value: Any) -> None:
     payload = write(value, "it")
@@ -168,22 +173,23 @@ def test_damaged_json_is_no_value(payload: bytes) -> None:
 
 
 def test_a_list_is_gathered_from_how_its_items_ended() -> None:
-    own = Failed("E", "no", "", "work[1]")
+    own = Failed("E", "no", "", "job1")
     ends = [
         Input(0, COMPLETED, b'{"a": 1}'),
         Input(1, FAILED, write_failed(own)),
         Input(2, FAILED, write_failed(own), FAILED),
-        Input(3, SKIPPED, write_failed(own), FAILED),
+        Input(3, SKIPPED, write_failed(own)),
         Input(4, CANCELLED, None),
     ]
     value = read(gathered(ends, drops=False, id_of="job{}".format, reason="enough"))
     assert value == [
         {"a": 1},
         own,
-        Failed("DependencyFailedError", "dependency 'work[1]' failed: E: no", "", "job2"),
-        Failed("Skip", "because of work[1], which failed", "", "job3", "skipped"),
+        Failed("DependencyFailedError", "dependency 'job1' failed: E: no", "", "job2"),
+        Failed("Skip", "because of job1, which failed", "", "job3", "skipped"),
         Failed("RunCancelledError", "enough", "", "job4", "cancelled"),
     ]
     assert read(gathered(ends, drops=True, id_of=str)) == [{"a": 1}]
-    nested = gathered([Input(0, COMPLETED, gathered(ends[:2], drops=False, id_of=str))], drops=False, id_of=str)
+    inner = gathered(ends[:2], drops=False, id_of="job{}".format)
+    nested = gathered([Input(0, COMPLETED, inner)], drops=False, id_of=str)
     assert read(nested) == [[{"a": 1}, own]]

@@ -14,9 +14,9 @@ from flows._run import Run
 from flows._verbs import End, Grant, Settle
 from flows.executor import RunOptions
 from tests.executors.columns import Caller, Clock, put_lists
-from tests.executors.shelf import Shelf
+from tests.executors.shelf import Shelf, inside
 
-write_perform, write_control = writing(perform), writing(control)
+perform_here, write_perform, write_control = inside(perform), inside(writing(perform)), writing(control)
 
 
 class Twins:
@@ -71,7 +71,7 @@ class Twins:
 
     def step(self, name: str) -> None:
         ours, theirs = self.active.pop(name)
-        self.settle(perform(ours, self.store.clock), write_perform(theirs, self.store.clock))
+        self.settle(perform_here(ours, self.store.clock), write_perform(theirs, self.store.clock))
         self.claim()
 
     def settle(self, ours: Settle, theirs: Settle) -> None:
