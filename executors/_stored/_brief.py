@@ -18,6 +18,7 @@ from executors._stored._values import failed_of, read, read_all, write
 from flows._binding import Arguments, Binding, Deferred, Held, Lookup, Ready
 from flows._bodies import stamped, stamped_conditions
 from flows._handlers import Handler
+from flows._receiving import returned
 from flows._signature import Parameters
 from flows._state import COMPLETED
 from flows.errors import DataError, DefinitionError, Failed
@@ -315,7 +316,12 @@ def _values(brief: Brief) -> Mapping[int, Any]:
             f"job {brief.plan.ids[brief.job]!r}: the results that it takes are {sized(size)} of JSON together, more "
             f"than the {sized(LIMITS.inputs)} that a job may have; pass on names of files, or fold them in steps"
         )
-    return dict(zip([end.child for end in ends], read_all(payloads), strict=True))
+    values = dict(zip([end.child for end in ends], read_all(payloads), strict=True))
+    for place, kind in more_of(brief.row).get("p", ()):  # what a part of it is may be for its type to say
+        child, task = brief.space[place] if brief.place else place, brief.header.kinds[kind].task
+        if task is not None and child in values:
+            values[child] = returned(task, values[child])
+    return values
 
 
 _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {

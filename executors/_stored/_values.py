@@ -157,21 +157,29 @@ def escaped(value: Any, spot: str, limit: int = LIMITS.data, depth: int = 0) -> 
     Raises:
         DataError: Something in it has no JSON form, or would come back as something else.
     """
-    return _Escaping(limit).escaped(value, spot, depth)
+    return Escaping(limit).escaped(value, spot, depth)
 
 
-class _Escaping:
-    """One walk through a value; counts what it meets, as a small value may hold the same parts over and over."""
+class Escaping:
+    """One walk through a value; counts what it meets, as a small value may hold the same parts over and over.
+
+    Attributes:
+        parted: The children of which a part is taken, and not the whole result.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.room = limit
+        self.parted: set[int] = set()
 
-    def escaped(self, value: Any, spot: str, depth: int) -> Any:
+    def escaped(self, value: Any, spot: str, depth: int = 0) -> Any:
+        """See the function of the same name."""
         kind = type(value)
         if value is None or kind in _FREE or kind is int:
             return jsonable(value, spot)
         if kind is Pick:
+            if value.path:
+                self.parted.add(value.child)
             return {_PICK: [value.child, list(value.path), value.optional]}
         if kind is Picks:
             return {_PICKS: [value.kind is tuple, value.children]}

@@ -2,6 +2,7 @@
 
 import datetime
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pydantic
@@ -80,6 +81,16 @@ def look(order: Order, line: Line, price: float, *lines: Line, note: str | None 
 def typed() -> Any:
     order = load(7, at=datetime.date(2024, 5, 7))
     return look(order.out, order.out.lines[0], order.out.lines[0].price, order.out.lines[1], order.out.lines[0])
+
+
+def test_parts_are_taken_as_the_type_of_the_whole_says() -> None:
+    order = load(7)
+    job = gives([order.out.first, order.out.lines[1].price])
+    assert shelved(flows.when(order.out.first, job)).value == ["tea", 9.5]  # `first` is a property
+    nested = flows.each(lambda n: gives([order.out.first, n]), [1])
+    assert shelved(nested).value == [["tea", 1]]
+    deeper = flows.each(lambda _: flows.each(lambda n: gives([order.out.first, n]), [1]), [1])
+    assert shelved(deeper).value == [[["tea", 1]]]
 
 
 def test_values_are_made_what_the_receiving_annotations_say() -> None:
@@ -272,4 +283,4 @@ packed = pack(flows.plan(leaf(1, "x", tags={"a": [1]})), RunOptions("r", None, "
 assert writing(perform)(Grant(brief(Header(packed.header), 0, packed.rows[0]), 0, 1, 1), lambda: 0.0).value == b"1"
 assert "pydantic" not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(flows.__file__).parent.parent)
