@@ -156,10 +156,10 @@ class _Receiver:
         from pydantic import ValidationError
 
         try:
-            return _validated(self._adapter, value)
+            return _by_name(self._adapter.validate_python, value)
         except ValidationError as error:
             try:  # strict models take more from JSON than from objects: text for a date
-                return self._adapter.validate_json(json.dumps(value, allow_nan=False))
+                return _by_name(self._adapter.validate_json, json.dumps(value, allow_nan=False))
             except (ValidationError, ValueError, TypeError):
                 pass
             if isinstance(value, list) and any(type(item) is Failed for item in value):
@@ -168,9 +168,9 @@ class _Receiver:
             raise DefinitionError.of([DataError(line) for line in lines]) from error
 
 
-def _validated(adapter: TypeAdapter[Any], value: Any) -> Any:
+def _by_name(validate: Callable[..., Any], value: Any) -> Any:
     """*value* validated; models were written by the names of their fields, whatever their aliases."""
     try:
-        return adapter.validate_python(value, by_alias=True, by_name=True)
+        return validate(value, by_alias=True, by_name=True)
     except TypeError:  # before pydantic 2.11
-        return adapter.validate_python(value)
+        return validate(value)

@@ -2,9 +2,11 @@
 
 from executors._stored._brief import Brief, Sink, brief
 from executors._stored._header import Header, Headers, Kind
+from executors._stored._known import check_handlers
 from executors._stored._limits import LIMITS, Limits
 from executors._stored._packing import pack
 from executors._stored._reading import JobFacts, ListFacts, PastAttempt, Reader, RunFacts, StoredEvent
+from executors._stored._record import StoredRecord
 from executors._stored._rows import rows_from
 from executors._stored._shape import (
     FORM,
@@ -47,7 +49,9 @@ __all__ = [
     "Shape",
     "Sink",
     "StoredEvent",
+    "StoredRecord",
     "brief",
+    "check_handlers",
     "gathered",
     "pack",
     "read",

@@ -6,25 +6,26 @@ asked for, in the hand that runs the job: most jobs are never asked for more tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
 from executors._stored._header import Header
 from executors._stored._limits import LIMITS, sized
-from executors._stored._rows import IDS, arguments_of, children_of, more_of
+from executors._stored._one_job import OnePlan, OneState
+from executors._stored._rows import arguments_of, more_of
 from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
 from flows._binding import Arguments, Binding, Deferred, Held, Lookup, Ready
 from flows._bodies import stamped, stamped_conditions
 from flows._handlers import Handler
-from flows._opts import Settings
+from flows._receiving import returned
 from flows._signature import Parameters
 from flows._state import COMPLETED
 from flows.errors import DataError, DefinitionError, Failed
 
-_REMOVED: Final = Settings(on_failure="remove")
-_KEPT: Final = Settings()
 _NOTHING: Final[Mapping[Any, Any]] = {}
+_NO_ARGUMENTS: Final = Arguments((), {}, by_name=True)
+"""Of a literal job without data."""
 
 
 class Sink(Protocol):
@@ -71,7 +72,8 @@ class Brief:
     conditions: Mapping[int, tuple[Any, ...]]
     items: Sequence[Held]
     """The items that it stands in, the outermost first."""
-    plan: _Plan
+    plan: Any
+    """A `OnePlan`."""
     space: Sequence[Any]
     """For a stamped job: what stands at each place of its body's index space."""
     values: Mapping[int, Any]
@@ -127,7 +129,7 @@ class Brief:
     @property
     def state(self) -> Any:
         """What is asked of the run's columns on behalf of the job."""
-        return _State(self)
+        return OneState(self)
 
     @property
     def bindings(self) -> Mapping[int, Binding]:
@@ -226,7 +228,7 @@ class _Call(Deferred):
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
         written = brief.row[2] if len(brief.row) > 2 else ()
-        self.plain = type(written) is not dict or ("k" not in written and "n" not in written)
+        self.plain = brief.kind.typed and (type(written) is not dict or ("k" not in written and "n" not in written))
         """Whether there are positional arguments only."""
 
     @property
@@ -252,93 +254,27 @@ class _Call(Deferred):
         row, receivers = brief.row, parameters.receivers
         args: Any
         kwargs: dict[str, Any]
-        by_name = False
+        by_name = not brief.kind.typed
         if brief.place or len(row) > 3:
             binding = brief.binding
-            if type(binding) is tuple:
+            if type(binding) is tuple and not by_name:
                 values = brief.values
                 return receivers.placed([values[child] for child in binding]), {}
-            arguments = cast("Arguments", binding)
+            arguments = _NO_ARGUMENTS if type(binding) is tuple else cast("Arguments", binding)
             if type(arguments) is Ready:
                 return receivers.placed([*arguments.args]), {}
             values = brief.values if brief.inputs else _NOTHING
             args, kwargs = Lookup(values, values.__contains__, brief.failed).bind(arguments)
-            by_name = arguments.by_name
+            by_name = by_name or arguments.by_name
         else:  # it takes no results
-            written = row[2] if len(row) > 2 else _NOTHING
+            written: Any = (row[2] if len(row) > 2 else 0) or _NOTHING
             args, kwargs = written.get("a") or [], written.get("k") or {}
-            by_name = "n" in written
+            by_name = by_name or "n" in written
         if not by_name:
             return receivers.placed(args), receivers.named(kwargs) if kwargs else kwargs
         spot = f"job {brief.plan.ids[brief.job]!r}"
         named = receivers.named(kwargs) if brief.kind.typed else parameters.validated(kwargs, spot, stored=True)
         return parameters.spread(named, spot)
-
-
-class _State:
-    """What is asked of a run's columns on behalf of one job."""
-
-    __slots__ = ("_brief",)
-    item_of: ClassVar[Mapping[int, int]] = _NOTHING
-    lists: ClassVar[Mapping[int, int]] = _NOTHING
-
-    def __init__(self, brief: Brief) -> None:
-        self._brief = brief
-
-    @property
-    def cancelling(self) -> bool:
-        return self._brief.cancelling
-
-    @cancelling.setter
-    def cancelling(self, cancelling: bool) -> None:
-        self._brief.cancelling = cancelling
-
-    @property
-    def gated(self) -> Collection[int]:
-        return (self._brief.job,) if self._brief.gated else ()
-
-    @property
-    def state(self) -> dict[int, int]:
-        return {end.child: end.state for end in self._brief.inputs}
-
-    @property
-    def cut(self) -> dict[int, int]:
-        early = any(end.state < COMPLETED for end in self._brief.inputs)
-        return {self._brief.job: 1} if early else {}
-
-    @property
-    def ordinal(self) -> dict[int, int]:
-        return {end.child: int(end.state >= COMPLETED) for end in self._brief.inputs}
-
-
-class _Plan:
-    """What is asked of a run's plan on behalf of one job: columns that have this one and its children."""
-
-    __slots__ = ("gone", "ids", "inputs", "lists", "name", "names", "optional", "queues_of", "settings", "tasks")
-
-    def __init__(self, brief: Brief) -> None:
-        job, row, kind = brief.job, brief.row, brief.kind
-        more = more_of(row)
-        children, rows = children_of(row), brief.space
-        names = row[3].split(IDS) if children else []
-        self.ids = {job: row[0] + _label(brief.place)}
-        optional, removed = more.get("o", ()), more.get("r", ())
-        self.settings = {}
-        for child, name in zip(children, names, strict=True):
-            there = rows[child] if rows else child
-            if type(there) is int:
-                self.ids[there] = name + _label_of(brief, child)
-                self.settings[there] = _REMOVED if child in removed else _KEPT
-        self.settings[job] = brief.settings
-        inputs = children[: more.get("n", len(children))]
-        self.inputs = {job: _rows(rows, inputs)}
-        self.optional = {job: frozenset(_rows(rows, optional))} if optional else _NOTHING
-        self.name = brief.header.name
-        self.names = {job: kind.name}
-        self.queues_of = {job: kind.queue}
-        self.tasks = {job: kind.task}
-        self.lists: Mapping[int, Any] = _NOTHING
-        self.gone: Collection[int] = ()
 
 
 def _binding(brief: Brief) -> Binding:
@@ -380,37 +316,19 @@ def _values(brief: Brief) -> Mapping[int, Any]:
             f"job {brief.plan.ids[brief.job]!r}: the results that it takes are {sized(size)} of JSON together, more "
             f"than the {sized(LIMITS.inputs)} that a job may have; pass on names of files, or fold them in steps"
         )
-    return dict(zip([end.child for end in ends], read_all(payloads), strict=True))
+    values = dict(zip([end.child for end in ends], read_all(payloads), strict=True))
+    for place, kind in more_of(brief.row).get("p", ()):  # what a part of it is may be for its type to say
+        child, task = brief.space[place] if brief.place else place, brief.header.kinds[kind].task
+        if task is not None and child in values:
+            values[child] = returned(task, values[child])
+    return values
 
 
 _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {
     "binding": _binding,
     "conditions": _conditions,
     "items": _items,
-    "plan": _Plan,
+    "plan": OnePlan,
     "space": _space,
     "values": _values,
 }
-
-
-def _rows(space: Sequence[Any], places: Sequence[int]) -> tuple[int, ...]:
-    """The rows of the run at these places; items are none."""
-    if not space:
-        return tuple(places)
-    return tuple([space[place] for place in places if type(space[place]) is int])
-
-
-def _label(places: Sequence[Place]) -> str:
-    return "".join([f"[{place.position}]" for place in places])
-
-
-def _label_of(brief: Brief, place: int) -> str:
-    """What the id of the job at a place of the index space ends with: that of the body which it is of."""
-    chain = brief.place
-    for level in range(len(chain) - 1, -1, -1):
-        body = brief.header.bodies[chain[level].body]
-        size = len(body.rows)
-        if place < size:
-            return _label(chain[: level + 1])
-        place = body.links[place - size - 1]
-    return ""

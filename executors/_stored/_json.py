@@ -45,7 +45,7 @@ def decode(payload: bytes) -> Any:
     text = payload.decode()
     try:
         value, end = _scan(text, 0)
-    except StopIteration:
+    except (StopIteration, ValueError):
         end = -1
     if end != len(text):
         raise ValueError(f"stored JSON is damaged: {text[:40]!r}")

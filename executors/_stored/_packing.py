@@ -19,7 +19,7 @@ from typing import Any, Final
 from executors._stored._header import write_header
 from executors._stored._limits import LIMITS, Limits
 from executors._stored._options import given_to, refuse_code, settings_to
-from executors._stored._rows import RowWriter
+from executors._stored._rows import NO_KIND, RowWriter, Space
 from executors._stored._shape import GATED, LIST, SHARES, Outer, Packed, PackedBody, Shape
 from flows import _registry
 from flows._bodies import Body, bodies_of
@@ -54,9 +54,9 @@ def pack(plan: Plan[Any], options: RunOptions, limits: Limits = LIMITS) -> Packe
     try:
         tables = _Tables(limits)
         bodies = {body: number for number, body in enumerate(bodies_of(plan))}
-        policies = _column(plan, "on_failure")
-        rows, shape = _packed(plan, plan.ids, bodies, tables, policies)
-        around: dict[Body, Sequence[str]] = dict.fromkeys(plan.lists.values(), policies)
+        space = Space(plan.ids, _column(plan, "on_failure"), tables.kinds_of(plan))
+        rows, shape = _packed(plan, space, bodies, tables)
+        around = dict.fromkeys(plan.lists.values(), space)
         parts = [_packed_body(body, bodies, tables, around) for body in bodies]
         tables.check()
         fingerprint = "" if options.key is None else plan.fingerprint
@@ -123,24 +123,17 @@ class _Tables:
 
 
 def _packed(
-    plan: Plan[Any],
-    names: Sequence[str],
-    bodies: Mapping[Body, int],
-    tables: _Tables,
-    policies: Sequence[str],
-    links: Sequence[Outer] = (),
+    plan: Plan[Any], space: Space, bodies: Mapping[Body, int], tables: _Tables, links: Sequence[Outer] = ()
 ) -> tuple[list[bytes], Shape]:
     """The rows of a plan, or of a body's, and their shape.
 
     Args:
-        names: Ids over all places that bindings may refer to.
-        policies: The failure policy of each of these places.
+        space: What its bindings may refer to.
         links: Edges into a body from around it.
     """
-    kinds = tables.kinds_of(plan)
     lists = {job: bodies[body] for job, body in plan.lists.items()}
-    writer = RowWriter(plan, names, lists, links, policies, tables.limits)
-    rows = writer.rows(kinds)
+    writer = RowWriter(plan, space, lists, links, tables.limits)
+    rows = writer.rows()
     tables.problems += writer.problems
     settings, size = plan.settings, len(plan)
     queues = list(dict.fromkeys(plan.queues_of))
@@ -161,7 +154,7 @@ def _packed(
         priority=_column(plan, "priority"),
         lifo=[int(one) for one in _column(plan, "lifo")],
         delay_ms=[round(1000 * one) for one in _column(plan, "delay")],
-        attempts=[tables.attempts[kind] for kind in kinds],
+        attempts=[tables.attempts[kind] for kind in space.kinds[:size]],
         flags=flags,
         pending=plan.pending,
         edges=plan.dependents,
@@ -172,18 +165,22 @@ def _packed(
 
 
 def _packed_body(
-    body: Body, bodies: Mapping[Body, int], tables: _Tables, around: dict[Body, Sequence[str]]
+    body: Body, bodies: Mapping[Body, int], tables: _Tables, around: dict[Body, Space]
 ) -> tuple[PackedBody, list[bytes], Body]:
     """A body and its rows.
 
     Args:
-        around: The failure policies of the space around each body; those of bodies inside this one are added.
+        around: The space around each body; those of bodies inside this one are added.
     """
     outside = around[body]
-    policies = [one.on_failure for one in body.plan.settings] + ["fail"] + [outside[link] for link in body.links]
-    around.update(dict.fromkeys(body.plan.lists.values(), policies))
+    space = Space(
+        body.names,
+        [*_column(body.plan, "on_failure"), "fail", *[outside.policies[link] for link in body.links]],
+        [*tables.kinds_of(body.plan), NO_KIND, *[outside.kinds[link] for link in body.links]],
+    )
+    around.update(dict.fromkeys(body.plan.lists.values(), space))
     outer = [Outer(*edge) for edge in body.outer]
-    rows, shape = _packed(body.plan, body.names, bodies, tables, policies, outer)
+    rows, shape = _packed(body.plan, space, bodies, tables, outer)
     policy = body.plan.settings[body.root].on_failure
     packed = PackedBody(shape, body.root, EFFECTS[policy], policy == "remove", body.limit, list(body.links), outer)
     return packed, rows, body

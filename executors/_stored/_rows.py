@@ -6,6 +6,7 @@
 - ``n``: how many of them are dependencies with a result; those after are there for a condition;
 - ``o``: children at optional edges; ``r``: children with the policy ``remove``, which leave no failure;
 - ``e``: all edges into the job as [child, code], where there is more to them than one plain edge from each child;
+- ``p``: children of which a part is taken, as [child, kind]: what is there depends on what their task returns;
 - ``w``: conditions; ``l``: the number of a list's body.
 """
 
@@ -13,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from json.encoder import encode_basestring as quote
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from executors._stored._json import encode
 from executors._stored._limits import Limits, sized
 from executors._stored._shape import Outer
-from executors._stored._values import TooLargeError, escaped, read_all, without_places
+from executors._stored._values import Escaping, TooLargeError, read_all, without_places
 from flows import _registry
 from flows._binding import Arguments, Binding, Pick
 from flows._handlers import Handler, handler_of
@@ -29,6 +30,8 @@ IDS: Final = "\x7f"
 """Stands between ids: no id has it, and JSON writes it as it is."""
 
 _NOTHING: Final[Mapping[str, Any]] = {}
+NO_KIND: Final = -1
+_NOBODY: Final[frozenset[int]] = frozenset()
 
 _SURE: Final = frozenset((str, bool, int, type(None)))
 """Kinds of arguments that JSON keeps where they are short and ASCII: no integer is too large, nor text a half pair."""
@@ -36,15 +39,28 @@ _SURE: Final = frozenset((str, bool, int, type(None)))
 _SHORT: Final = 20
 
 
+class Space(NamedTuple):
+    """What the bindings of a plan's jobs may refer to; a body's also to the item and to jobs around it.
+
+    Attributes:
+        names: The id at each place.
+        policies: The failure policies.
+        kinds: The numbers of the kinds; `NO_KIND` for an item.
+    """
+
+    names: Sequence[str]
+    policies: Sequence[str]
+    kinds: Sequence[int]
+
+
 class RowWriter:
     """Writes the rows of a plan, or of a body's.
 
     Args:
         plan: Whose jobs they are.
-        names: Ids over all places that bindings may refer to.
+        space: What their bindings may refer to.
         lists: Numbers of bodies by list.
         links: Edges into a body from around it.
-        policies: The failure policy of each of these places.
         limits: How large data may be.
 
     Attributes:
@@ -55,33 +71,37 @@ class RowWriter:
     def __init__(
         self,
         plan: Plan[Any],
-        names: Sequence[str],
+        space: Space,
         lists: Mapping[int, int],
         links: Sequence[Outer],
-        policies: Sequence[str],
         limits: Limits,
     ) -> None:
         self.plan = plan
-        self.names = names
+        self.names = space.names
+        self._kinds = space.kinds
         self._lists = lists
         self._limit = limits.data
         self.inputs: list[tuple[int, ...]] = plan.inputs
         self.problems: list[DefinitionError] = []
         self._handlers: dict[tuple[str, str], Handler | None] = {}
         self._more: dict[int, dict[str, Any]] = {}
+        self._judged: dict[int, frozenset[int]] = {}
+        """Children of which a part is looked at by a condition."""
         control = plan.conditions or plan.lists
         if control or plan.effects or links or sum(plan.pending) != sum(map(len, plan.inputs)):
-            self._find_more(links, policies)
+            self._find_more(links, space.policies)
 
-    def rows(self, kinds: Sequence[int]) -> list[bytes]:
+    def rows(self) -> list[bytes]:
         """A row for each job; none for one whose data is wrong."""
         rows: list[bytes] = []
         names, more, plan = self.names, self._more, self.plan
-        columns = zip(plan.ids, kinds, plan.bindings, self.inputs, plan.tasks, strict=True)
+        columns = zip(plan.ids, self._kinds, plan.bindings, self.inputs, plan.tasks, strict=False)
         for job, (job_id, kind, binding, inputs, task) in enumerate(columns):
             extra = more.get(job) if more else None
             text = f"[{quote(job_id)},{kind}"
             if type(binding) is tuple:
+                if task is None:
+                    self._check_data(job, _NOTHING)
                 if inputs:
                     if binding != inputs and tuple(dict.fromkeys(binding)) != inputs:
                         extra = {"c": inputs} if extra is None else extra | {"c": inputs}
@@ -90,34 +110,38 @@ class RowWriter:
                     text += ',0,""'
             else:
                 try:
-                    text += f",{self._data(job, cast('Arguments', binding), task is None)}"
+                    written, parted = self._data(job, cast("Arguments", binding), task is None)
+                    text += f",{written}"
                 except DefinitionError as error:
                     self.problems.append(error)
                     continue
                 if inputs:
                     text += f",{quote(IDS.join([names[child] for child in inputs]))}"
                     extra = {"c": inputs} if extra is None else extra | {"c": inputs}
+                    if parted:
+                        extra = extra | self._parted(job, parted)
                 elif extra is not None:
                     text += ',""'
             text += "]" if extra is None else f",{encode(extra)}]"
             rows.append(text.encode())
         return rows
 
-    def _data(self, job: int, binding: Arguments, literal: bool) -> str:
-        """The arguments of a job as JSON."""
+    def _data(self, job: int, binding: Arguments, literal: bool) -> tuple[str, frozenset[int]]:
+        """The arguments of a job as JSON, and the children of which a part is taken."""
         args, kwargs = binding.args, binding.kwargs
         if literal:
             self._check(job, kwargs)
         if binding.plain and _SURE.issuperset(map(type, args)):
             text = encode(args)
             if len(text) < _SHORT and text.isascii() and "$" not in text:
-                return f'{{"a":{text}}}'
+                return f'{{"a":{text}}}', _NOBODY
         spot = f"job {self.plan.ids[job]!r}: data"
         data: dict[str, Any] = {}
+        escaping = Escaping(self._limit)
         if args:
-            data["a"] = [escaped(value, f"{spot}[{place}]", self._limit) for place, value in enumerate(args)]
+            data["a"] = [escaping.escaped(value, f"{spot}[{place}]") for place, value in enumerate(args)]
         if kwargs:
-            data["k"] = escaped(kwargs, spot, self._limit, depth=-1)
+            data["k"] = escaping.escaped(kwargs, spot, depth=-1)
         if binding.by_name:
             data["n"] = 1
         text = encode(data)
@@ -127,7 +151,19 @@ class RowWriter:
                 raise TooLargeError(
                     f"{spot}: {sized(size)} of JSON are more than the {sized(self._limit)} that are kept"
                 )
-        return text
+        return text, frozenset(escaping.parted)
+
+    def _parted(self, job: int, parted: frozenset[int]) -> dict[str, Any]:
+        """Children of which a part is taken: by the job's arguments, or looked at by its conditions."""
+        children = sorted(parted | self._judged.get(job, _NOBODY))
+        kinds = [(child, self._kinds[child]) for child in children if self._kinds[child] != NO_KIND]
+        return {"p": kinds} if kinds else {}
+
+    def _check_data(self, job: int, data: Mapping[str, Any]) -> None:
+        try:
+            self._check(job, data)
+        except DefinitionError as error:
+            self.problems.append(error)
 
     def _check(self, job: int, data: Mapping[str, Any]) -> None:
         """Check the data of a literal job against its handler's type hints, if that is known here.
@@ -172,7 +208,10 @@ class RowWriter:
     def _add_conditions(self, job: int, conditions: Sequence[Any], more: dict[str, Any]) -> None:
         inputs = self.inputs[job]
         judged = [one.child for one in conditions if type(one) is Pick and one.child not in inputs]
-        more["w"] = escaped(list(conditions), f"job {self.plan.ids[job]!r}: its condition")
+        escaping = Escaping(self._limit)
+        more["w"] = escaping.escaped(list(conditions), f"job {self.plan.ids[job]!r}: its condition")
+        self._judged[job] = frozenset(escaping.parted)
+        more |= self._parted(job, _NOBODY)
         if judged:
             more["n"] = len(inputs)
             self.inputs[job] = more["c"] = (*inputs, *dict.fromkeys(judged))

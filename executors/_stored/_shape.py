@@ -159,9 +159,10 @@ class Input(NamedTuple):
         child: Its row.
         state: The code of its state. A child that does not count, because the job was released before it had ended,
             has one below ``COMPLETED`` and no payload, whatever has become of it since: the store applies `cut`.
-        payload: Of a completed one its value (of a list: `gathered`); else its failure, or that of the first cause,
-            or None where there is neither.
-        first: The state of the first cause, where the payload is that one's failure and not the child's own.
+        payload: Of a completed one its value (of a list: `gathered`), where empty means null; else its failure, or
+            that of the first cause, or None where there is neither.
+        first: The state of the first cause, where the payload is that one's failure and not the child's own; may be
+            left out, as that failure has another job's id in it.
     """
 
     child: int

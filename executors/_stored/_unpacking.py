@@ -60,7 +60,7 @@ def _fill(
         plan.inputs.append(tuple(children[: more["n"]] if "n" in more else children))
         edges = more.get("e")
         if edges is None:
-            edges = [(child, FAIL) for child in plan.inputs[job] if child < size]
+            edges = [(child, FAIL) for child in plan.inputs[job] if child != size]  # in a body that is the item
         plan.pending.append(len(edges))
         for child, code in edges:
             if child >= size:

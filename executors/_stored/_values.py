@@ -20,7 +20,7 @@ from flows._binding import DEPTH_LIMIT, Pick, Picks
 from flows._codec import INT_RANGE, jsonable, text_of, written_by_pydantic
 from flows._json_text import spelled
 from flows._names import shown
-from flows._state import CANCELLED, COMPLETED, FAILED, SKIPPED
+from flows._state import CANCELLED, COMPLETED, FAILED, SKIPPED, STATE_NAMES
 from flows.errors import DataError, Failed
 
 _RESERVED: Final = "$flows"
@@ -32,7 +32,10 @@ _MARK: Final = b'"$flows'
 """In every payload that has more than plain data in it; rarely in others, which then only take longer to read."""
 
 _LOW, _HIGH = INT_RANGE
-_CONSTANTS: Final = {None: b"null", True: b"true", False: b"false"}
+NULL: Final = b"null"
+"""The payload of None; one that is empty, which takes no room, means the same."""
+
+_CONSTANTS: Final = {None: NULL, True: b"true", False: b"false"}
 _FREE: Final = frozenset((str, float, bool, type(None)))
 _TEXT: Final = frozenset((str,))
 _PLAIN: Final = frozenset((*_FREE, int, dict, list, tuple))
@@ -69,13 +72,15 @@ def write(value: Any, spot: str, limit: int = LIMITS.result) -> bytes:
 
 
 def read(payload: bytes) -> Any:
-    """The value that `write` wrote."""
+    """The value that `write` wrote; None for an empty payload."""
+    if not payload:
+        return None
     return _read_marked(payload) if _MARK in payload else decode(payload)
 
 
 def read_all(payloads: Iterable[bytes]) -> list[Any]:
     """What each of *payloads* says, read at one go."""
-    values: list[Any] = read(b"[%b]" % b",".join(payloads))
+    values: list[Any] = read(b"[%b]" % b",".join([payload or NULL for payload in payloads]))
     return values
 
 
@@ -101,12 +106,12 @@ def failed_of(job: str, end: Input, reason: str = "") -> Failed:
         return _causes.cancelled(job, reason)
     if end.payload is not None:
         own = read_failed(end.payload)
-        if end.first is None:
+        if end.first is None and own.job == job:
             return own
         if end.state == FAILED:
             return _causes.dependency_failed(job, own)
         if end.state == SKIPPED:
-            return _causes.skipped_after(job, own.job, end.first)
+            return _causes.skipped_after(job, own.job, STATE_NAMES.index(own.state))
     return _causes.not_ended(job)
 
 
@@ -122,7 +127,7 @@ def gathered(items: Iterable[Input], *, drops: bool, id_of: Callable[[int], str]
     parts = []
     for item in items:
         if item.state == COMPLETED and item.payload is not None:
-            parts.append(item.payload)
+            parts.append(item.payload or NULL)
         elif not drops:
             failed = failed_of(id_of(item.child), item, reason)
             parts.append(b'{"%b":%b}' % (_FAILED.encode(), write_failed(failed)))
@@ -132,10 +137,12 @@ def gathered(items: Iterable[Input], *, drops: bool, id_of: Callable[[int], str]
 def without_places(written: Any) -> Any:
     """What `escaped` gave without the places that results go to: those are ours, and do not count as the user's."""
     if isinstance(written, dict):
-        if len(written) == 1 and not written.keys().isdisjoint((_PICK, _PICKS)):
-            return None
-        return {key: without_places(item) for key, item in written.items()}
-    return [without_places(item) for item in written] if isinstance(written, list) else written
+        return {key: without_places(item) for key, item in written.items() if not _is_place(item)}
+    return [without_places(item) for item in written if not _is_place(item)] if isinstance(written, list) else written
+
+
+def _is_place(written: Any) -> bool:
+    return isinstance(written, dict) and len(written) == 1 and not written.keys().isdisjoint((_PICK, _PICKS))
 
 
 def escaped(value: Any, spot: str, limit: int = LIMITS.data, depth: int = 0) -> Any:
@@ -150,21 +157,29 @@ def escaped(value: Any, spot: str, limit: int = LIMITS.data, depth: int = 0) -> 
     Raises:
         DataError: Something in it has no JSON form, or would come back as something else.
     """
-    return _Escaping(limit).escaped(value, spot, depth)
+    return Escaping(limit).escaped(value, spot, depth)
 
 
-class _Escaping:
-    """One walk through a value; counts what it meets, as a small value may hold the same parts over and over."""
+class Escaping:
+    """One walk through a value; counts what it meets, as a small value may hold the same parts over and over.
+
+    Attributes:
+        parted: The children of which a part is taken, and not the whole result.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.room = limit
+        self.parted: set[int] = set()
 
-    def escaped(self, value: Any, spot: str, depth: int) -> Any:
+    def escaped(self, value: Any, spot: str, depth: int = 0) -> Any:
+        """See the function of the same name."""
         kind = type(value)
         if value is None or kind in _FREE or kind is int:
             return jsonable(value, spot)
         if kind is Pick:
+            if value.path:
+                self.parted.add(value.child)
             return {_PICK: [value.child, list(value.path), value.optional]}
         if kind is Picks:
             return {_PICKS: [value.kind is tuple, value.children]}

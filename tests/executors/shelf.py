@@ -5,13 +5,13 @@ One thread, no queues, no time: the test says which of the ready jobs is granted
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
 from executors._stored import (
     GATED,
     LIST,
-    Brief,
     Header,
     Input,
     Items,
@@ -93,23 +93,24 @@ class Shelf:
     def settle(self, settle: Settle) -> None:
         """Take a settle that `written` has made bytes of, and sweep to the end."""
         job, out, end = settle.grant.job, Commands(), settle.end
-        assert settle.value is None or isinstance(settle.value, bytes | Items)
+        value: Any = settle.value
+        assert value is None or type(value) in (bytes, Items)
         if not settle.grant.control:
             self.times[job] = settle.started_at, settle.ended_at
         if end is End.COMPLETED:
-            self.values[job] = settle.value
+            self.values[job] = value
             machine.settle(self.state, job, COMPLETED, out)
         elif end is End.PASSED:
             machine.admit(self.state, job, out)
         elif end is End.EXPANDED:
-            self._expand(job, settle.value, out)
+            self._expand(job, value, out)
         elif end is End.RETRY and machine.retry(self.state, job, Retry(0.0, settle.counted), out):
             started, ended = settle.started_at, settle.ended_at
-            past = PastAttempt(settle.grant.attempt, started, ended, "failed", settle.value, "w")
+            past = PastAttempt(settle.grant.attempt, started, ended, "failed", value, "w")
             self.past.setdefault(job, []).append(past)
-            self.log.append(StoredEvent("retrying", 0.0, job, settle.grant.attempt, settle.value))
+            self.log.append(StoredEvent("retrying", 0.0, job, settle.grant.attempt, value))
         else:
-            self.failures[job] = settle.value
+            self.failures[job] = value
             if end is not End.RETRY:
                 machine.settle(self.state, job, ENDS[end], out)
         self._carry_out(out)
@@ -158,7 +159,7 @@ class Shelf:
         place = self.place.get(job, ())
         if not place:
             return str(rows_from([self.packed.rows[job]])[0][0])
-        name = self.stored_header.bodies[place[-1].body].rows[job - place[-1].base][0]
+        name: str = self.stored_header.bodies[place[-1].body].rows[job - place[-1].base][0]
         return name + "".join(f"[{one.position}]" for one in place)
 
     # Lists.
@@ -330,6 +331,6 @@ class Shelf:
         return lambda: None
 
 
-def of(grant: Grant) -> Brief:
-    assert isinstance(grant.run, Brief)
-    return grant.run
+def inside(attempt: Callable[[Grant, Any], Settle]) -> Callable[[Grant, Any], Settle]:
+    """*attempt* in a context of its own, as hands have one: it leaves its grant there."""
+    return lambda grant, clock: copy_context().run(attempt, grant, clock)

@@ -14,9 +14,9 @@ from flows._run import Run
 from flows._verbs import End, Grant, Settle
 from flows.executor import RunOptions
 from tests.executors.columns import Caller, Clock, put_lists
-from tests.executors.shelf import Shelf
+from tests.executors.shelf import Shelf, inside
 
-write_perform, write_control = writing(perform), writing(control)
+perform_here, write_perform, write_control = inside(perform), inside(writing(perform)), writing(control)
 
 
 class Twins:
@@ -71,7 +71,7 @@ class Twins:
 
     def step(self, name: str) -> None:
         ours, theirs = self.active.pop(name)
-        self.settle(perform(ours, self.store.clock), write_perform(theirs, self.store.clock))
+        self.settle(perform_here(ours, self.store.clock), write_perform(theirs, self.store.clock))
         self.claim()
 
     def settle(self, ours: Settle, theirs: Settle) -> None:
@@ -79,7 +79,7 @@ class Twins:
         if ours.end is End.COMPLETED:
             assert plain(read(theirs.value)) == plain(ours.value)
         elif ours.end is End.EXPANDED:
-            assert [read(item) for item in theirs.value.payloads] == plain(ours.value)
+            assert plain([read(item) for item in theirs.value.payloads]) == plain(ours.value)
         elif ours.failed is not None:
             stored = read_failed(theirs.value)
             assert (stored.type, stored.job, stored.state) == (ours.failed.type, ours.failed.job, ours.failed.state)
@@ -96,7 +96,8 @@ class Twins:
     def compare(self) -> None:
         """All that can be read of a run that has ended, but for instants."""
         executor: Any = None
-        theirs, ours = self.run, Run(executor, self.memory)
+        ours: Run[Any] = Run(executor, self.memory)
+        theirs = self.run
         assert theirs.state == ours.state
         assert list(theirs.jobs)[: len(self.plan)] == list(ours.jobs)[: len(self.plan)]
         for name, job in ours.jobs.items():
