@@ -29,6 +29,9 @@ GRACE_LIMIT: Final = 86_400.0
 EXIT_UNWELL: Final = 3
 """The exit code of a worker that ended because too many of its threads are held by handlers that timed out."""
 
+LOOK_SECONDS: Final = 1.0
+"""How long a signal may go unseen at worst: Python runs its handler only once the main thread runs."""
+
 _numbers = itertools.count(1)
 
 
@@ -139,7 +142,8 @@ class Worker:
             service = self._begun()
             if caught:  # before there was anything to drain
                 service.drain()
-            service.wait(None)
+            while not service.wait(LOOK_SECONDS):
+                pass  # a signal that strikes just before a thread blocks is seen when that thread goes on
         if service.error is not None:
             raise service.error
         if service.unwell:

@@ -11,6 +11,8 @@ import pytest
 
 import flows
 from executors.memory import MemoryStore
+from flows._verbs import End, Grant, Settle
+from tests.executors.columns import Caller
 from tests.executors.latch import PATIENCE, Latch, gather
 from tests.executors.workshops import (
     double,
@@ -276,3 +278,56 @@ def test_a_line_a_minute_says_how_the_worker_is(store: MemoryStore, caplog: pyte
         r"worker well: \d jobs done and 0 failed in \d+ s \([0-9.]+/s\); \d of 4 slots active, \d leases", lines[0]
     )
     assert "worker well has ended; 4 jobs done, 0 failed" in caplog.text
+
+
+def test_a_thread_that_was_left_behind_and_comes_back_has_its_slot_again(store: MemoryStore) -> None:
+    free = Latch()
+
+    @flows.task(timeout="5ms", attempts=2)
+    def stuck() -> str:
+        if flows.current().attempt == 1:
+            free.wait()
+        return f"attempt {flows.current().attempt}"
+
+    with working(store, slots=8, grace=PATIENCE) as shop:
+        assert ended(submit(store, stuck())).value == "attempt 2"
+        assert shop.core.slots == 7
+        free.open()
+        pause = threading.Event()
+        while shop.core.slots != 8:
+            pause.wait(0.005)
+        assert ended(submit(store, double(1))).value == 2
+    assert shop.core.held == 0
+
+
+def test_a_second_outcome_of_a_grant_is_dropped(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "flows")
+    with working(store) as shop:
+        run = submit(store, double(1))
+        ended(run)
+        shop._floor.put(Settle(Grant(run, 0, 1, run.fences[0]), End.COMPLETED, 3, 0.0, 0.0))
+        assert ended(submit(store, double(2))).value == 4
+    assert shop.core.held == 0
+    assert "the late result of" in caplog.text
+    assert run.values[0] == 2
+
+
+def test_what_is_told_to_stop_before_it_has_begun_never_begins(store: MemoryStore) -> None:
+    ran: list[int] = []
+
+    @flows.task
+    def count(number: int) -> None:
+        ran.append(number)
+
+    shop = workshop(store)
+    released, cancelled = submit(store, count(1)), submit(store, count(2))
+    grants = Caller(store)().grants
+    grants[0].stop = "its lease was lost"
+    store.cancel(cancelled, "no more")
+    shop._floor.place(grants)
+    pause = threading.Event()
+    while len(shop._floor.done) < 2:
+        pause.wait(0.005)
+    ends = {settle.grant.run.id: settle.end for settle in shop._floor.done}
+    assert ends == {released.id: End.RELEASED, cancelled.id: End.CANCELLED}
+    assert not ran

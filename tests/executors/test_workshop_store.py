@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -218,3 +219,25 @@ def test_runs_end_well_whatever_the_network_does(seed: int, monkeypatch: pytest.
             assert not run.state.lost
         assert ended(cancelled).state == "cancelled"
     assert set(made.values()) == {1}, "no grant was run twice"
+
+
+def test_a_lease_counts_from_the_first_time_that_it_was_asked_for(store: MemoryStore) -> None:
+    begun, go = Latch(), Latch()
+    calls: list[float] = []
+
+    @flows.task
+    def hold() -> None:
+        begun.open()
+        go.wait()
+
+    def fate(verb: str, number: int) -> str:
+        if verb == "exchange":
+            calls.append(time.monotonic())
+        return "unanswered" if verb == "exchange" and not number else "fine"
+
+    submit(store, hold())
+    with working(Unreliable(store, fate), grace=PATIENCE) as shop:
+        begun.wait()
+        (since,) = shop._leases().values()
+        assert since <= calls[0] < calls[1]
+        go.open()
