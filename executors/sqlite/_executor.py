@@ -11,20 +11,18 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing import Crew, _main_import
 from executors._leasing._callers import blocking, loop_line, loop_runs_here, next_name
 from executors._leasing._seats import Seats
-from executors._stored import Limits, pack
-from executors._stored._record import StoredRecord
+from executors._stored import Limits, StoredRecord, check_handlers, pack
 from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._retention import Holder
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
-from flows import _registry
 from flows._idempotency import first_difference
 from flows._plan import Plan
 from flows._telemetry import trace_run
 from flows._views import end_state
 from flows._waits import reached
-from flows.errors import DefinitionError, IdempotencyConflictError, ResultExpiredError, RunError
+from flows.errors import IdempotencyConflictError, ResultExpiredError, RunError
 from flows.executor import RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -85,7 +83,7 @@ class SqliteExecutor:
         if _main_import.under_way:
             _main_import.refuse()
         if not background:
-            _check_tasks(plan)
+            check_handlers(plan)
         home = self._home()
         tracing = trace_run(plan.name, len(plan), options)
         if tracing is not None:
@@ -255,20 +253,6 @@ class SqliteExecutor:
                 f"run {run.id} has async handlers; to wait for it inside an async handler would block the event loop "
                 "that they run on, for ever: use await flows.aexecute(...), or await run"
             )
-
-
-def _check_tasks(plan: Plan[Any]) -> None:
-    """Refuse jobs that nobody here could run.
-
-    Raises:
-        UnknownTaskError: A job's task is not registered here; all such jobs in one error.
-    """
-    if None not in plan.tasks:
-        return
-    places = zip(plan.tasks, plan.names, plan.queues_of, plan.ids, strict=True)
-    missing = [place for task, *place in places if task is None and _registry.find(place[0], place[1]) is None]
-    if missing:
-        raise DefinitionError.of([_registry.unknown(*place) for place in missing])
 
 
 def _expired(key: str, holder: Holder, now: int) -> ResultExpiredError:

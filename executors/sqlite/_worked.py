@@ -71,10 +71,11 @@ class WorkedRun:
         for kind in self.header.kinds:
             if kind.is_control:
                 continue
-            task = kind.task
-            if task is None:
+            handler = kind.handler()
+            if handler is None:
                 problems.append(_registry.unknown(kind.name, kind.queue, kind.name))
                 continue
+            task = handler.task
             settings = kind.settings_for(task)
             self.has_async = self.has_async or task.is_async
             self.has_sync = self.has_sync or not task.is_async
@@ -92,6 +93,7 @@ class WorkedRun:
         self._live[job] = made
         if made.handler is not None:
             self.handlers[job] = made.handler
+        made.tracing, made.rated = self.tracing, store.rated
         if self.state.cancelling:
             made.state.cancelling = True
         return made
