@@ -15,6 +15,7 @@ from executors.sqlite._keys import row_of
 from executors.sqlite._layout import Block
 from executors.sqlite._run import OpenRun
 from flows import _machine as machine
+from flows import _reopening
 from flows._state import Commands
 
 Renew = Callable[[OpenRun, int], None]
@@ -80,7 +81,10 @@ def _stamp(run: OpenRun, job: int, items: int, renew: Renew, out: Commands) -> N
             for row in range(base, base + stride):
                 if columns.fence[row] or columns.state[row] or row in gone:  # the item was stamped out before
                     renew(run, row)
-                    gone.discard(row)
+                    _reopening.wipe(state, row)
+                    for name in ("gone", "judged"):
+                        columns.sparse[name].discard(row)
+                    columns.state[row] = columns.ordinal[row] = columns.fence[row] = 0
                 columns.pending[row] = body.shape.pending[row - base]
             outer.extend(_outer(run, body.outer, block, base))
             rows.extend(range(base, base + stride))
