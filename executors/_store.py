@@ -13,14 +13,43 @@ from flows._shared_results import Owner, Shared
 from flows._verbs import Grant, Reply, Settle, Want
 
 
+class StaleCallError(RuntimeError):
+    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
+
+
+class Listener(Protocol):
+    """A worker, as a store sees it. Both may be called from any thread, also one that is inside a verb; they are quick.
+
+    What is told too often costs a look, what is never told is lost.
+    """
+
+    def wake(self) -> None:
+        """There may be something to claim in one of the worker's queues, or will be earlier than it knows."""
+        ...
+
+    def stop(self, run_id: str) -> None:
+        """The run of that id is being cancelled: the handlers of its jobs should stop. For others it means nothing."""
+        ...
+
+
 class Store(Protocol):
     """The verbs, as workers and clients use them. All may be called from any thread.
 
+    Where a store is reached over a network, each verb answers or raises within a few seconds: leases are given up 5 s
+    before their end, and a renewal that hangs for longer comes too late.
+
     Attributes:
-        clock: The store's clock, in seconds; instants in replies are its.
+        clock: The store's clock, in seconds; instants in replies are its. Where that clock is elsewhere, an estimate.
+        lease_seconds: How long a grant lasts without being extended; None: for ever.
+
+    Raises:
+        UnavailableError: From any verb: the store cannot be reached now. Whether it took the step is unknown.
     """
 
     clock: Callable[[], float]
+
+    @property
+    def lease_seconds(self) -> float | None: ...
 
     def put_run(self, run: Any, /) -> None:
         """Accept a run and release the jobs that wait for nothing."""
@@ -73,6 +102,20 @@ class Store(Protocol):
 
     def close_loop(self, loop: str, /) -> None:
         """Forget an exchange loop that will not call again."""
+        ...
+
+    def listen(self, worker: str, queues: frozenset[str], listener: Listener, /) -> Callable[[], None]:
+        """Tell *listener* from now on when there may be work in *queues*, or in the library's own lane.
+
+        A wake may be spurious. None is lost: where the store cannot be sure, it wakes at least every 5 s. Of a cancel
+        the listener hears at once where that is cheap, and at the latest with the next `extend` of a lease of that run:
+        before that returns. What a worker's own exchange leaves claimable is in its reply, and need not be told it.
+
+        This calls nothing that could fail or wait: where the store is away, it is told when it is back.
+
+        Returns:
+            What ends it; to be called once, and nothing is told after it has returned but what is under way.
+        """
         ...
 
     def extend(self, grants: Sequence[Grant], /) -> Sequence[Grant]:

@@ -55,6 +55,7 @@ from flows.errors import (
 if _typing.TYPE_CHECKING:
     from flows import telemetry as telemetry
     from flows._dead_letters import DeadLetter
+    from flows._serving import Worker
     from flows._table import Table
     from flows._timeline import Timeline
 
@@ -106,6 +107,7 @@ __all__ = [
     "UnknownTaskError",
     "UnsupportedError",
     "WaitTimeoutError",
+    "Worker",
     "aexecute",
     "asubmit",
     "current",
@@ -125,6 +127,7 @@ _WHEN_NAMED = {
     "DeadLetter": "flows._dead_letters",
     "Table": "flows._table",
     "Timeline": "flows._timeline",
+    "Worker": "flows._serving",
     "telemetry": "flows.telemetry",
 }
 """What is loaded when it is first named: most programs never do."""

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from flows._told import Listened, Told, attempt_of
 
 if TYPE_CHECKING:
     from flows._events import EventKind
+    from flows._plan import Plan
 
 logger = logging.getLogger("flows.jobs")
 # Without it, programs that have not set up logging would find failed jobs on their standard error.
@@ -75,34 +76,48 @@ class JobLog:
 
     @staticmethod
     def _log(run: Listened, told: Told) -> None:
-        doomed = told.kind == "failed" and told.attempt is None
-        level = logging.INFO if doomed else _LEVELS[told.kind]
-        if not logger.isEnabledFor(level):
-            return
-        plan, job = run.plan, told.job
-        attempt = attempt_of(run, told)
+        attempt = attempt_of(run, told) if logger.isEnabledFor(level_of(told)) else None
         seconds = None if attempt is None else attempt.seconds
-        attempts = plan.settings[job].attempts
-        failed = told.failed
-        extra = {
-            "flows_event": told.kind,
-            "flows_run": run.id,
-            "flows_trace": run.trace_id,
-            "flows_job": plan.ids[job],
-            "flows_task": plan.names[job],
-            "flows_queue": plan.queues_of[job],
-            "flows_attempt": told.attempt,
-            "flows_attempts": attempts,
-            "flows_seconds": seconds,
-            "flows_error": None if failed is None else failed.type,
-        }
-        text = sentence(plan.ids[job], told, attempts, seconds)
-        record = logger.makeRecord(logger.name, level, __file__, 0, "%s", (text,), None, "tell", extra)
-        at = (told.at if attempt is None or attempt.end is None else attempt.end).timestamp()
-        record.relativeCreated += (at - record.created) * 1e3
-        record.created = at
-        record.msecs = at % 1 * 1e3
-        logger.handle(record)
+        at = told.at if attempt is None or attempt.end is None else attempt.end
+        log_job(run.plan, run.id, run.trace_id, told, seconds, at.timestamp())
+
+
+def level_of(told: Told) -> int:
+    """The level of what is told."""
+    doomed = told.kind == "failed" and told.attempt is None
+    return logging.INFO if doomed else _LEVELS[told.kind]
+
+
+def log_job(plan: Plan[Any], run_id: str, trace_id: str, told: Told, seconds: float | None, at: float) -> None:
+    """Log one thing that happened to a job, if anybody wants to know.
+
+    Args:
+        seconds: How long the attempt took.
+        at: When it happened, in seconds since 1970.
+    """
+    level = level_of(told)
+    if not logger.isEnabledFor(level):
+        return
+    job, failed = told.job, told.failed
+    attempts = plan.settings[job].attempts
+    extra = {
+        "flows_event": told.kind,
+        "flows_run": run_id,
+        "flows_trace": trace_id,
+        "flows_job": plan.ids[job],
+        "flows_task": plan.names[job],
+        "flows_queue": plan.queues_of[job],
+        "flows_attempt": told.attempt,
+        "flows_attempts": attempts,
+        "flows_seconds": seconds,
+        "flows_error": None if failed is None else failed.type,
+    }
+    text = sentence(plan.ids[job], told, attempts, seconds)
+    record = logger.makeRecord(logger.name, level, __file__, 0, "%s", (text,), None, "tell", extra)
+    record.relativeCreated += (at - record.created) * 1e3
+    record.created = at
+    record.msecs = at % 1 * 1e3
+    logger.handle(record)
 
 
 def sentence(job: str, told: Told, attempts: int, seconds: float | None) -> str:

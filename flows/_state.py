@@ -33,6 +33,9 @@ CONTROL_QUEUE: Final = "flows:control"
 SWEEP_LIMIT: Final = 500
 """Edges a call applies at most, so that no call is long however many dependents a job has."""
 
+UNHANDLED_SECONDS: Final = 86_400.0
+"""How long a job goes round among workers that have no handler for it before it fails."""
+
 LOST_LIMIT: Final = 3
 """How often a job may lose its worker before it fails: a handler that kills its process must not go round for ever."""
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from flows._handlers import Handler
     from flows._plan import Plan
     from flows._state import RunState
+    from flows._tracing import RunTrace
 
 
 class End(IntEnum):
@@ -29,7 +30,9 @@ class End(IntEnum):
     SKIPPED = 3
     CANCELLED = 4
     RELEASED = 5
-    """Given back unrun, or interrupted by a drain; costs no attempt."""
+    """Given back unrun, or interrupted by a drain; costs no attempt. With an error in `Settle.failed`, no handler was
+    there for it: the job fails with that once this has gone on for `UNHANDLED_SECONDS`.
+    """
     PASSED = 6
     """Its condition holds: the job goes on to its queue."""
     EXPANDED = 7
@@ -44,7 +47,10 @@ _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cance
 
 
 class RunBrief(Protocol):
-    """What a worker must know of a run to work off its jobs; in memory the run itself."""
+    """What a worker must know of a run to work off its jobs; in memory the run itself.
+
+    ``handlers[job]`` raises `UnknownTaskError` where this process has no task for the job.
+    """
 
     @property
     def id(self) -> str: ...
@@ -67,6 +73,21 @@ class RunBrief(Protocol):
         """When the first attempt of a job began, for jobs on another attempt."""
         ...
 
+    @property
+    def rated(self) -> bool:
+        """Whether the store must be told of starts; may become true with any grant."""
+        return False
+
+    @property
+    def tracing(self) -> RunTrace | None:
+        """The run's trace, where somebody records it."""
+        return None
+
+    @property
+    def deadline_at(self) -> float | None:
+        """When the run is to be cancelled, by the store's clock."""
+        return None
+
     def failed(self, job: int) -> Failed: ...
     def report(self, job: int, progress: object) -> None: ...
     def record(self, job: int, line: str) -> None: ...
@@ -85,12 +106,15 @@ class Grant:
         suspect: Whether the job has lost a worker before: one that may take its process down with it.
         control: Whether this is the library's own work, done by `flows._control` and not by the job's handler.
         distant: Fetches what the job's dependencies left, where that is in another process.
+        fetch: Reads what the attempt needs and the grant does not hold, where a store gives it so; called once by the
+            worker before the attempt, where it may block. Raises `UnavailableError` where the store is away.
     """
 
     __slots__ = ("attempt", "fence", "job", "run", "stop")
     suspect = False
     control = False
     distant: Callable[[], Children] | None = None
+    fetch: Callable[[], None] | None = None
 
     def __init__(self, run: RunBrief, job: int, attempt: int, fence: int) -> None:
         self.run = run

@@ -31,8 +31,8 @@ AHEAD_SECONDS: Final = 0.020
 UNSTARTED_SECONDS: Final = 1.0
 """Claims that have not started by then go back, so that another worker may have them."""
 
-RETRY_SECONDS: Final = (0.1, 5.0)
-"""First and longest wait before a call that was not answered is sent again."""
+RETRY_SECONDS: Final = (0.1, 0.8)
+"""First and longest wait before a call that was not answered is sent again: a store that is back is used within 1 s."""
 
 
 class Woken:
@@ -226,6 +226,7 @@ class WorkerCore:
         if self._failures:
             self._failures = 0
             self._retry_at = None
+            self._effects.append(Log("info", "the store answers again"))
         grants = reply.grants
         self.held += len(grants) - len(flying.settles)
         if self._suspects:

@@ -221,4 +221,66 @@ class Executor(Protocol):
         ...
 
 
-__all__ = ["Executor", "RunOptions", "RunRecord"]
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What is asked of one worker, checked.
+
+    Attributes:
+        name: Shown beside the attempts that it makes.
+        queues: Whose jobs it runs.
+        concurrency: Handlers at once.
+        grace: Seconds that running handlers may go on when it drains.
+        limits: For each queue that this process knows as a `flows.Queue`: its concurrency, and its rate as (starts,
+            seconds); to be published for the whole fleet, as those of a flow are.
+    """
+
+    name: str
+    queues: frozenset[str]
+    concurrency: int
+    grace: float
+    limits: Mapping[str, tuple[int | None, tuple[int, float] | None]]
+
+
+class Service(Protocol):
+    """One worker at work. All may be called from any thread; `drain` and `quit` from signal handlers, too."""
+
+    @property
+    def error(self) -> BaseException | None:
+        """What has ended it, where that was no drain."""
+        ...
+
+    @property
+    def unwell(self) -> bool:
+        """Whether it ends because too many of its threads were left behind with handlers that do not end."""
+        ...
+
+    def start(self) -> None:
+        """Begin, in background threads. A store that is away is waited for."""
+        ...
+
+    def drain(self) -> None:
+        """Begin to end: claim nothing more, let running handlers end within their grace. Returns at once."""
+        ...
+
+    def quit(self) -> None:
+        """End without waiting for anything. Returns at once."""
+        ...
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the end; says whether it has come."""
+        ...
+
+
+class Serving(Protocol):
+    """What an executor offers, besides `Executor`, whose jobs are run by workers: `flows.Worker` uses it."""
+
+    def serve(self, options: WorkerOptions) -> Service:
+        """A worker for the runs of this executor, not yet started.
+
+        Raises:
+            UnavailableError: There is nothing to be had that could be waited for.
+        """
+        ...
+
+
+__all__ = ["Executor", "RunOptions", "RunRecord", "Service", "Serving", "WorkerOptions"]

@@ -265,7 +265,27 @@ EXECUTORS: list[Mistake] = [
     }.items()
 ]
 
-MISTAKES = DECLARING + NAMES + DATA + OPTIONS + FLOWS + EXECUTORS
+WORKERS: list[Mistake] = [
+    (f"a worker of {name}={value!r}", functools.partial(untyped.Worker, **{"executor": PRIVATE, name: value}),
+     DefinitionError, (name.removesuffix("s"), repr(value).strip("(,)"), *said))
+    for name, values, said in (
+        ("concurrency", (0, -1, 10_001, True, 1.5, "50", None, float("nan")), ("from 1 to 10,000",)),
+        ("grace", (-1, float("nan"), "soon", None, True, "2d"), ()),
+        ("name", ("", "a\nb", 7), ()),
+        ("queues", ("payments", 7, Queue("a")), ("['payments']",)),
+    )
+    for value in values
+]  # fmt: skip
+WORKERS += [
+    ("a worker of no queues", lambda: untyped.Worker(queues=[]), DefinitionError, ("queues", "empty", "leave it out")),
+    ("a worker of a bad queue", lambda: untyped.Worker(queues=["a b"]), DefinitionError, ("'a b'", "U+0020")),
+    ("a worker of a long name", lambda: untyped.Worker(name="x" * 129), DefinitionError, ("worker name", "129")),
+    ("a worker of many mistakes", lambda: untyped.Worker(queues=[], concurrency=0, grace=-1), DefinitionError,
+     ("3 problems", "queues", "concurrency", "grace")),
+    ("a worker of nowhere", lambda: untyped.Worker("x"), UnknownExecutorError, ("'x'", "begins with a scheme")),
+]  # fmt: skip
+
+MISTAKES = DECLARING + NAMES + DATA + OPTIONS + FLOWS + EXECUTORS + WORKERS
 
 
 @pytest.mark.parametrize(("do", "kind", "said"), [row[1:] for row in MISTAKES], ids=[row[0][:60] for row in MISTAKES])

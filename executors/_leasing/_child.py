@@ -229,6 +229,10 @@ class _ChildGrant(Grant):
 class _ChildRun:
     """The one job that runs here, as the brief of a run."""
 
+    rated = False
+    tracing = None
+    deadline_at = None
+
     def __init__(self, brief: Brief, server: _Server) -> None:
         self._server = server
         self.id, self.key = brief.run_id, brief.key

@@ -23,15 +23,17 @@ from executors._leasing._attempts import attempts_of
 from executors._leasing._crew_run import CrewRun
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
+from executors._leasing._line import Lookout, emptied
 from executors._leasing._log import say
 from executors._leasing._long_tasks import LONG_SECONDS, LongTasks
-from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
+from executors._leasing._monitor import TICK_SECONDS, monitor
 from executors._leasing._starts import telling
 from executors._store import Store
 from flows._control import control
 from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, Grant, Settle
 from flows._worker import Drain, Due, Event, Exchange, Log, Recall, Start, Woken, WorkerCore
+from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
@@ -64,16 +66,13 @@ class Crew:
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
-        self.interrupted = self._closed = False
+        self.interrupted = self._closed = self._tells = False
         self._close_lock = threading.Lock()
         self._long = LongTasks()
-        self._deadlines = Deadlines(self)
-        self._watch_mark = (0, 0)
-        self._watch_step = 1
-        self._watch_pause = TICK_SECONDS
+        self._deadlines = Deadlines(self, self.clock)
+        self._lookout = Lookout()
         self.gate = Gate(slots, self._help)
         self._attempt, self.async_attempt = attempts_of(self)
-        self._tells = False
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
         run.wakers.append(self._wake)
@@ -83,10 +82,9 @@ class Crew:
         """Whether the run has ended; if it was reopened since, another crew works on it."""
         return self.run.ended or self.run.openings != self._opening
 
-    @property
-    def unrun(self) -> End:
-        """What becomes of grants that come when the run has been cancelled: of one reopened since, another crew's."""
-        return End.RELEASED if self.over else End.CANCELLED
+    def unrun(self, grant: Grant) -> End | None:
+        """What becomes of a grant that is not to begin: the run was cancelled; one reopened since is another crew's."""
+        return None if not self.interrupted else End.RELEASED if self.over else End.CANCELLED
 
     def start(self) -> None:
         """Begin in background threads; returns at once."""
@@ -195,21 +193,19 @@ class Crew:
             self.hand_over()
             wake_at = now + TICK_SECONDS if self._events else self.core.wake_at
         if self._line or self.done:
-            mark = (self._turns, len(self.done))  # what has ended, not what was begun
-            if mark == self._watch_mark:
+            more = self._lookout.more(self._turns, len(self.done))  # what has ended, not what was begun
+            if more:
                 self.turn()
-                self.gate.call(self.gate.hands + self._watch_step, self._line)
-                self._watch_step *= 2
-                self._watch_pause = TICK_SECONDS
-            else:
-                # All is well, and each look costs the hands a change of threads: look less often.
-                self._watch_step = 1
-                self._watch_pause = min(2 * self._watch_pause, PAUSE_SECONDS)
-            self._watch_mark = mark
-            return now + self._watch_pause
+                self.gate.call(self.gate.hands + more, self._line)
+            return now + self._lookout.pause
         if deadline_at is not None and self.run.state.cancelling:
             deadline_at = None
         return min((one for one in (wake_at, deadline_at, self._deadlines.next_at) if one is not None), default=None)
+
+    def struck(self, grant: Grant, error: BaseException, started_at: float) -> Settle:
+        """A handler has raised what is meant for the process."""
+        self.fall(error)
+        return Settle(grant, End.RELEASED, None, started_at, self.clock())
 
     def fall(self, error: BaseException) -> None:
         """Something was raised that is meant for the process: end the run at once and have the caller raise it.
@@ -223,7 +219,7 @@ class Crew:
     def _loop_line(self, slots: int) -> LoopLine:
         from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
 
-        return LoopLine(self, slots)
+        return LoopLine(self, slots, self.store)
 
     def _carry_out(self) -> None:
         core = self.core
@@ -280,9 +276,9 @@ class Crew:
             False when the job was given up meanwhile, so that this thread's place has been taken.
         """
         while True:
-            if self.interrupted:
+            if self.interrupted and (unrun := self.unrun(grant)) is not None:
                 now = self.clock()
-                self.done.append(Settle(grant, self.unrun, None, now, now))
+                self.done.append(Settle(grant, unrun, None, now, now))
                 return True
             timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
             settle = self._settled(grant)
@@ -318,8 +314,7 @@ class Crew:
             now = self.clock()
             if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load
                 return judge_error(grant, cancelled_inside(error), now, now)
-            self.fall(error)
-            return Settle(grant, End.RELEASED, None, now, now)
+            return self.struck(grant, error, now)
 
     def _pass_on(self, settle: Settle) -> Grant | None:
         """Settle a lone outcome and take up the one job that it released, so that a link of a chain costs no turn.
@@ -337,6 +332,18 @@ class Crew:
         finally:
             self._turn_lock.release()
 
+    def deadline_of(self, grant: Grant) -> float | None:
+        """When the run is to be cancelled."""
+        return self.run.deadline_at
+
+    def expire(self, grant: Grant, error: JobTimeoutError, started_at: float, now: float) -> None:
+        """A hand is left behind with its attempt, which has failed; its slot is free."""
+        settle = self.judged(grant, error, started_at, now)
+        if self.run.tracing is not None:
+            self.run.tracing.ended(settle)
+        self.done.append(settle)
+        self.gate.leave()
+
     def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
         """As `judge_error`, where no hand stands by to take what the rules of a user may raise."""
         try:
@@ -347,12 +354,7 @@ class Crew:
 
     def _recall(self) -> None:
         now = self.clock()
-        recalled = self._on_loop.recall() if self._on_loop is not None else []
-        while self._line:
-            try:
-                recalled.append(self._line.popleft())
-            except IndexError:
-                break
+        recalled = emptied(self._line) + (self._on_loop.recall() if self._on_loop is not None else [])
         self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in recalled)
 
     def _wake(self) -> None:

@@ -9,7 +9,6 @@ from flows._verbs import RunBrief
 
 if TYPE_CHECKING:
     from executors._leasing._seats import Seats
-    from flows._tracing import RunTrace
 
 
 class CrewRun(RunBrief, Protocol):
@@ -55,26 +54,11 @@ class CrewRun(RunBrief, Protocol):
         ...
 
     @property
-    def deadline_at(self) -> float | None:
-        """When the run is to be cancelled, by the store's clock."""
-        ...
-
-    @property
     def seats(self) -> Seats | None:
         """Who says how many processes at once, if any job is for a process."""
         ...
 
     @property
-    def tracing(self) -> RunTrace | None:
-        """The run's trace, where somebody records it."""
-        ...
-
-    @property
     def wakers(self) -> list[Callable[[], None]]:
         """Called when jobs may have become claimable by what happened in other runs."""
-        ...
-
-    @property
-    def rated(self) -> bool:
-        """Whether the store must be told of starts; may become true with any grant."""
         ...

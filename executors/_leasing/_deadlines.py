@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 from executors._leasing._log import say
 from executors._leasing._monitor import monitor
 from flows._verbs import Grant
 from flows.errors import JobTimeoutError
 
-if TYPE_CHECKING:
-    from executors._leasing._crew import Crew
+
+class Timed(Protocol):
+    """Whose hands make attempts that may run out of time."""
+
+    def deadline_of(self, grant: Grant) -> float | None:
+        """When the run of *grant* is to be cancelled, by the monotonic clock."""
+        ...
+
+    def expire(self, grant: Grant, error: JobTimeoutError, started_at: float, now: float) -> None:
+        """The attempt has failed with *error*; its thread is left behind. Instants are of the monotonic clock."""
+        ...
 
 
 class Deadlines:
-    """When the attempts that a crew's hands are making must be over. Thread-safe."""
+    """When the attempts that these hands are making must be over. Thread-safe.
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    Args:
+        hands: Whose they are.
+        clock: Monotonic.
+    """
+
+    def __init__(self, hands: Timed, clock: Callable[[], float]) -> None:
+        self._hands = hands
+        self._clock = clock
         self._at: dict[Grant, float] = {}
 
     @property
@@ -28,11 +44,11 @@ class Deadlines:
 
     def note(self, grant: Grant) -> bool:
         """An attempt begins; says whether it has a deadline: that of its own timeout or of the run."""
-        settings, deadline = grant.run.plan.settings[grant.job], self._crew.run.deadline_at
+        settings, deadline = grant.run.plan.settings[grant.job], self._hands.deadline_of(grant)
         if settings.run_in == "process":
             return False  # which has a keeper of its own
         if settings.timeout is not None:
-            own = self._crew.clock() + settings.timeout
+            own = self._clock() + settings.timeout
             deadline = own if deadline is None else min(own, deadline)
         if deadline is None:
             return False
@@ -46,7 +62,7 @@ class Deadlines:
 
     def expire(self, now: float) -> bool:
         """Fail the attempts whose time is over; says whether there were any."""
-        crew, expired = self._crew, False
+        expired = False
         for grant, deadline in self._at.copy().items():
             if deadline > now or not self.met(grant):
                 continue
@@ -57,9 +73,5 @@ class Deadlines:
             warning = "job %r ran out of time; its thread cannot be stopped and may run on beside a retry"
             say(logging.WARNING, warning, job)
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            settle = crew.judged(grant, error, deadline - timeout, now)
-            if crew.run.tracing is not None:
-                crew.run.tracing.ended(settle)
-            crew.done.append(settle)
-            crew.gate.leave()
+            self._hands.expire(grant, error, deadline - timeout, now)
         return expired

@@ -9,18 +9,20 @@ import logging
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from executors._leasing._attempts import AsyncAttempt
+from executors._leasing._line import emptied
 from executors._leasing._log import say
 from executors._leasing._starts import starting
-from flows._handlers import cancelled_inside, judge_error
+from flows._handlers import Clock, cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
 
 if TYPE_CHECKING:
-    from executors._leasing._crew import Crew
+    from executors._store import Store
 
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was cancelled may take to end before it is given up."""
@@ -62,13 +64,56 @@ class LoopThread:
 loop_thread = LoopThread()
 
 
-class LoopLine:
-    """The async jobs of one crew: in line, and live on the loop. All but `put` and `interrupt` run on the loop."""
+class Foreman(Protocol):
+    """Who has async jobs run on the loop. All of this is called on the loop, and quick.
 
-    def __init__(self, crew: Crew, slots: int) -> None:
+    Attributes:
+        done: Where outcomes go.
+        clock: By which attempts are timed.
+        async_attempt: Makes one.
+    """
+
+    @property
+    def done(self) -> deque[Settle]: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def async_attempt(self) -> AsyncAttempt: ...
+
+    def unrun(self, grant: Grant) -> End | None:
+        """How a grant ends that is not to begin any more; None if it is."""
+        ...
+
+    def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+        """What becomes of a failed attempt."""
+        ...
+
+    def struck(self, grant: Grant, error: BaseException, started_at: float) -> Settle:
+        """A handler has raised what is meant for the process."""
+        ...
+
+    def turn(self) -> None:
+        """There are outcomes."""
+        ...
+
+    def hand_over(self) -> None:
+        """The turn may have put jobs in line for threads."""
+        ...
+
+
+class LoopLine:
+    """The async jobs of one crew: in line, and live on the loop.
+
+    Args:
+        crew: Whose they are.
+        slots: How many may be live.
+        told: The store that is told of starts, where the attempts do not do that themselves.
+    """
+
+    def __init__(self, crew: Foreman, slots: int, told: Store | None = None) -> None:
         self._crew = crew
+        self._told = told
         self._slots = slots
-        self._tracing = crew.run.tracing
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
         self._called = False
@@ -83,29 +128,37 @@ class LoopLine:
 
     def recall(self) -> list[Grant]:
         """Take out those that have not started. Thread-safe."""
-        recalled = []
-        while self._line:
-            try:
-                recalled.append(self._line.popleft())
-            except IndexError:
-                break
-        return recalled
+        return emptied(self._line)
+
+    @property
+    def live(self) -> int:
+        """How many handlers are live."""
+        return len(self._live)
 
     def interrupt(self) -> None:
-        """Cancel all live handlers. Thread-safe."""
+        """Cancel all live handlers: the run was cancelled. Thread-safe."""
         if self._live or self._line or self._called:
             loop_thread.call(self._cancel_live)
+
+    def cancel(self, grants: Iterable[Grant]) -> None:
+        """Cancel the live handlers of these, which have been told why. Thread-safe."""
+        loop_thread.call(functools.partial(self._cancel_soon, tuple(grants)))
 
     def _cancel_live(self) -> None:
         for grant in self._live:
             grant.stop = grant.stop or "the run was cancelled"
+        self._cancel_soon(tuple(self._live))
+
+    def _cancel_soon(self, grants: tuple[Grant, ...]) -> None:
         # A task that is cancelled before its first step never runs at all, and its job would never be settled: those
         # just made take that step first, and see that they need not begin.
-        asyncio.get_running_loop().call_soon(self._cancel_tasks)
+        asyncio.get_running_loop().call_soon(self._cancel_tasks, grants)
 
-    def _cancel_tasks(self) -> None:
-        for task in list(self._live.values()):
-            task.cancel()
+    def _cancel_tasks(self, grants: tuple[Grant, ...]) -> None:
+        for grant in grants:
+            task = self._live.get(grant)
+            if task is not None:
+                task.cancel()
 
     def _pump(self) -> None:
         self._called = False
@@ -115,10 +168,11 @@ class LoopLine:
                 grant = self._line.popleft()
             except IndexError:
                 break
-            if self._crew.interrupted:
+            unrun = self._crew.unrun(grant)
+            if unrun is not None:
                 now = self._crew.clock()
                 self._live[grant] = loop.create_future()
-                self._finish(grant, Settle(grant, self._crew.unrun, None, now, now))
+                self._finish(grant, Settle(grant, unrun, None, now, now))
                 continue
             timeout = grant.run.plan.settings[grant.job].timeout
             attempt = self._attend(grant) if timeout is None else self._attend_timed(grant, timeout)
@@ -141,7 +195,7 @@ class LoopLine:
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await crew.async_attempt(grant, starting(crew.store, grant, clock) if crew.run.rated else clock)
+            return await crew.async_attempt(grant, clock if self._told is None else self._begun(grant, self._told))
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -149,8 +203,10 @@ class LoopLine:
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _steps(task):
                 raise  # a task that was given up is collected, in whatever thread and under whatever lock
-            crew.fall(error)
-            return Settle(grant, End.RELEASED, None, started_at, clock())
+            return crew.struck(grant, error, started_at)
+
+    def _begun(self, grant: Grant, store: Store) -> Clock:
+        return starting(store, grant, self._crew.clock) if grant.run.rated else self._crew.clock
 
     async def _attend_timed(self, grant: Grant, timeout: float) -> None:
         """As `_attend`, with an inner task that can be given up if it will not be cancelled."""
@@ -178,8 +234,8 @@ class LoopLine:
 
     def _finish(self, grant: Grant, settle: Settle) -> None:
         del self._live[grant]
-        if self._tracing is not None:
-            self._tracing.ended(settle)  # before others can see that the job has ended: they will link to its span
+        if grant.run.tracing is not None:
+            grant.run.tracing.ended(settle)  # before others can see that the job has ended: they will link to its span
         self._crew.done.append(settle)
         if not self._turning:
             self._turning = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from executors._leasing._process_handlers import ProcessHandler
 from executors._leasing._processes import Child, processes
@@ -34,7 +34,7 @@ from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, ExecutorError, JobTimeoutError, LeaseLostError
 
 if TYPE_CHECKING:
-    from executors._leasing._crew_run import CrewRun
+    from collections.abc import Callable
 
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was told to stop may go on before its process is killed."""
@@ -46,6 +46,24 @@ TIMEOUT: Final = "timeout"
 CANCELLED: Final = "cancelled"
 
 
+class Cancelling(Protocol):
+    """What says whether a handler should stop."""
+
+    @property
+    def cancelling(self) -> bool: ...
+
+
+class Interruptible(Protocol):
+    """The run of an attempt, as far as the conversation with a child needs to know it."""
+
+    @property
+    def state(self) -> Cancelling: ...
+    @property
+    def interrupters(self) -> list[Callable[[], None]]: ...
+    @property
+    def ended(self) -> bool: ...
+
+
 class ProcessAttempts:
     """Makes the attempts of one run: those of process handlers in children, the others in the calling thread.
 
@@ -55,7 +73,7 @@ class ProcessAttempts:
         seats: How many children at once.
     """
 
-    def __init__(self, run: CrewRun, worker: str, seats: Seats) -> None:
+    def __init__(self, run: Interruptible, worker: str, seats: Seats) -> None:
         self._run = run
         self._worker = worker
         self._seats = seats
@@ -87,7 +105,7 @@ class ProcessAttempts:
 class _Conversation:
     """One attempt: what is said to the child and what comes back."""
 
-    def __init__(self, run: CrewRun, grant: Grant, handler: ProcessHandler, clock: Clock, worker: str) -> None:
+    def __init__(self, run: Interruptible, grant: Grant, handler: ProcessHandler, clock: Clock, worker: str) -> None:
         self._run = run
         self._grant = grant
         self._handler = handler

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._starts import told
 from flows._handlers import Clock, judge_error
 from flows._shared_results import Move, Shared, conflict, decide, digest_of, owner_of, wait_seconds
-from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, RunBrief, Settle
+from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, Settle
+from flows.errors import UnavailableError
 
 if TYPE_CHECKING:
     from executors._store import Store
+
+WAITS_KNOWN: Final = 10_000
+"""Jobs whose waits are counted; beyond that, all begin anew with short ones."""
 
 Attempt = Callable[[Grant, Clock], Settle]
 AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
@@ -23,7 +26,7 @@ class Sharing:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waited: WeakKeyDictionary[RunBrief, dict[int, int]] = WeakKeyDictionary()
+        self._waited: dict[tuple[str, int], int] = {}
 
     def around(self, attempt: Attempt) -> Attempt:
         """*attempt* with the protocol around it."""
@@ -52,13 +55,17 @@ class Sharing:
             if move is Move.CONFLICT:
                 error = conflict(key, shared, grant)
                 return FailedSettle(grant, End.FAILED, error, now, clock())
+        except UnavailableError:
+            raise
         except Exception as error:  # of arguments that cannot be had, or written down
             return judge_error(grant, error, now, clock())
-        waits = self._waited.setdefault(grant.run, {})
+        place = grant.run.id, grant.job
         if move is Move.WAIT:
-            waited = waits[grant.job] = waits.get(grant.job, -1) + 1
+            if len(self._waited) >= WAITS_KNOWN:
+                self._waited.clear()
+            waited = self._waited[place] = self._waited.get(place, -1) + 1
             return FailedSettle(grant, End.RELEASED, None, now, clock(), wait_seconds(waited))
-        waits.pop(grant.job, None)
+        self._waited.pop(place, None)
         if move is Move.REPLAY:
             return ReplayedSettle(grant, shared.value, str(shared.owner), now, clock())
         return None

@@ -68,6 +68,7 @@ class Columns:
         earlier: Attempts before the last.
         replayed: Jobs that completed with the result of another, without an attempt.
         due: When each job that was ever delayed became or becomes ready.
+        unhandled: When each job first met a worker without a handler for it.
     """
 
     replayed: frozenset[int] | set[int] = frozenset()
@@ -102,6 +103,7 @@ class Columns:
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
         self.due: dict[int, float] = {}
+        self.unhandled: dict[int, float] = {}
         self._firsts: dict[int, int] = {}
 
     def is_control(self, job: int) -> bool:
@@ -174,7 +176,8 @@ class Columns:
         self.started[job] = 0.0
         if job in self.replayed:
             self.replayed -= {job}
-        for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
+        told = (self.errors, self.exceptions, self.progress)
+        for column in (self.numbers, self.since, *told, self.unhandled, self._firsts):
             column.pop(job, None)
 
     def placed(self, job: int, worker: str) -> None:

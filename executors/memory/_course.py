@@ -9,6 +9,7 @@ from heapq import heapify, heappop, heappush
 from executors.memory._claims import Claims
 from executors.memory._growth import gather, grow
 from executors.memory._limits import LimitVerbs
+from executors.memory._listeners import Listeners
 from executors.memory._run import MemoryRun
 from executors.memory._sharing import SharedResults
 from flows import _machine as machine
@@ -37,6 +38,7 @@ class Course(LimitVerbs, SharedResults):
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
         self._deadlines: dict[MemoryRun, None] = {}
+        self._listeners = Listeners()
         self._interrupted: list[MemoryRun] = []
         """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
 
@@ -70,7 +72,10 @@ class Course(LimitVerbs, SharedResults):
                 lane.jobs.extend(out.ready)
                 if not lane.listed:
                     self._claims.queues.enlist(lane)
+            if self._listeners:
+                self._listeners.stirred = True
         if out.delayed:
+            self._listeners.stirred = True
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
                 run.due[job] = now + after
@@ -166,6 +171,8 @@ class Course(LimitVerbs, SharedResults):
                 break
             for interrupt in tuple(run.interrupters):
                 interrupt()
+            if self._listeners:
+                self._listeners.stop(run)
             run.notify()
 
     def _wake_due(self, now: float, only: object) -> None:

@@ -12,7 +12,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import Crew, _main_import
 from executors._leasing._seats import Seats
@@ -34,7 +34,10 @@ from flows._state import ACTIVE, STATE_NAMES
 from flows._verbs import Grant
 from flows._waits import reached
 from flows.errors import DefinitionError, RunError, UnknownExecutorError
-from flows.executor import RunOptions
+from flows.executor import RunOptions, WorkerOptions
+
+if TYPE_CHECKING:
+    from executors._leasing._workshop import Workshop
 
 SLOTS: Final = 32
 """Handlers at once, where the URL does not say: blocking ones overlap well, and computing ones do not fight for the
@@ -106,7 +109,8 @@ class MemoryExecutor:
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
-        self._seats = Seats(min(self.slots, options.get("processes", os.cpu_count() or 1)))
+        self._processes = options.get("processes", os.cpu_count() or 1)
+        self._seats = Seats(min(self.slots, self._processes))
         self._own = _Home() if options.get("private") else None
 
     @property
@@ -205,6 +209,13 @@ class MemoryExecutor:
         if waiter is not None:
             self.store.check_waiting(record, waiter)
         self._start(record)
+
+    def serve(self, options: WorkerOptions) -> Workshop:
+        """A worker for all runs of this store, beside the crews that each work off one."""
+        from executors._leasing._serving import workshop  # most programs have no worker
+
+        self.store.publish(options.limits)
+        return workshop(self.store, options, min(options.concurrency, self._processes), logs_jobs=False)
 
     def _start(self, record: MemoryRun) -> None:
         if not record.ended:

@@ -95,10 +95,16 @@ class Settling(Course):
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
         grant, job = settle.grant, settle.grant.job
         if settle.end is End.RELEASED:
+            if settle.failed is not None and self._is_past_hope(run, job, now):
+                run.keep_error(job, settle)
+                machine.settle(run.state, job, FAILED, out)
+                return
             machine.release(run.state, job, out, settle.after)
             if not grant.control:
                 run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
+        if run.unhandled:
+            run.unhandled.pop(job, None)
         if grant.control:
             self._settle_control(run, settle, now, out)
             return
@@ -120,6 +126,11 @@ class Settling(Course):
                 run.telling.again(job, grant.attempt, settle.after)
         else:
             run.keep_error(job, settle)
+
+    @staticmethod
+    def _is_past_hope(run: MemoryRun, job: int, now: float) -> bool:
+        """Whether a job has met workers without a handler for it for too long."""
+        return now - run.unhandled.setdefault(job, now) >= _state.UNHANDLED_SECONDS
 
     @staticmethod
     def _settle_control(run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
@@ -155,3 +166,4 @@ class Settling(Course):
         elif len(out.ready) > before and not run.is_control(job):
             out.ready.pop()
             self._claims.queues.suspect(run, job)
+            self._listeners.stirred = True

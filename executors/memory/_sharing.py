@@ -10,6 +10,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from executors.memory._listeners import Listeners
 from flows._shared_results import Owner, Shared, owner_of
 from flows._state import ACTIVE
 from flows._verbs import Grant
@@ -47,6 +48,7 @@ class SharedResults:
 
     clock: Callable[[], float]
     _lock: threading.Lock
+    _listeners: Listeners
 
     def __init__(self) -> None:
         self._shared: dict[str, Entry] = {}
@@ -101,8 +103,11 @@ class SharedResults:
                 heappush(self._freed_at, (entry.free_at, next(self._ties), key, entry))
             value = entry.value
             woken, entry.waiting = self._wake(entry.waiting, now), {}
+            stirred = self._listeners.taken()
         for waiting in woken:
             waiting.rouse()
+        if stirred:
+            self._listeners.wake()
         return value
 
     def _wake(self, waiting: dict[tuple[str, int], weakref.ref[MemoryRun]], now: float) -> list[MemoryRun]:

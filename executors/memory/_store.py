@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from executors.memory._limits import wake
+from executors._store import Listener, StaleCallError
+from executors.memory._limits import Stated, wake
+from executors.memory._listeners import tell_crews
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from executors.memory._settling import Settling
 from flows import _machine as machine
 from flows._state import ACTIVE, CANCELLED, SWEEP_LIMIT, Commands
 from flows._verbs import Grant, Reply, Settle, Want
-
-
-class StaleCallError(RuntimeError):
-    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
 
 
 class MemoryStore(Settling):
@@ -42,6 +40,15 @@ class MemoryStore(Settling):
         self.epoch = time.time() - clock() if epoch is None else epoch
         self._loops: dict[str, tuple[int, Reply]] = {}
 
+    @property
+    def lease_seconds(self) -> float | None:
+        """How long a grant lasts without being extended; None: for ever."""
+        return self._claims.lease_seconds
+
+    def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
+        """Tell a worker of any run when there may be work for it; returns what ends that."""
+        return self._listeners.add(worker, listener)
+
     def put_run(self, run: MemoryRun) -> None:
         """Accept a run, release the jobs that wait for nothing, put the limits of its queues into force."""
         run.store = self
@@ -55,8 +62,15 @@ class MemoryStore(Settling):
             out = Commands()
             machine.begin(run.state, out)
             self._carry_out(run, out, now)
-            woken = self._limits.waking(now)
-        wake(woken)
+            woken, stirred = self._limits.waking(now), self._listeners.taken()
+        self._announce(woken, stirred)
+
+    def publish(self, limits: Mapping[str, Stated]) -> None:
+        """Put limits of queues into force, or lift them."""
+        with self._lock:
+            self._limits.publish(limits, self._open)
+            woken = self._limits.waking(self.clock())
+        self._announce(woken, True)
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts that have ended and claim jobs, in one step.
@@ -84,6 +98,7 @@ class MemoryStore(Settling):
             due_at = self._due_at(want, now) if self._timed or self._limited else None
             reply = Reply(now, grants, refused, self._more(want, len(grants), now), due_at, suspects)
             woken = self._limits.waking(now) if self._limits.stirred else ()
+            stirred = bool(self._listeners) and (self._listeners.taken() or bool(self._limited and settles))
             if not (want.run is not None and not want.run.state.open):  # such a loop has made its last call
                 self._loops[loop] = (seq, reply)
         for run in (*touched, *swept):
@@ -96,8 +111,12 @@ class MemoryStore(Settling):
             for run in claimed:
                 if run.watchers and run not in touched:
                     run.notify()
+        if want.run is None and touched:
+            tell_crews(touched)
         if woken:
             wake(woken)
+        if stirred:
+            self._listeners.wake(but=loop)
         return reply
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
@@ -146,6 +165,7 @@ class MemoryStore(Settling):
                 self._settle_one(settle, now)
                 if self._limits.stirred:
                     woken = self._limits.waking(now)
+            stirred = bool(self._listeners) and (self._listeners.taken() or bool(self._limited))
             limited = self._limited and any(lane.queue in self._limited for lane in run.lanes)
             grant = None if limited or run in self._unswept else self._claims.take_one(run, now, worker)
         if run.watchers:
@@ -154,6 +174,8 @@ class MemoryStore(Settling):
             self._interrupt()
         if woken:
             wake(woken)
+        if stirred:
+            self._listeners.wake()
         return grant
 
     def abandon(self, run: MemoryRun, reason: str) -> None:
@@ -176,7 +198,7 @@ class MemoryStore(Settling):
             woken = self._limits.waking(self.clock())
             self._interrupted.append(run)
         self._interrupt()
-        wake(woken)
+        self._announce(woken, True)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -214,11 +236,13 @@ class MemoryStore(Settling):
                 if expired:
                     rescued[run] = len(expired)
                     self._sweep(run, now, out)
-            woken = self._limits.waking(now)
+            woken, stirred = self._limits.waking(now), self._listeners.taken()
         for run in rescued:
             run.notify()
+        if rescued:
+            tell_crews(rescued)
         self._interrupt()
-        wake(woken)
+        self._announce(woken, stirred)
         return sum(rescued.values())
 
     def cancel(self, run: MemoryRun, reason: str) -> None:
@@ -229,7 +253,7 @@ class MemoryStore(Settling):
             self._cancel(run, reason, self.clock())
             woken = self._limits.waking(self.clock())
         self._interrupt()
-        wake(woken)
+        self._announce(woken, True)
 
     def reopen(self, run: MemoryRun, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
@@ -247,9 +271,15 @@ class MemoryStore(Settling):
             run.journal.append((now, "reopened", ((job, None, None),)))
             self._set_deadline(run, now)
             self._sweep(run, now, out)
-            woken = self._limits.waking(now)
+            woken, stirred = self._limits.waking(now), self._listeners.taken()
         run.notify()
-        wake(woken)
+        self._announce(woken, stirred)
+
+    def _announce(self, runs: Sequence[MemoryRun], stirred: bool) -> None:
+        """Have those look whose turn has come, or who may find something; outside the lock."""
+        wake(runs)
+        if stirred and self._listeners:
+            self._listeners.wake()
 
     def _more(self, want: Want, granted: int, now: float) -> bool:
         run: Any = want.run

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from executors._store import StaleCallError
 from executors.memory import MemoryRun, MemoryStore
-from executors.memory._store import StaleCallError
 from flows._control import control
 from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Unconfirmed
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executors._store import StaleCallError
 from executors.memory import MemoryRun, MemoryStore
-from executors.memory._store import StaleCallError
 from flows._verbs import End, Want
 from flows.errors import Failed
 from tests.executors.columns import Caller, Clock, done, kinds, other, plan_of, put, states

@@ -191,8 +191,10 @@ def test_a_call_that_is_not_answered_is_sent_again_with_growing_pauses_and_the_s
         now = bench.core.wake_at
         assert bench.feed(Due(), now) == [exchange]
         assert bench.core.wake_at is None
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    bench.feed(Replied(exchange.seq, Reply(now, [])), now)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 0.8, 0.8, 0.8, 0.8]
+    (back,) = bench.feed(Replied(exchange.seq, Reply(now, [])), now)
+    assert isinstance(back, Log)
+    assert (back.level, back.text) == ("info", "the store answers again")
     again = bench.call(Woken(), now)
     assert again.seq == exchange.seq + 1
     (log,) = bench.feed(Unanswered(again.seq, OSError("again")), now)
@@ -216,7 +218,7 @@ def test_late_and_foreign_replies_and_failures_are_ignored() -> None:
     reply = Reply(0.0, granted)
     bench.feed(Unanswered(exchange.seq, OSError("gone")))
     assert bench.feed(Due(), 1.0) == [exchange]
-    assert kinds(bench.feed(Replied(exchange.seq, reply))) == ["Start"]
+    assert kinds(bench.feed(Replied(exchange.seq, reply))) == ["Log", "Start"]
     assert bench.feed(Replied(exchange.seq, reply)) == [], "the first call's answer, after all"
     assert bench.feed(Unanswered(exchange.seq, OSError("late"))) == []
     assert bench.core.wake_at is None or bench.core.wake_at > 0.5
