@@ -13,6 +13,7 @@ from flows.testing._payloads import Receiver, written
 if TYPE_CHECKING:
     from flows._task import Task
     from flows._verbs import Grant
+    from flows.testing._mishaps import Fate
     from flows.testing._simulated_worker import SimulatedWorker
     from flows.testing._world import World
 
@@ -43,27 +44,30 @@ class SimulatedAttempt:
         error: What it raised, as text; empty where it raised nothing.
         backoff: Seconds that it asked to wait before the next one, where that follows.
         called: Whether the handler was called.
+        settled_at: When the store heard of its end; None where it never did.
     """
 
     __slots__ = (
         *("job", "task", "number", "worker", "fence", "key", "began_at", "ended_at", "outcome", "error", "backoff"),
-        *("called", "position", "by", "_fate", "_grant", "dead", "extra", "spent", "settled_at"),
+        *("called", "by", "fate", "dead", "extra", "spent", "settled_at", "store_began_at", "store_settled_at"),
     )
 
-    def __init__(self, by: SimulatedWorker, grant: Grant, fate: dict[str, list[tuple[int, Fault]]]) -> None:
+    def __init__(self, by: SimulatedWorker, grant: Grant) -> None:
         plan = grant.run.plan
-        self.job, self.task, self.position = plan.ids[grant.job], plan.names[grant.job], grant.job
+        self.job, self.task = plan.ids[grant.job], plan.names[grant.job]
         self.number, self.fence, self.worker = grant.attempt, grant.fence, by.name
         self.key = job_key(grant.run, grant.job)
-        self.began_at = by.world.elapsed()
+        self.began_at, self.store_began_at = by.world.elapsed(), by.world.clock()
         self.ended_at: float | None = None
         self.settled_at: float | None = None
+        self.store_settled_at = 0.0
         self.outcome: str | None = None
         self.error = ""
         self.backoff: float | None = None
         self.called = self.dead = False
         self.spent = self.extra = 0.0
-        self.by, self._grant, self._fate = by, grant, fate
+        self.by = by
+        self.fate: Fate = {}
 
     def reach(self, point: str) -> None:
         """The handler is at *point*: what is to happen there happens now.
@@ -74,10 +78,10 @@ class SimulatedAttempt:
         """
         if self.dead:
             raise Died
-        if not self._fate:
+        if not self.fate:
             return
-        for place, fault in self._fate.pop(point, ()):
-            if not self.by.world.strikes(place):
+        for place, fault in self.fate.pop(point, ()):
+            if not self.by.world.mishaps.strikes(place):
                 continue
             if fault.kind in ("slow", "duplicate"):
                 self.by.hang(self, fault)
@@ -117,13 +121,13 @@ class SimulatedAttempt:
 
     def _taken(self, kind: str, point: str) -> list[Fault]:
         """Faults of one kind that strike at *point*; they will not again."""
-        if point not in self._fate:
+        if point not in self.fate:
             return []
-        here = self._fate[point]
+        here = self.fate[point]
         taken = [one for one in here if one[1].kind == kind]
         for one in taken:
             here.remove(one)
-        return [fault for place, fault in taken if self.by.world.strikes(place)]
+        return [fault for place, fault in taken if self.by.world.mishaps.strikes(place)]
 
     def __repr__(self) -> str:
         number = f" (attempt {self.number})" if self.number > 1 else ""
@@ -139,10 +143,11 @@ def _made(exc: Raised | None) -> BaseException:
 class SimulatedHandler(Handler):
     """A handler whose data is written down and read back, and in which things happen that a simulation asks for."""
 
-    __slots__ = ("_receiver", "_target", "world")
+    __slots__ = ("_receiver", "_target", "name", "world")
 
     def __init__(self, world: World, task: Task[..., Any]) -> None:
         self.world = world
+        self.name = task.name
         self.become(task)
 
     def become(self, task: Task[..., Any]) -> None:
@@ -171,7 +176,7 @@ class SimulatedHandler(Handler):
             coro = self._target(*args, **kwargs)
         finally:
             guard.end()
-        return self._left(attempt, await self.world.loop_of(attempt).watched(coro))
+        return self._left(attempt, await attempt.by.loop_here().watched(coro))
 
     def _entered(self, args: Any, kwargs: Any) -> tuple[SimulatedAttempt, Any, Any]:
         attempt = self.world.entered

@@ -136,9 +136,7 @@ class Fault:
         )
 
     @classmethod
-    def crash(
-        cls, job: str, *, at: Point = "after_effect", attempt: int | None = None, times: int | None = 1
-    ) -> Self:
+    def crash(cls, job: str, *, at: Point = "after_effect", attempt: int | None = None, times: int | None = 1) -> Self:
         """The worker dies while it has the job, with all else that it runs; another takes its place.
 
         Args:
@@ -197,9 +195,7 @@ class Fault:
         return cls._made("doubled_call", verb=verb, nth=nth, times=times)
 
     @classmethod
-    def late_call(
-        cls, verb: Verb, seconds_: Duration, /, *, nth: int = 1, times: int | None = 1
-    ) -> Self:
+    def late_call(cls, verb: Verb, seconds_: Duration, /, *, nth: int = 1, times: int | None = 1) -> Self:
         """A call reaches the store so much later; the worker has called again by then."""
         return cls._made("late_call", verb=verb, seconds=seconds(seconds_, "Fault.late_call"), nth=nth, times=times)
 
@@ -241,7 +237,11 @@ class Fault:
         words: list[str] = []
         for known in fields(self)[1:]:
             value = getattr(self, known.name)
-            if known.name in _BY_PLACE and value is not None and (self.kind, known.name) != ("store_restart", "seconds"):
+            if (
+                known.name in _BY_PLACE
+                and value is not None
+                and (self.kind, known.name) != ("store_restart", "seconds")
+            ):
                 words.append(_spelled(value))
             elif value != expected.get(known.name, known.default):
                 name = "down" if known.name == "seconds" else known.name

@@ -9,7 +9,6 @@ from flows._typeset import line
 if TYPE_CHECKING:
     from flows.testing._attempts import SimulatedAttempt
     from flows.testing._trace import Trace
-    from flows.testing._world import Step
 
 LISTED: Final = 200
 """Lines that are shown: a failing simulation is read by a person."""
@@ -23,7 +22,7 @@ def drawn(trace: Trace[object]) -> str:
         attempts = [one for one in trace.attempts if one.worker == worker]
         entries = [(one.began_at, number, _attempt(one)) for number, one in enumerate(attempts)]
         steps = [step for step in trace.steps if step.worker == worker]
-        entries += [(step.at, len(attempts) + number, _step(step)) for number, step in enumerate(steps)]
+        entries += [(step.at, len(attempts) + number, str(step)) for number, step in enumerate(steps)]
         blocks.append("the world" if worker is None else worker)
         texts = [f"  {_instant(at):>12}  {text}" for at, _, text in sorted(entries)]
         blocks += texts[:LISTED]
@@ -38,11 +37,6 @@ def _attempt(one: SimulatedAttempt) -> str:
     error = f": {line(one.error)}" if one.error else ""
     after = f", again after {_instant(one.backoff)}" if one.backoff is not None else ""
     return f"{one.job}{number} {one.outcome or 'runs'}{end}{error}{after}"
-
-
-def _step(step: Step) -> str:
-    job = "" if step.job is None else f" {step.job}"
-    return f"{step.what}{job}{': ' if step.detail else ''}{step.detail}"
 
 
 def _instant(seconds: float) -> str:

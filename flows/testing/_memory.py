@@ -1,30 +1,28 @@
 """What a simulation takes of ``executors.memory``: the store itself, with leases, and how a run is put into it.
 
-The one place where `flows` imports `executors`, loaded when something is simulated. The store is the subject of a
-simulation, not a service that it chooses by URL: it must be this one, and its insides (what can be claimed, what is
-due) must be seen to wake simulated workers as a real store would.
+With `_async_line`, the one place where `flows` imports `executors`; loaded when something is simulated. The store is
+the subject of a simulation and not a service that it finds by URL: it must be this one, and its insides (what can be
+claimed, what is due) must be seen, to wake simulated workers as a real store would.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from executors._leasing._loop import LoopLine
-from executors._leasing._sharing import Sharing
-from executors._leasing._starts import starting
+from executors._leasing._sharing import Sharing as Sharing
+from executors._leasing._starts import starting as starting
 from executors.memory import MemoryRun, MemoryStore
 from executors.memory._executor import _bindings
 from executors.memory._growth import Mould
-from executors.memory._store import StaleCallError
+from executors.memory._store import StaleCallError as StaleCallError
 from flows import _registry
 from flows._bodies import Body, bodies_of
 from flows._codec import jsonable
 from flows._handlers import Handler
 from flows._idempotency import data_of
 from flows._plan import Plan
-from flows._verbs import Grant
+from flows._verbs import Grant, Want
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
 from flows.testing._payloads import Payloads, as_returned, read
@@ -33,10 +31,8 @@ if TYPE_CHECKING:
     from flows._shared_results import Owner, Shared
     from flows._task import Task
 
-__all__ = [
-    *("Sharing", "SimulatedLine", "SimulatedRun", "SimulatedStore", "StaleCallError"),
-    *("make_run", "retarget", "starting"),
-]
+
+_ANYTHING: Final = Want(1)
 
 
 class SimulatedRun(MemoryRun):
@@ -65,9 +61,14 @@ class SimulatedStore(MemoryStore):
 
     @property
     def claimable(self) -> bool:
-        """Whether there is anything for a worker to claim or to sweep."""
-        queues = self._claims.queues
-        return bool(self._unswept) or queues.waiting(None) or any(queues._suspects.values())
+        """Whether there is anything for some worker to claim or to sweep."""
+        suspects = self._claims.queues.has_suspects
+        return self.unswept or bool(suspects) or self._claims.more(_ANYTHING, 0, self.clock())
+
+    @property
+    def unswept(self) -> bool:
+        """Whether edges are left to sweep."""
+        return bool(self._unswept)
 
     @property
     def due_at(self) -> float | None:
@@ -98,39 +99,6 @@ class SimulatedStore(MemoryStore):
         if self._repeats("began"):
             super().began(grant)
         return super().began(grant)
-
-
-class SimulatedLine(LoopLine):
-    """The async jobs of one simulated worker: a crew's line, on the worker's own event loop."""
-
-    def __init__(self, owner: Any, slots: int, call: Callable[[Callable[[], object]], object]) -> None:
-        super().__init__(owner, slots)
-        self._call = call
-
-    def put(self, grants: list[Grant]) -> None:
-        """Run these as soon as there are slots."""
-        self._line.extend(grants)
-        if not self._called:
-            self._called = True
-            self._call(self._pump)
-
-    def interrupt(self) -> None:
-        """Cancel all live handlers."""
-        if self._live or self._line or self._called:
-            self._call(self._cancel_live)
-
-    def stop(self, grant: Grant) -> bool:
-        """Cancel the live handler of *grant*, whose lease is lost; says whether there is one."""
-        task = self._live.get(grant)
-        if task is None:
-            return False
-        self._call(lambda: self._call(task.cancel))  # after its first step, as `_cancel_live` has it
-        return True
-
-    @property
-    def waiting(self) -> deque[Grant]:
-        """Those that have not started."""
-        return self._line
 
 
 def make_run(

@@ -21,8 +21,7 @@ from flows.errors import DefinitionError, FlowsError
 
 _REMEDIES: Final = {
     "time": "take the instant as data, or ask for it in a task of its own that the simulation replaces (handlers=)",
-    "sleep": "in an async handler, await asyncio.sleep(...), which takes no real time here; to wait before another try, "
-    "raise flows.RetryAfter(...)",
+    "sleep": "await asyncio.sleep(...) in an async handler, which takes no real time here, or raise flows.RetryAfter",
     "random": "derive it from flows.current().idempotency_key, which is the same in each attempt, or take it as data",
     "sockets": "replace the call by an EffectLedger, or the handler by handlers={...}",
     "threads": "call it directly, or await asyncio.to_thread(...), which runs in this thread here",
@@ -44,7 +43,6 @@ _NAMES: Final = (
 
 _MODULES: Final = frozenset(("time", "posix", "nt", "_socket", "_thread", "_posixsubprocess", "_uuid"))
 _SHARED_RANDOM: Final = random.random.__self__  # type: ignore[attr-defined]
-_SEEDING: Final = random.Random.seed.__code__
 _EXEMPT: Final = frozenset(("logging", "importlib", "warnings", "opentelemetry", "hypothesis", "_pytest", "linecache"))
 """Packages that may look at the clock on a handler's behalf: what they do with it does not come back to it."""
 
@@ -78,8 +76,8 @@ class Violation(BaseException):
 def violation_error(violation: Violation, job: str, attempt: int) -> RealTimeUsedError:
     """The error that a simulation raises for what its guard has noticed."""
     text = (
-        f"job {job!r} (attempt {attempt}) called {violation.call}() at {violation.place}: a simulation has a clock of its "
-        f"own and must come out the same each time. Instead, {_REMEDIES[violation.kind]}. "
+        f"job {job!r} (attempt {attempt}) called {violation.call}() at {violation.place}: a simulation has a clock of "
+        f"its own and must come out the same each time. Instead, {_REMEDIES[violation.kind]}. "
         f"Where it does no harm, simulate(..., allow=({violation.kind!r},)) lets it pass"
     )
     return RealTimeUsedError(text, call=violation.call, job=job, kind=violation.kind)
@@ -99,42 +97,42 @@ def checked_kinds(allow: object) -> frozenset[str]:
 
 
 class RealTimeGuard:
-    """Watches the calls of this thread between `begin` and `end`.
+    """Watches the calls of this thread between `begin` and `end`, unless a profiler does.
 
     Args:
         allow: Kinds of calls that pass.
         noticed: Called with each violation, right before it is raised in the handler.
     """
 
-    __slots__ = ("_allow", "_before", "_depth", "_noticed", "_refused")
+    __slots__ = ("_depth", "_noticed", "_on", "_refused", "_seeding")
 
     def __init__(self, allow: frozenset[str], noticed: Callable[[Violation], None]) -> None:
-        self._refused = None if allow.issuperset(KINDS) else {name for name, kind in _NAMES.items() if kind not in allow}
-        self._allow = allow
+        self._refused = frozenset(name for name, kind in _NAMES.items() if kind not in allow)
+        self._seeding = None if "random" in allow else random.Random.seed.__code__
         self._noticed = noticed
         self._depth = 0
-        self._before: Any = None
+        self._on = False
 
     def begin(self) -> None:
         """A handler's code runs from now on."""
         self._depth += 1
-        if self._depth == 1 and self._refused is not None:
-            self._before = sys.getprofile()
+        if self._depth == 1 and self._refused and sys.getprofile() is None:  # a profiler goes first
+            self._on = True
             sys.setprofile(self._look)
 
     def end(self) -> None:
         """It does not, any more."""
         self._depth -= 1
-        if self._depth == 0 and self._refused is not None:
-            sys.setprofile(self._before)
+        if self._depth == 0 and self._on:
+            self._on = False
+            sys.setprofile(None)
 
     def _look(self, frame: FrameType, event: str, arg: Any) -> None:
         if event == "c_call":
             if arg.__name__ in self._refused:
                 self._judge(frame, arg)
-        elif event == "call" and frame.f_code is _SEEDING and "random" not in self._allow:
-            if frame.f_locals.get("a") is None:
-                self._refuse(frame, "random.Random", "random")
+        elif event == "call" and frame.f_code is self._seeding and frame.f_locals.get("a") is None:
+            self._refuse(frame, "random.Random", "random")
 
     def _judge(self, frame: FrameType, called: Any) -> None:
         kind, owner = _NAMES[called.__name__], getattr(called, "__self__", None)
@@ -167,4 +165,4 @@ class RealTimeGuard:
 
 
 def _name(code: CodeType) -> str:
-    return getattr(code, "co_qualname", code.co_name).removeprefix("Random.").removesuffix(".__init__")
+    return code.co_qualname.removesuffix(".__init__").removeprefix("Random.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from flows._duration import Duration, seconds
@@ -71,38 +72,41 @@ def simulate(
         DefinitionError: The flow, its data or an argument is wrong; nothing has run.
         RealTimeUsedError: A handler used the real clock, chance, a socket, a thread or a process.
     """
-    from flows.testing._world import World, as_tasks
+    from flows.testing._mishaps import arm, as_tasks
+    from flows.testing._world import World
 
-    plan = planned_of(flow)
-    given = checked_faults(faults)
+    plan, given = planned_of(flow), checked_faults(faults)
     _check_counts(workers=workers, slots=slots)
-    replaced = _checked_handlers(plan, handlers)
+    replaced = as_tasks(_checked_handlers(plan, handlers))
     _check_jobs(plan, given)
     choices = Choices(schedule, seed)
-    world = World(choices, given, slots=slots, allow=checked_kinds(allow), replaced=as_tasks(replaced))
+    world = World(choices, given, slots=slots, allow=checked_kinds(allow), replaced=replaced)
     limit = None if timeout is None else seconds(timeout, "timeout", above_zero=True)
     run = world.submit(plan, RunOptions(RUN_ID, key, TRACE_ID, timeout=limit, fail_fast=fail_fast))
-    exporter = None
-    if spans:
-        from flows.testing._spans import record_spans
-
-        exporter = record_spans(run, plan.name)
-    world.arm_faults()
+    recorded = _recorded(run, plan) if spans else tuple
+    arm(world)
     for _ in range(workers):
         world.hire()
-    world.play(LIMIT_SECONDS)
-    replay: dict[str, Any] = {"faults": list(given)} if given else {}
-    options = {"workers": (workers, 1), "slots": (slots, SLOTS), "key": (key, None), "timeout": (timeout, None)}
-    replay |= {name: value for name, (value, expected) in options.items() if value != expected}
-    if choices.odd:
-        replay["schedule"] = dict(choices.odd)
-    if handlers:
-        replay["handlers"] = handlers
-    if fail_fast:
-        replay["fail_fast"] = True
-    if allow:
-        replay["allow"] = tuple(allow)
-    return Trace(world, replay, plan, exporter() if exporter is not None else ())
+    Context().run(world.play, LIMIT_SECONDS)  # an empty context, as workers have: nothing of the caller's
+    asked: dict[str, tuple[Any, Any]] = {
+        "faults": (list(given), []),
+        "schedule": (dict(choices.odd), {}),
+        "workers": (workers, 1),
+        "slots": (slots, SLOTS),
+        "key": (key, None),
+        "timeout": (timeout, None),
+        "fail_fast": (fail_fast, False),
+        "allow": (tuple(allow), ()),
+        "handlers": (handlers or {}, {}),
+    }
+    replay = {name: value for name, (value, expected) in asked.items() if value != expected}
+    return Trace(world, replay, plan, recorded())
+
+
+def _recorded(run: Any, plan: Plan[Any]) -> Callable[[], Sequence[Any]]:
+    from flows.testing._spans import record_spans
+
+    return record_spans(run, plan.name)
 
 
 def _check_counts(**counts: int) -> None:

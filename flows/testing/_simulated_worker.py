@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._control import control
-from flows._handlers import cancelled_inside, judge_error, perform, perform_async
+from flows._handlers import cancelled_inside, judge_error, perform
 from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Rescue, Unconfirmed
-from flows._verbs import End, FailedSettle, Grant, Reply, Settle
+from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import (
     Drain,
     Due,
@@ -25,13 +24,14 @@ from flows._worker import (
     Woken,
     WorkerCore,
 )
-from flows.errors import JobTimeoutError, LeaseLostError
+from flows.errors import JobTimeoutError
 from flows.testing._attempts import Died, SimulatedAttempt
 from flows.testing._real_time import Violation
 
 if TYPE_CHECKING:
+    from flows.testing._async_jobs import AsyncJobs
     from flows.testing._faults import Fault
-    from flows.testing._memory import SimulatedLine, SimulatedRun
+    from flows.testing._memory import SimulatedRun
     from flows.testing._virtual_loop import VirtualLoop
     from flows.testing._world import World
 
@@ -94,7 +94,7 @@ class SimulatedWorker:
         wake_at = self.core.wake_at
         if wake_at is not None and wake_at != self._armed_at:
             self._armed_at = wake_at
-            self.world.at(max(0.0, wake_at - self.world.clock()), self._due, self)
+            self.world.at_clock(wake_at, self._due, self)
 
     def rearm(self) -> None:
         """As `arm`, after the store's clock has jumped."""
@@ -112,6 +112,17 @@ class SimulatedWorker:
         """There may be something to claim."""
         self.woken = False
         self.feed(Woken())
+
+    def vanish(self) -> None:
+        """Its process is killed."""
+        self.world.note(self.name, "crashes")
+        self.die()
+
+    def loop_here(self) -> VirtualLoop:
+        """The event loop of the process."""
+        if self.loop is None:
+            self.loop = self.world.new_loop(self)
+        return self.loop
 
     def drain(self) -> None:
         """Told to stop: it ends what it runs."""
@@ -205,6 +216,8 @@ class SimulatedWorker:
         """The async jobs of a run on this worker's loop."""
         jobs = self._lines.get(run)
         if jobs is None:
+            from flows.testing._async_jobs import AsyncJobs  # asyncio, where a handler is async
+
             jobs = self._lines[run] = AsyncJobs(self, run)
         return jobs
 
@@ -213,10 +226,10 @@ class SimulatedWorker:
             grant = self.line.popleft()
             run: Any = grant.run
             if grant.control:
-                self._conclude(control(grant, self.world.clock))
+                self.conclude(control(grant, self.world.clock))
             elif run.state.cancelling:
                 now = self.world.clock()
-                self._conclude(Settle(grant, End.CANCELLED, None, now, now))
+                self.conclude(Settle(grant, End.CANCELLED, None, now, now))
             else:
                 self._run(grant)
 
@@ -230,7 +243,7 @@ class SimulatedWorker:
             return
         early = world.before(grant)
         if early is not None:
-            self._conclude(early, attempt)
+            self.conclude(early, attempt)
             return
         self.running[grant] = attempt
         timeout = grant.run.plan.settings[grant.job].timeout
@@ -248,9 +261,7 @@ class SimulatedWorker:
             return  # it has timed out
         world.entered = attempt
         try:
-            settle = world.tracing(perform, self)(
-                grant, world.starting(grant, lambda: world.clock() + attempt.spent)
-            )
+            settle = self._traced(grant)(grant, world.starting(grant, lambda: world.clock() + attempt.spent))
         except (Died, Violation):
             self.die()
             return
@@ -259,6 +270,10 @@ class SimulatedWorker:
                 raise
             settle = judge_error(grant, cancelled_inside(error), world.clock(), world.clock())
         world.at(attempt.spent, functools.partial(self._end, attempt, settle), self)
+
+    def _traced(self, grant: Grant) -> Any:
+        run: Any = grant.run
+        return perform if run.tracing is None else run.tracing.around(perform, self.name)
 
     def begin(self, grant: Grant) -> SimulatedAttempt:
         """An attempt begins.
@@ -276,7 +291,7 @@ class SimulatedWorker:
         if self.running.pop(grant, None) is not None:
             grant.stop = grant.stop or "the attempt timed out"
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=attempt.job)
-            self._conclude(judge_error(grant, error, start, self.world.clock()), attempt)
+            self.conclude(judge_error(grant, error, start, self.world.clock()), attempt)
 
     def _end(self, attempt: SimulatedAttempt, settle: Settle) -> None:
         if self.running.pop(settle.grant, None) is None:
@@ -284,7 +299,7 @@ class SimulatedWorker:
         if attempt.crashes("before_settle"):
             self.die()
         else:
-            self._conclude(self.world.after(settle), attempt)
+            self.conclude(self.world.after(settle), attempt)
 
     def ended(self, settle: Settle) -> Settle | None:
         """An async attempt has ended; None where the worker does not live to tell."""
@@ -294,7 +309,8 @@ class SimulatedWorker:
             return None
         return settle
 
-    def _conclude(self, settle: Settle, attempt: SimulatedAttempt | None = None) -> None:
+    def conclude(self, settle: Settle, attempt: SimulatedAttempt | None = None) -> None:
+        """An attempt has ended: the keeper need not look after it, the core is told."""
         self.keeper.feed(Dropped([settle.grant]), self.world.now)
         if attempt is not None:
             self.world.concluded(attempt, settle)
@@ -368,82 +384,3 @@ class SimulatedWorker:
             self.keeper.feed(Extended(refused), world.now)
         else:
             self.keeper.feed(Unconfirmed(), world.now)
-
-
-class AsyncJobs:
-    """The async jobs of one run on one worker: what their line on the event loop takes of a crew.
-
-    Attributes:
-        lost: Attempts whose lease is lost: when their handlers have stopped, that is how they have ended.
-    """
-
-    def __init__(self, worker: SimulatedWorker, run: Any) -> None:
-        self.worker = worker
-        self.run = run
-        self.store = worker.world.store
-        self.clock = worker.world.clock
-        self.done: list[Settle] = []
-        self.lost: set[Grant] = set()
-        loop = worker.loop = worker.loop or worker.world.new_loop(worker)
-        call = functools.partial(loop.call_soon, context=Context())
-        self.line: SimulatedLine = worker.world.line(self, call)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether the run was cancelled."""
-        return bool(self.run.state.cancelling)
-
-    @property
-    def unrun(self) -> End:
-        """What becomes of grants that come when the run has been cancelled."""
-        return End.RELEASED if self.run.ended else End.CANCELLED
-
-    async def async_attempt(self, grant: Grant, clock: Any) -> Settle:
-        """Make an attempt as the current task."""
-        world = self.worker.world
-        attempt = self.worker.begin(grant)
-        early = world.before(grant)
-        if early is not None:
-            return early
-        wait = attempt.pause() + attempt.extra
-        if wait or self.worker.frozen_until > world.now:
-            await _sleep(wait)
-        attempt.extra = 0.0
-        world.entered = attempt
-        settle = await world.tracing_async(perform_async, self.worker)(grant, clock)
-        if attempt.extra:
-            await _sleep(attempt.extra)
-            settle.ended_at = clock()
-        return world.after(settle)
-
-    def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
-        """What an exception of the attempt means."""
-        return judge_error(grant, error, started_at, ended_at)
-
-    def fall(self, error: BaseException) -> None:
-        """Something was raised that is meant for the process."""
-        if isinstance(error, Died | Violation):
-            self.worker.die()
-        else:
-            self.worker.world.raised = error
-
-    def turn(self) -> None:
-        """Report what has ended."""
-        worker, settles = self.worker, self.done
-        self.done = []
-        for settle in settles:
-            kept = None if worker.gone else worker.ended(settle)
-            if kept is not None:
-                if kept.grant in self.lost and kept.end is End.CANCELLED:
-                    error = LeaseLostError(kept.grant.stop or "")
-                    kept = FailedSettle(kept.grant, End.LOST, error, kept.started_at, kept.ended_at)
-                worker._conclude(kept, worker.attempts.get(kept.grant))
-
-    def hand_over(self) -> None:
-        """There are no other hands."""
-
-
-async def _sleep(length: float) -> None:
-    import asyncio
-
-    await asyncio.sleep(length)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -31,13 +32,14 @@ class Trace(Generic[R_co]):
     def __init__(self, world: World, replay: Mapping[str, Any], plan: Plan[Any], spans: Sequence[Any]) -> None:
         self._world = world
         self._record = world.runs[0]
+        self._plan = plan
         self.run: Run[R_co] = Run(_Over(), self._record, plan)
         self.attempts: tuple[SimulatedAttempt, ...] = tuple(world.attempts)
         self.steps: tuple[Step, ...] = tuple(world.steps)
         self.replay = dict(replay)
         self.spans = tuple(spans)
 
-    @property
+    @functools.cached_property
     def events(self) -> Sequence[Event]:
         """The run's events, in order."""
         return self._record.events(0)[0]
@@ -47,7 +49,7 @@ class Trace(Generic[R_co]):
         """Job id -> result, of the jobs that completed."""
         return {job_id: view.value for job_id, view in self.run.jobs.items() if view.state == "completed"}
 
-    @property
+    @functools.cached_property
     def states(self) -> dict[str, str]:
         """Job id -> state."""
         return {job_id: view.state for job_id, view in self.run.jobs.items()}
@@ -57,13 +59,15 @@ class Trace(Generic[R_co]):
         """How long the run took, by a clock that does not jump."""
         return self._world.ended_at.get(self._record, self._world.elapsed())
 
-    @property
+    @functools.cached_property
     def log(self) -> tuple[str, ...]:
         """All that happened, a line each; the same for the same seed on every machine."""
         begun = self._record.submitted_at
         lines = [((event.at - begun).total_seconds(), 0, _spelled(event)) for event in self.events]
-        lines += [(step.at, 1, str(step)[17:]) for step in self.steps]
-        lines += [(one.began_at, 2, f"{one.worker} begins {one.job} {one.number} {one.outcome}") for one in self.attempts]
+        lines += [(step.at, 1, f"{step.worker or '-'} {step}") for step in self.steps]
+        lines += [
+            (one.began_at, 2, f"{one.worker} begins {one.job} {one.number} {one.outcome}") for one in self.attempts
+        ]
         return tuple(f"{at:.6f} {text}" for at, _, text in sorted(lines, key=lambda line: line[:2]))
 
     def timeline(self) -> str:
@@ -100,7 +104,9 @@ class _Over:
         return None
 
 
-_READ_ONLY: Final = "a simulated run is over and can only be read; to cancel one, simulate(faults=[Fault.cancel(at=...)])"
+_READ_ONLY: Final = (
+    "a simulated run is over and can only be read; to cancel one, simulate(faults=[Fault.cancel(at=...)])"
+)
 
 
 def _spelled(event: Event) -> str:
