@@ -90,7 +90,7 @@ def simulate(
     Context().run(world.play, LIMIT_SECONDS)  # an empty context, as workers have: nothing of the caller's
     asked: dict[str, tuple[Any, Any]] = {
         "faults": (list(given), []),
-        "schedule": (dict(choices.odd), {}),
+        "schedule": (dict(choices.odd), None if any(fault.probability is not None for fault in given) else {}),
         "workers": (workers, 1),
         "slots": (slots, SLOTS),
         "key": (key, None),

@@ -179,6 +179,8 @@ class World(VirtualTime):
         self.workers.append(worker)
         worker.woken = True
         self.at(0.0, worker.wake, worker)
+        if self._overdue():
+            self.rescue(worker)
         if self.store.watched or self._overdue():
             self._start_beats()
         return worker
