@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -52,6 +53,14 @@ def jsonable(value: Any, spot: str, depth: int = 0) -> Any:
     return jsonable(_by_pydantic(value, spot), spot, depth + 1)
 
 
+@functools.lru_cache(maxsize=256)
+def _adapter(kind: Any) -> Any:
+    """How pydantic writes values of a type; made once, as that takes far longer than to write one."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
 def _text(value: str, spot: str) -> str:
     try:
         value.encode()
@@ -65,10 +74,9 @@ def _by_pydantic(value: Any, spot: str) -> Any:
         raise DataError(
             f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form that comes back the same"
         )
-    from pydantic import TypeAdapter
-
     try:
-        plain = TypeAdapter(type(value)).dump_python(value, mode="json")
+        kind: Any = type(value)
+        plain = _adapter(kind).dump_python(value, mode="json")
     except Exception as error:  # pydantic raises of many kinds for types it cannot write
         raise DataError(
             f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form; "
