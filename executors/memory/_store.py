@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from executors.memory._limits import wake
+from executors.memory._limits import QueueLimit, wake
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from executors.memory._settling import Settling
@@ -250,6 +250,19 @@ class MemoryStore(Settling):
             woken = self._limits.waking(now)
         run.notify()
         wake(woken)
+
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out nothing of a queue, in whatever run, or again what its limits allow."""
+        with self._lock:
+            self._limits.pause(queue, self._open, paused=paused)
+            woken = self._limits.waking(self.clock())
+        wake(woken)
+
+    def limited(self) -> list[QueueLimit]:
+        """How it stands with each queue that has limits or is paused."""
+        with self._lock:
+            now = self.clock()
+            return [seen for seen in [self._limits.seen(queue, now) for queue in self._limits.of] if seen is not None]
 
     def _more(self, want: Want, granted: int, now: float) -> bool:
         run: Any = want.run
