@@ -116,8 +116,8 @@ def retry(
 ) -> None:
     """Do dead letters again.
 
-    Those of a run, or those of a queue or a flow over all runs. What they failed, skipped or cancelled is done, too. A run with several of them is retried as a whole. Letters of
-    runs that go on have to wait for their end.
+    Those of a run, or those of a queue or a flow over all runs. What they failed, skipped or cancelled is done, too.
+    A run with several of them is retried as a whole. Letters of runs that go on have to wait for their end.
     """
     if run is not None:
         _one_way(queue, flow)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._cli import _screen
-from flows._typeset import count, line, spell
+from flows._cli._live import can_redraw
+from flows._typeset import CELL, count, line, spell
 
 if TYPE_CHECKING:
     from flows._dead_letters import DeadLetter
     from flows._run import Run
 
-LETTERS: Final = 3
-"""Failures that are written out before the rest is only counted."""
+LETTERS: Final = 10
+"""Failures that are named before the rest is only counted; the first one is told with its traceback."""
 
 TRACE_LINES: Final = 12
 """Lines of a traceback that are shown where not all was asked for: the last ones, which name the user's code."""
@@ -39,6 +41,8 @@ def ending(run: Run[Any], url: str | None, *, whole: bool = False) -> None:
         url: The executor, as it was named on the command line.
         whole: Whether tracebacks are shown in full.
     """
+    if run.state == "completed" and can_redraw():
+        return  # the last picture says it
     ended_at = run._record.ended_at
     after = "" if ended_at is None else f" after {spell((ended_at - run._record.submitted_at).total_seconds())}"
     _screen.say(f"{line(run.name)} {run.state}{after}", _screen.STYLES.get(run.state, ""))
@@ -46,17 +50,20 @@ def ending(run: Run[Any], url: str | None, *, whole: bool = False) -> None:
         root = next(root for root in run._record.plan.roots if run._record.state_of(root) == "cancelled")
         _screen.say(f"reason: {line(run._record.failed(root).message)}")
     letters = run.dead_letters()
-    for letter in letters[:LETTERS]:
+    for letter in letters[: LETTERS if whole else 1]:
         _tell(letter, whole=whole)
+    if len(letters) > 1:
+        _screen.say()
+    for letter in () if whole else letters[1:LETTERS]:
+        _screen.say(line(f"{line(letter.job)} failed, too: {_error(letter)}", min(_screen.columns(sys.stderr), CELL)))
     if len(letters) > LETTERS:
-        _screen.say(f"\n… and {count(len(letters) - LETTERS, 'more failed job')}")
+        _screen.say(f"… and {count(len(letters) - LETTERS, 'more failed job')}")
     if run.state != "completed":
         _next_steps(run, url)
 
 
 def _tell(letter: DeadLetter, *, whole: bool) -> None:
     tries = f" after {count(len(letter.attempts), 'attempt')}" if len(letter.attempts) > 1 else ""
-    message = letter.error.message.removeprefix(f"{letter.job}: ")
     _screen.say()
     _screen.say(f"{line(letter.job)} failed{tries}, on queue {letter.queue}", "bold")
     _screen.say(f"  data: {line(dict(letter.data))}", "dim")
@@ -67,7 +74,12 @@ def _tell(letter: DeadLetter, *, whole: bool) -> None:
     for text in kept:
         _screen.say(f"  {line(text)}")
     if not lines:
-        _screen.say(f"  {line(f'{letter.error.type}: {message}'.removesuffix(': '))}")
+        _screen.say(f"  {line(_error(letter))}")
+
+
+def _error(letter: DeadLetter) -> str:
+    message = letter.error.message.removeprefix(f"{letter.job}: ")
+    return f"{letter.error.type}: {message}".removesuffix(": ")
 
 
 def _end_of(lines: list[str]) -> list[str]:

@@ -35,7 +35,7 @@ _JOIN_SECONDS: Final = 5.0
 def shown(record: RunRecord) -> Iterator[None]:
     """For as long as the run is waited for, show it on standard error."""
     stop = threading.Event()
-    show = _redraw if _can_redraw() else _tell
+    show = _redraw if can_redraw() else _tell
     thread = threading.Thread(target=show, args=(record, stop), name="flows-view", daemon=True)
     thread.start()
     try:
@@ -45,7 +45,8 @@ def shown(record: RunRecord) -> Iterator[None]:
         thread.join(_JOIN_SECONDS)  # one that is stuck in reading a run must not keep the command
 
 
-def _can_redraw() -> bool:
+def can_redraw() -> bool:
+    """Whether standard error is a terminal on which lines can be drawn anew."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 

@@ -157,7 +157,8 @@ def show(
 def watch(run: RunId = None, executor: ExecutorUrl = None, key: Key = None, as_json: Json = False) -> None:
     """Watch a run until it has ended, wherever it goes on.
 
-    Ctrl-C only stops the watching. The exit code is 0 if the run completed, else 1. With --json one event a line: kind, at, job, attempt, detail.
+    Ctrl-C only stops the watching. The exit code is 0 if the run completed, else 1. With --json one event a line:
+    kind, at, job, attempt, detail.
     """
     from flows._cli._documents import event_document
     from flows._cli._ending import ending, exit_code
@@ -194,10 +195,10 @@ def cancel(
         _screen.say(f"run {handle.id} has ended already: {handle.state}")
         return
     handle.cancel(reason)
-    _screen.say(
-        f"run {handle.id} of {line(handle.name)} is cancelled"
-        + (", handlers that run are told to stop" if handle.state == "running" else "")
-    )
+    if handle.state == "running":
+        _screen.say(f"run {handle.id} of {line(handle.name)} is being cancelled; handlers that run are told to stop")
+    else:
+        _screen.say(f"run {handle.id} of {line(handle.name)} is {handle.state}")
 
 
 @app.command(
@@ -205,7 +206,7 @@ def cancel(
     epilog=examples(
         "flows runs retry 5f0c... -e redis://localhost",
         "flows runs retry --key order:123 --job charge_payment",
-        "flows runs retry 5f0c... --rerun load        load and all that follows it, completed or not",
+        "flows runs retry 5f0c... --rerun load        load and all after it",
     ),
 )
 def retry(
@@ -241,7 +242,7 @@ def retry(
     "prune",
     epilog=examples(
         "flows runs prune --older-than 7d --state completed --dry-run",
-        "flows runs prune --keep 1000 --yes           the newest 1,000 of each flow stay",
+        "flows runs prune --keep 1000 --yes     the newest 1,000 of each flow stay",
     ),
 )
 def prune(

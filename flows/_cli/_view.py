@@ -45,6 +45,7 @@ class View:
         self._record = record
         self._plan: tuple[object, int, int] | None = None
         self._groups: list[Group] = []
+        self._longest = 0
 
     def lines(self, columns: int, room: int) -> list[Text]:
         """The run as it is now.
@@ -53,7 +54,7 @@ class View:
             columns: How wide a line may be.
             room: How many lines there may be.
         """
-        record = self._record
+        record, self._longest = self._record, max(columns // 2, 16)  # of a name, so that its state has room
         # Dependents first, as a reading does: one that has ended has children that have.
         states = [record.state_of(job) for job in reversed(range(len(record.plan)))][::-1]
         plan = record.plan
@@ -104,7 +105,7 @@ class View:
         state = next((state for state in _ORDER if tally[state]), "waiting")
         done = sum(tally[end] for end in ENDS)
         text.append(f"{SIGNS[state]} ", style=STYLES.get(state, ""))
-        text.append(f"{line(group.label)}  ")
+        text.append(f"{line(group.label, self._longest)}  ")
         text.append_text(bar(done / max(sum(tally.values()), 1), 10))
         text.append(f"  {done:,}/{sum(tally.values()):,}")
         rest = {state: number for state, number in tally.items() if state not in ("completed", "waiting_children")}
@@ -113,7 +114,7 @@ class View:
     def _job(self, text: Text, job: int, states: list[str]) -> Text:
         state = states[job] if job < len(states) else self._record.state_of(job)
         text.append(f"{SIGNS[state]} ", style=STYLES.get(state, ""))
-        text.append(line(self._record.plan.ids[job]), style="" if state != "waiting_children" else "dim")
+        text.append(line(self._record.plan.ids[job], self._longest), style="" if state != "waiting_children" else "dim")
         text.append("  ")
         told = {"active": self._active, "delayed": self._delayed, "completed": self._completed}.get(state)
         if told is not None:
