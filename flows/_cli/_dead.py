@@ -34,7 +34,7 @@ app = typer.Typer(
     help="See what failed for good, by itself, and retry or drop it.",
     epilog=examples(
         "flows dead list -e redis://localhost",
-        "flows dead retry --queue payments --yes      all of a queue, once it works again",
+        "flows dead retry --queue payments --yes      once it works again",
     ),
 )
 

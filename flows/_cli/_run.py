@@ -14,7 +14,9 @@ from flows._cli._plan import Args, Target
 from flows._cli._wrong import WrongCommandError
 
 if TYPE_CHECKING:
+    from flows._plan import Plan
     from flows._run import Run
+    from flows.executor import Executor
 
 EXAMPLES: Final = examples(
     "flows run app:order_flow",
@@ -66,9 +68,10 @@ def run(
         raise WrongCommandError("--detach needs an executor that keeps the run, as in --executor sqlite:///shop.db")
     planned = plan_of(target, pairs(arg or ()))
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():  # handlers may print
-        handle = flows.submit(planned, executor=executor, key=key, timeout=timeout)
-        if not detach:
-            wait(handle)
+        if detach:
+            handle = flows.submit(planned, executor=executor, key=key, timeout=timeout)
+        else:
+            handle = _attended(planned, executor, key, timeout)
     if detach:
         _screen.document(run_document(handle)) if as_json else _screen.out(handle.id)
         return
@@ -80,23 +83,41 @@ def run(
     raise typer.Exit(exit_code(handle))
 
 
-def wait(handle: Run[Any]) -> None:
-    """Wait for a run and show it meanwhile; an interrupt cancels it.
+def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: str | None) -> Run[Any]:
+    """Hand a run over, wait for it, and show it meanwhile; an interrupt cancels it, unless others have begun it.
 
     Raises:
         KeyboardInterrupt: After the run has ended, or at a second interrupt.
     """
+    from flows._api import _prepared
     from flows._cli._live import shown
+    from flows._run import Run
 
-    with shown(handle._record):
-        try:
-            handle.wait()
-        except KeyboardInterrupt:
-            _screen.say("cancelling the run; again to leave at once")
-            handle.cancel("interrupted on the command line")
-            with contextlib.suppress(TimeoutError):
-                handle.wait(_GRACE_SECONDS)
-            raise
+    chosen, _, asked = _prepared(plan, executor, key, {"timeout": timeout})
+    try:
+        handle: Run[Any] = Run(chosen, chosen.submit(plan, asked, background=True), plan)
+        with shown(handle._record):
+            try:
+                handle.wait()
+            except KeyboardInterrupt:
+                if _cancelled(chosen, asked.run_id):
+                    with contextlib.suppress(TimeoutError):
+                        handle.wait(_GRACE_SECONDS)
+                raise
+    except KeyboardInterrupt:
+        _cancelled(chosen, asked.run_id)  # the interrupt may have come before anybody waited
+        raise
+    return handle
+
+
+def _cancelled(chosen: Executor, run_id: str) -> bool:
+    """Cancel the run of that id, if this command has begun it and it goes on; says whether it did."""
+    record = chosen.find(run_id=run_id)
+    if record is None or record.ended:
+        return False
+    _screen.say("cancelling the run; again to leave at once")
+    chosen.cancel(record, "interrupted on the command line")
+    return True
 
 
 def _show_value(handle: Run[Any]) -> None:
@@ -116,4 +137,4 @@ def _show_value(handle: Run[Any]) -> None:
         text = value if isinstance(value, str) else json.dumps(jsonable(value, "value"), ensure_ascii=False, indent=2)
     except DataError:
         text = repr(value)
-    _screen.out(text)
+    _screen.value(text)

@@ -78,6 +78,11 @@ def out(text: object = "", style: str = "") -> None:
     write(sys.stdout, styled(text, style))
 
 
+def value(text: str) -> None:
+    """Write what a program has made to standard output, as it is."""
+    sys.stdout.write(f"{text}\n")
+
+
 def write(stream: IO[str], text: Text) -> None:
     """Write a line to a stream."""
     text.plain = fitting(text.plain, stream)
@@ -93,7 +98,8 @@ def styled(text: object, style: str = "") -> Text:
 
 def document(data: Mapping[str, Any]) -> None:
     """Write one JSON document, on one line, to standard output."""
-    sys.stdout.write(json.dumps(data, default=str, ensure_ascii=is_plain(sys.stdout)) + "\n")
+    sys.stdout.write(json.dumps(data, default=str, ensure_ascii=is_plain(sys.stdout)))
+    sys.stdout.write("\n")  # apart: of one long write to a reader that has left, not every system tells
 
 
 def columns(stream: IO[str]) -> int:

@@ -30,7 +30,7 @@ def shop() -> Any:
 def store(monkeypatch: pytest.MonkeyPatch) -> MemoryExecutor:
     """The executor that `FLOWS_EXECUTOR` names in the test, with runs of its own."""
     own = MemoryExecutor("memory://?private=1&concurrency=4")
-    monkeypatch.setitem(_executors._shared, URL, own)  # type: ignore[misc]
+    monkeypatch.setitem(_executors._shared, URL, own)
     monkeypatch.setenv("FLOWS_EXECUTOR", URL)
     return own
 

@@ -2,6 +2,7 @@
 
 import threading
 from datetime import date
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -62,7 +63,7 @@ def held() -> Job[str]:
 
 
 @flows.flow
-def typed(when: date, lines: list[Line], count: int = 1, note: str | None = None, loose=None) -> Job[str]:  # type: ignore[no-untyped-def]
+def typed(when: date, lines: list[Line], count: int = 1, note: str | None = None, loose: Any = None) -> Job[str]:
     return last(when.isoformat(), [line.pieces for line in lines], count, note, loose)
 
 
