@@ -64,7 +64,7 @@ class Operating:
         dead = Counter(entry.letter.queue for entry in self._letters(None, None))
         limits = {limit.queue: limit for limit in home.store.limited()}
         queues = []
-        for name in sorted({*(queue for queue, _ in counts), *dead, *limits} - {CONTROL_QUEUE}):
+        for name in sorted({*(queue for queue, state in counts if state <= ACTIVE), *dead, *limits} - {CONTROL_QUEUE}):
             waiting, delayed, active = (counts[name, state] for state in (WAITING, DELAYED, ACTIVE))
             limit = limits.get(name)
             paused, concurrency, rate = (limit.paused, limit.concurrency, limit.rate) if limit else (False, None, None)
