@@ -26,7 +26,18 @@ pytest.register_assert_rewrite(
     *(
         f"flows.testing._conformance_{topic}"
         for topic in (
-            *("failure", "keys", "limits", "lists", "order", "policies", "process", "readings", "reopening"),
+            *(
+                "failure",
+                "keys",
+                "limits",
+                "lists",
+                "operating",
+                "order",
+                "policies",
+                "process",
+                "readings",
+                "reopening",
+            ),
             *("results", "retries", "runs", "traces", "unsupported"),
         )
     )
