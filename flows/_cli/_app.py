@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import flows
-from flows._cli import _dead, _doctor, _plan, _queues, _run, _runs, _screen, _worker
+from flows._cli import _dead, _doctor, _plan, _prune, _queues, _run, _runs, _screen, _worker
 from flows._cli._options import examples
 from flows._cli._wrong import WrongCommandError
 from flows.errors import DefinitionError, FlowsError, MissingDependencyError, UnknownExecutorError
@@ -83,6 +83,7 @@ def flows_command(
 app.command("plan", epilog=_plan.EXAMPLES)(_plan.plan)
 app.command("run", epilog=_run.EXAMPLES)(_run.run)
 app.command("worker", epilog=_worker.EXAMPLES)(_worker.worker)
+_runs.app.command("prune", epilog=_prune.EXAMPLES)(_prune.prune)
 app.add_typer(_runs.app, name="runs")
 app.add_typer(_queues.app, name="queues")
 app.add_typer(_dead.app, name="dead")

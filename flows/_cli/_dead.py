@@ -102,7 +102,7 @@ def list_dead(
 @app.command(
     "retry",
     epilog=examples(
-        "flows dead retry 5f0c... charge_payment -e redis://localhost",
+        "flows dead retry 5f0c charge_payment -e redis://localhost",
         "flows dead retry --queue payments --yes",
     ),
 )
@@ -121,7 +121,7 @@ def retry(
     """
     if run is not None:
         _one_way(queue, flow)
-        handle: Run[Any] = found(run, None, executor)
+        handle = found(run, None, executor)
         letters = [letter.job for letter in handle.dead_letters()]
         if jobs and len(jobs) > 1 and set(jobs) != set(letters):
             raise WrongCommandError("of a run, one job can be retried at a time, or all; name one, or none")
@@ -143,7 +143,7 @@ def retry(
 @app.command(
     "drop",
     epilog=examples(
-        "flows dead drop 5f0c... -e redis://localhost",
+        "flows dead drop 5f0c -e redis://localhost",
         "flows dead drop --queue email --yes",
     ),
 )
@@ -158,7 +158,8 @@ def drop(
     """Take dead letters off the list: somebody has seen to them. The runs stay as they are."""
     if run is not None:
         _one_way(queue, flow)
-        number = operating(executor, "drop_dead_letters").drop_dead_letters(run, jobs or None)
+        handle = found(run, None, executor)
+        number = operating(executor, "drop_dead_letters").drop_dead_letters(handle.id, jobs or None)
     else:
         operator = operating(executor, "dead_letters", "drop_dead_letters")
         chosen = _chosen(operator, queue, flow)
@@ -205,6 +206,8 @@ def _every(operator: Operator, queue: str | None, flow: str | None) -> Iterator[
 
 
 def _show(letters: Any, *, data: bool, traceback: bool) -> None:
+    from flows._cli._ending import trace_lines
+
     if not (data or traceback):
         _screen.table(_HEADS, [_cells(entry) for entry in letters])
         return
@@ -215,7 +218,7 @@ def _show(letters: Any, *, data: bool, traceback: bool) -> None:
         if data:
             _screen.out(f"  data: {line(dict(letter.data))}")
         if traceback:
-            for text in letter.traceback.splitlines():
+            for text in trace_lines(letter.traceback):
                 _screen.out(f"  {line(text)}")
         _screen.out()
 
@@ -225,4 +228,4 @@ def _cells(entry: DeadJob) -> tuple[object, ...]:
     at = "" if letter.at is None else f"{letter.at.astimezone():%m-%d %H:%M:%S}"
     message = letter.error.message.removeprefix(f"{letter.job}: ")
     error = f"{letter.error.type}: {message}".removesuffix(": ")
-    return entry.run, letter.job, letter.queue, len(letter.attempts), at, error
+    return _screen.short(entry.run), letter.job, letter.queue, len(letter.attempts), at, error

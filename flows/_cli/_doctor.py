@@ -66,4 +66,4 @@ def _show(url: str, checks: Sequence[Check]) -> None:
         text = _screen.styled(f"{_SIGNS[check.status]} {check.status:<4}", _screen.STYLES[check.status])
         _screen.out_text(text.append(f"  {check.name:<{widest}}  {check.found}", style="default"))
         if check.remedy:
-            _screen.out(f"{'':{widest + 10}}{check.remedy}", "dim")
+            _screen.paragraph(check.remedy, widest + 10, "dim")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from flows._state import CONTROL_QUEUE
 from flows.errors import DataError, FlowsError
 
 if TYPE_CHECKING:
@@ -64,11 +65,11 @@ def _value_fields(value: Any) -> dict[str, Any]:
 
 
 def row_document(row: TableRow, attempts: Sequence[Attempt], logs: Sequence[str]) -> dict[str, Any]:
-    """One job of a run: an entry of ``rows`` in ``flows runs show``."""
+    """One job of a run: an entry of ``rows`` in ``flows runs show``. Lists (`each`) have no queue."""
     return {
         "job": row.job,
         "task": row.task,
-        "queue": row.queue,
+        "queue": None if row.queue == CONTROL_QUEUE else row.queue,
         "state": row.state,
         "seconds": row.seconds,
         "start": _instant(row.start),

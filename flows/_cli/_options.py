@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from flows._cli._wrong import WrongCommandError
 
 if TYPE_CHECKING:
-    from flows.executor import Executor
+    from flows._run import Run
     from flows.operating import Operator, Verb
 
 ExecutorUrl = Annotated[
@@ -34,6 +34,12 @@ Cursor = Annotated[
     str | None,
     typer.Option("--cursor", metavar="TEXT", help="Where the page before ended.", show_default=False),
 ]
+
+SHORTEST: Final = 4
+NEWEST: Final = 1_000
+"""Among so many runs the beginning of an id is looked for."""
+
+PAGE: Final = 250
 
 
 def examples(*lines: str) -> str:
@@ -68,29 +74,47 @@ def operating(url: str | None, *verbs: Verb) -> Operator:
     return operator(stored(url), *verbs)
 
 
-def chosen(url: str | None) -> Executor:
-    """The executor that was named.
+def found(run_id: str | None, key: str | None, url: str | None) -> Run[Any]:
+    """The run that was named, by its id, the beginning of one, or its key.
 
     Raises:
-        WrongCommandError: None was named.
-    """
-    from flows._executors import executor_of
-
-    return executor_of(stored(url))
-
-
-def found(run_id: str | None, key: str | None, url: str | None) -> Any:
-    """The run that was named.
-
-    Raises:
-        WrongCommandError: None was named, or both ways.
-        UnknownRunError: The executor knows no such run.
+        WrongCommandError: None was named, or in two ways.
+        UnknownRunError: The executor knows no such run, or several that begin so.
     """
     import flows
 
     if (run_id is None) == (key is None):
         raise WrongCommandError("which run? Give its id, or its key with --key; `flows runs ls` lists them")
-    return flows.get(run_id, key=key, executor=stored(url))
+    named = stored(url)
+    try:
+        return flows.get(run_id, key=key, executor=named)
+    except flows.UnknownRunError:
+        whole = None if run_id is None or len(run_id) < SHORTEST else _whole(run_id, named)
+        if whole is None:
+            raise
+        return flows.get(whole, executor=named)
+
+
+def _whole(beginning: str, url: str) -> str | None:
+    """The id of the only one of the newest runs that begins so; None where none does, or they are not listed."""
+    from flows.errors import UnknownRunError, UnsupportedError
+    from flows.operating import operator
+
+    try:
+        listing = operator(url, "runs")
+    except UnsupportedError:
+        return None
+    matches: list[str] = []
+    cursor, looked_at = None, 0
+    while looked_at < NEWEST:
+        page = listing.runs(limit=PAGE, cursor=cursor)
+        matches += [run.id for run in page.runs if run.id.startswith(beginning)]
+        cursor, looked_at = page.cursor, looked_at + PAGE
+        if cursor is None:
+            break
+    if len(matches) > 1:
+        raise UnknownRunError(f"{len(matches)} runs begin with {beginning!r}; give more of the id")
+    return matches[0] if matches else None
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -94,18 +94,21 @@ def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: s
     from flows._run import Run
 
     chosen, _, asked = _prepared(plan, executor, key, {"timeout": timeout})
+    seen_to = False
     try:
         handle: Run[Any] = Run(chosen, chosen.submit(plan, asked, background=True), plan)
         with shown(handle._record):
             try:
                 handle.wait()
             except KeyboardInterrupt:
+                seen_to = True
                 if _cancelled(chosen, asked.run_id):
                     with contextlib.suppress(TimeoutError):
                         handle.wait(_GRACE_SECONDS)
                 raise
     except KeyboardInterrupt:
-        _cancelled(chosen, asked.run_id)  # the interrupt may have come before anybody waited
+        if not seen_to:  # it came before anybody waited
+            _cancelled(chosen, asked.run_id)
         raise
     return handle
 

@@ -15,23 +15,23 @@ from flows._cli._options import (
     Key,
     Limit,
     RunId,
-    Yes,
-    confirm,
     examples,
     found,
     operating,
 )
 from flows._cli._screen import Column
 from flows._cli._wrong import WrongCommandError
+from flows._state import CONTROL_QUEUE
 from flows._typeset import count, line, spell
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from flows._run import Run
     from flows.operating import RunState, RunSummary
 
 STATES: Final = ("running", "completed", "failed", "cancelled")
+
+ROWS: Final = 200
+"""Jobs that are listed where not all were asked for."""
 
 LOGGED: Final = 20
 """Lines of a job's log that are shown; --json has all."""
@@ -42,7 +42,7 @@ app = typer.Typer(
     help="See runs, and cancel, retry or remove them.",
     epilog=examples(
         "flows runs ls -e redis://localhost --state failed",
-        "flows runs show 5f0c...   -e redis://localhost",
+        "flows runs show 5f0c -e redis://localhost",
         "flows runs retry --key order:123 -e sqlite:///shop.db",
     ),
 )
@@ -113,7 +113,7 @@ def list_runs(
 
 @app.command(
     "show",
-    epilog=examples("flows runs show 5f0c... -e redis://localhost", "flows runs show --key order:123 --job charge"),
+    epilog=examples("flows runs show 5f0c -e redis://localhost", "flows runs show --key order:123 --job charge"),
 )
 def show(
     run: RunId = None,
@@ -122,6 +122,7 @@ def show(
     job: Annotated[
         str | None, typer.Option("--job", metavar="JOB", help="This job only, with attempts, logs and error.")
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", help=f"List all jobs, and not only {ROWS}.")] = False,
     timeline: Annotated[bool, typer.Option("--timeline", help="Show where the time went.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -131,7 +132,7 @@ def show(
     """
     from flows._cli._documents import row_document, run_document
 
-    handle: Run[Any] = found(run, key, executor)
+    handle = found(run, key, executor)
     table = handle.table()
     if as_json:
         rows = [row for row in table.rows if job is None or row.job == job]
@@ -143,7 +144,9 @@ def show(
     else:
         _screen.out(handle.explain())
         _screen.out()
-        _show_rows(table.rows)
+        _show_rows(table.rows if everything else table.rows[:ROWS])
+        if len(table) > ROWS and not everything:
+            _screen.say(f"there are {count(len(table) - ROWS, 'more job')}: --all", "dim")
         if timeline:
             columns = min(_screen.columns(sys.stdout), 120)
             _screen.out()
@@ -152,9 +155,15 @@ def show(
 
 @app.command(
     "watch",
-    epilog=examples("flows runs watch 5f0c... -e redis://localhost", "flows runs watch --key order:123 --json"),
+    epilog=examples("flows runs watch 5f0c -e redis://localhost", "flows runs watch --key order:123 --json"),
 )
-def watch(run: RunId = None, executor: ExecutorUrl = None, key: Key = None, as_json: Json = False) -> None:
+def watch(
+    run: RunId = None,
+    executor: ExecutorUrl = None,
+    key: Key = None,
+    traceback: Annotated[bool, typer.Option("--traceback", help="Show tracebacks in full.")] = False,
+    as_json: Json = False,
+) -> None:
     """Watch a run until it has ended, wherever it goes on.
 
     Ctrl-C only stops the watching. The exit code is 0 if the run completed, else 1. With --json one event a line:
@@ -165,7 +174,7 @@ def watch(run: RunId = None, executor: ExecutorUrl = None, key: Key = None, as_j
     from flows._cli._follow import await_end, events
     from flows._cli._live import shown
 
-    handle: Run[Any] = found(run, key, executor)
+    handle = found(run, key, executor)
     if as_json:
         for event in events(handle._record):
             _screen.document(event_document(event))
@@ -173,13 +182,13 @@ def watch(run: RunId = None, executor: ExecutorUrl = None, key: Key = None, as_j
     else:
         with shown(handle._record):
             await_end(handle._record)
-        ending(handle, executor)
+        ending(handle, executor, whole=traceback)
     raise typer.Exit(exit_code(handle))
 
 
 @app.command(
     "cancel",
-    epilog=examples("flows runs cancel 5f0c... -e redis://localhost --reason 'wrong prices'"),
+    epilog=examples("flows runs cancel 5f0c -e redis://localhost --reason 'wrong prices'"),
 )
 def cancel(
     run: RunId = None,
@@ -190,7 +199,7 @@ def cancel(
     ] = "cancelled on the command line",
 ) -> None:
     """Cancel a run. What has not started will not, what runs is told to stop."""
-    handle: Run[Any] = found(run, key, executor)
+    handle = found(run, key, executor)
     if handle.state != "running":
         _screen.say(f"run {handle.id} has ended already: {handle.state}")
         return
@@ -204,9 +213,9 @@ def cancel(
 @app.command(
     "retry",
     epilog=examples(
-        "flows runs retry 5f0c... -e redis://localhost",
+        "flows runs retry 5f0c -e redis://localhost",
         "flows runs retry --key order:123 --job charge_payment",
-        "flows runs retry 5f0c... --rerun load        load and all after it",
+        "flows runs retry 5f0c --rerun load        load and all after it",
     ),
 )
 def retry(
@@ -227,7 +236,7 @@ def retry(
     """
     if job is not None and rerun is not None:
         raise WrongCommandError("--job and --rerun are two different things; give one of them")
-    handle: Run[Any] = found(run, key, executor)
+    handle = found(run, key, executor)
     for name in (job, rerun):
         if name is not None:
             _known(handle, name)
@@ -236,59 +245,6 @@ def retry(
     else:
         handle.retry(job)
     tell_reopened(handle)
-
-
-@app.command(
-    "prune",
-    epilog=examples(
-        "flows runs prune --older-than 7d --state completed --dry-run",
-        "flows runs prune --keep 1000 --yes     the newest 1,000 of each flow stay",
-    ),
-)
-def prune(
-    executor: ExecutorUrl = None,
-    older_than: Annotated[
-        str | None,
-        typer.Option("--older-than", metavar="TIME", help="Only runs that ended so long ago.", show_default=False),
-    ] = None,
-    state: StateOption = None,
-    flow: FlowName = None,
-    keep: Annotated[
-        int | None,
-        typer.Option("--keep", min=0, metavar="N", help="Spare the newest N of each flow.", show_default=False),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
-    yes: Yes = False,
-    as_json: Json = False,
-) -> None:
-    """Remove ended runs before their retention would. Keys stay taken for their time.
-
-    With --json one removed run a line, as in `flows runs ls`.
-    """
-    from flows._duration import seconds
-
-    if older_than is None and state is None and flow is None and keep is None:
-        raise WrongCommandError(
-            "which runs? Give --older-than, --state, --flow or --keep; --keep 0 means all that ended"
-        )
-    if state_named(state) == "running":
-        raise WrongCommandError("a run that goes on cannot be removed; `flows runs cancel` ends it")
-    operator = operating(executor, "prune")
-    criteria: dict[str, Any] = {"state": state, "flow": flow, "keep": keep}
-    criteria["older_than"] = None if older_than is None else seconds(older_than, "--older-than")
-    first = operator.prune(**criteria, dry_run=True)
-    if not first.runs or dry_run:
-        _show_pruned(first.runs, more=first.more, as_json=as_json, would=True)
-        return
-    least = f"{len(first.runs):,} or more runs" if first.more else count(len(first.runs), "run")
-    confirm(f"Remove {least}, submitted between {_day(first.runs[0])} and {_day(first.runs[-1])}?", yes=yes)
-    removed: list[RunSummary] = []
-    more = True
-    while more:
-        pruned = operator.prune(**criteria)
-        removed += pruned.runs
-        more = pruned.more and bool(pruned.runs)
-    _show_pruned(removed, more=False, as_json=as_json, would=False)
 
 
 def state_named(text: str | None) -> RunState | None:
@@ -334,12 +290,14 @@ def _known(handle: Run[Any], job: str) -> None:
 
 
 def _show_job(handle: Run[Any], job: str) -> None:
+    from flows._cli._ending import trace_lines
+
     _known(handle, job)
     view = handle.jobs[job]
     _screen.out(handle.explain(view))
     if view.error is not None and view.error.traceback:
         _screen.out()
-        for text in view.error.traceback.splitlines():
+        for text in trace_lines(view.error.traceback):
             _screen.out(line(text))
     logs = view.logs
     if logs:
@@ -361,7 +319,7 @@ def _show_rows(rows: Any) -> None:
     cells = [
         (
             row.job,
-            row.queue,
+            "" if row.queue == CONTROL_QUEUE else row.queue,
             row.state,
             row.attempts or "",
             "" if row.seconds is None else spell(row.seconds),
@@ -372,19 +330,6 @@ def _show_rows(rows: Any) -> None:
     _screen.table(heads, cells)
 
 
-def _show_pruned(runs: Any, *, more: bool, as_json: bool, would: bool) -> None:
-    from flows._cli._documents import summary_document
-
-    if as_json:
-        for summary in runs:
-            _screen.document(summary_document(summary))
-        return
-    if would and runs:
-        show_summaries(runs[:20])
-    number = f"{len(runs):,} or more runs" if more else count(len(runs), "run")
-    _screen.say(f"{number} would be removed" if would else f"{number} removed")
-
-
 def _cells(run: RunSummary) -> tuple[object, ...]:
     from datetime import UTC, datetime
 
@@ -392,9 +337,4 @@ def _cells(run: RunSummary) -> tuple[object, ...]:
     took = "" if run.ended_at is None else spell((run.ended_at - run.submitted_at).total_seconds())
     error = "" if run.error is None else f"{run.error.type}: {run.error.message}".removesuffix(": ")
     jobs = f"{run.jobs - run.open:,}/{run.jobs:,}"
-    return run.id, run.flow, run.state, jobs, spell(age), took, run.key, error
-
-
-def _day(run: RunSummary) -> str:
-    submitted: datetime = run.submitted_at
-    return f"{submitted:%Y-%m-%d %H:%M}"
+    return _screen.short(run.id), run.flow, run.state, jobs, spell(age), took, run.key, error

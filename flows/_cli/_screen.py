@@ -40,6 +40,9 @@ _PLAIN: Final = str.maketrans("…·µ✓✗●◷○⊘█░│├└─", "~-
 
 _UNLIMITED: Final = 1_000_000
 
+ID_COLUMNS: Final = 12
+"""What is shown of a run's id where there is little room: 48 bits tell any runs apart that a person looks at."""
+
 
 def console(stream: IO[str]) -> Console:
     """A console of rich on a stream: colours where it is a terminal and NO_COLOR is not set."""
@@ -110,12 +113,13 @@ def columns(stream: IO[str]) -> int:
 
 
 class Column:
-    """A column of a table.
+    """A column of a table; it is left out where all its cells are empty.
 
     Args:
         head: Its heading.
         right: Whether its cells stand at the right.
-        least: It is cut down to so many columns where the table is too wide; 0: never.
+        least: It is cut down to so many columns where the table is too wide, and left out, the last one first, where
+            that is not enough; 0: never.
         state: Whether its cells are states, and coloured so.
     """
 
@@ -131,8 +135,13 @@ def table(heads: Sequence[Column], rows: Iterable[Sequence[object]]) -> None:
     from rich.text import Text
 
     cells = [["" if cell is None else line(cell) for cell in row] for row in rows]
-    used = [place for place, head in enumerate(heads) if not head.least or any(row[place] for row in cells)]
-    widths = fitted([heads[place] for place in used], [[row[place] for place in used] for row in cells])
+    used = [place for place in range(len(heads)) if not place or any(row[place] for row in cells)]
+    while True:
+        widths = fitted([heads[place] for place in used], [[row[place] for place in used] for row in cells])
+        spare = [place for place in used if heads[place].least]
+        if sum(widths) + 2 * (len(used) - 1) <= columns(sys.stdout) or len(spare) < 2:
+            break
+        used.remove(spare[-1])  # no room for the least of each
     screen = console(sys.stdout)
     for number, row in enumerate([[head.head for head in heads], *cells]):
         text = Text()
@@ -163,6 +172,19 @@ def fitted(heads: Sequence[Column], rows: Sequence[Sequence[str]]) -> list[int]:
         target = max(heads[widest].least, others[0] if others else 0, widths[widest] - (sum(widths) - room))
         widths[widest] = min(target, widths[widest] - 1)
     return widths
+
+
+def short(run_id: str) -> str:
+    """A run's id as it stands in a table: its beginning on a terminal, which the commands take, too."""
+    return run_id[:ID_COLUMNS] if sys.stdout.isatty() else run_id
+
+
+def paragraph(text: str, indent: int, style: str = "") -> None:
+    """Write a text to standard output, broken into lines where a terminal is narrower."""
+    import textwrap
+
+    for part in textwrap.wrap(text, max(min(columns(sys.stdout), 100) - indent, 20)):
+        out(" " * indent + part, style)
 
 
 def silence() -> None:

@@ -45,7 +45,9 @@ def test_a_run_is_shown_with_its_jobs(cli: Cli, store: MemoryExecutor, shop: Any
     assert [row["state"] for row in document["rows"]] == ["failed", "failed"]
     assert [attempt["outcome"] for attempt in document["rows"][0]["attempts"]] == ["failed", "failed"]
     assert "critical path" in cli("runs", "show", run.id, "--timeline").stdout
+    assert cli("runs", "show", run.id[:6]).stdout.startswith(run.explain())
     assert cli("runs", "show", "f" * 32).exit_code == 1
+    assert cli("runs", "show", run.id[:2]).exit_code == 1
     assert "did you mean 'cli-charge'?" in cli("runs", "show", run.id, "--job", "cli-chrage").stderr
 
 
@@ -170,6 +172,18 @@ def test_a_store_that_is_away_is_a_check_that_failed(
     assert lines(result)[0]["found"] == "connection refused"
     monkeypatch.setattr(MemoryExecutor, "runs", away)
     assert cli("runs", "ls").exit_code == 1
+
+
+def test_the_beginning_of_an_id_must_be_that_of_one_run(
+    cli: Cli, store: MemoryExecutor, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows._run_options.os.urandom", lambda size: next(numbers).to_bytes(size))
+    numbers = iter((0xABCD << 96 | 1, 0xABCD << 96 | 2))
+    runs = [flows.execute(shop.order(str(n)), executor=store) for n in range(2)]
+    result = cli("runs", "show", runs[0].id[:8])
+    assert result.exit_code == 1
+    assert "2 runs begin with" in result.stderr
+    assert cli("runs", "show", runs[0].id).exit_code == 0
 
 
 def test_an_executor_without_the_verbs_says_which(store: MemoryExecutor) -> None:

@@ -26,6 +26,15 @@ def test_a_screen_that_is_too_small_has_the_least_of_each(monkeypatch: pytest.Mo
     assert fitted(HEADS, ROWS) == [32, 8, 10]
 
 
+def test_a_table_leaves_out_what_has_no_room_and_what_is_empty(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_screen, "columns", lambda _: 24)
+    heads = (Column("id"), Column("name", least=8), Column("none"), Column("error", least=10))
+    _screen.table(heads, [["x" * 10, "a long name", "", "an error"]])
+    assert capsys.readouterr().out.splitlines() == ["id          name", "xxxxxxxxxx  a long name"]
+
+
 def test_what_cannot_be_seen_is_escaped_and_markup_is_text(capsys: pytest.CaptureFixture[str]) -> None:
     _screen.table([Column("x", least=3), Column("unused", least=3)], [["[red]a\x1b[31m\nb[/red]", None]])
     assert capsys.readouterr().out == "x\n[red]a\\x1b[31m\\nb[/red]\n"
