@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flows._plan import Plan
-
-_NUMBERED: Final = re.compile(r"(\[\d+\])+$|#\d+$")
-"""What tells items of a list, and jobs of one task, from each other."""
 
 
 @dataclass(slots=True)
@@ -19,7 +14,7 @@ class Group:
     """Jobs that are shown in one line.
 
     Attributes:
-        label: Their name; that of alike jobs ends in ``[*]`` or ``#*``.
+        label: Their name; that of alike jobs, items of a list or jobs of one task, ends in ``[*]`` or ``#*``.
         depth: How far below the root it stands.
         jobs: Their positions, in run order.
     """
@@ -42,7 +37,7 @@ def arranged(plan: Plan[Any], room: int) -> list[Group]:
         for dependent in dependents:
             if child not in plan.gone and dependent < len(children):
                 children[dependent].append(child)
-    groups: dict[Hashable, Group] = {}
+    groups: dict[int | tuple[str, str, str], Group] = {}
     seen: set[int] = set()
     stack = [(root, 0) for root in reversed(plan.roots)]
     while stack:
@@ -50,13 +45,13 @@ def arranged(plan: Plan[Any], room: int) -> list[Group]:
         if job in seen:
             continue
         seen.add(job)
-        key, label = (job, plan.ids[job]) if alone else _alike(plan, job)
+        key = job if alone else _alike(plan, job)
         group = groups.get(key)
         if group is None:
-            group = groups[key] = Group(label, depth)
+            group = groups[key] = Group("" if isinstance(key, int) else f"{key[0]}{key[1]}", depth)
         group.jobs.append(job)
         below = group.depth + 1
-        stack.extend((child, below) for child in reversed(children[job]) if child not in seen)
+        stack.extend([(child, below) for child in reversed(children[job]) if child not in seen])
     for group in groups.values():
         group.jobs.sort()
         if len(group.jobs) == 1:
@@ -64,13 +59,17 @@ def arranged(plan: Plan[Any], room: int) -> list[Group]:
     return list(groups.values())
 
 
-def _alike(plan: Plan[Any], job: int) -> tuple[Hashable, str]:
+def _alike(plan: Plan[Any], job: int) -> tuple[str, str, str]:
+    """What alike jobs have in common: the name, what tells them apart, and the queue."""
     job_id = plan.ids[job]
-    number = _NUMBERED.search(job_id)
-    if number is None:
-        same = job_id == plan.names[job]
-        label = f"{job_id}#*" if same else job_id  # the first of a task has no number
-        return (plan.names[job] if same else job_id, plan.queues_of[job]), label
-    sign = "#*" if number.group().startswith("#") else "[*]"
-    base = job_id[: number.start()]
-    return (base if sign == "#*" else f"{base}[*]", plan.queues_of[job]), f"{base}{sign}"
+    base, sign = job_id, ""
+    if job_id[-1] == "]":
+        while base[-1:] == "]" and base.rpartition("[")[2][:-1].isdecimal():
+            base, sign = base.rpartition("[")[0], "[*]"
+    elif job_id == plan.names[job]:  # the first of a task has no number
+        sign = "#*"
+    else:
+        name, hash_sign, number = job_id.rpartition("#")
+        if hash_sign and number.isdecimal():
+            base, sign = name, "#*"
+    return base, sign, plan.queues_of[job]

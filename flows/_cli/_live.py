@@ -65,7 +65,7 @@ def _redraw(record: RunRecord, stop: threading.Event) -> None:
 
     # What handlers print stands above the picture, unless it goes elsewhere.
     with Live(console=console, auto_refresh=False, redirect_stdout=sys.stdout.isatty()) as live:
-        rest = 0.0
+        rest = FRAME_SECONDS  # what is over at once is drawn once
         while not stop.wait(rest):
             began = time.perf_counter()
             live.update(frame(), refresh=True)
@@ -76,7 +76,7 @@ def _redraw(record: RunRecord, stop: threading.Event) -> None:
 def _tell(record: RunRecord, stop: threading.Event) -> None:
     _screen.say(f"{line(record.plan.name)}: run {record.id}, {count(len(record.plan), 'job')}")
     ended, told = 0, 0
-    for event in events(record, stop.is_set):
+    for event in events(record, stop):
         ended += event.kind in ENDS
         jobs = len(record.plan) - len(record.plan.gone)
         if event.kind in ("failed", "retrying", "lost") or (jobs <= FEW_JOBS and event.kind in ENDS):

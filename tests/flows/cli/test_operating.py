@@ -177,8 +177,8 @@ def test_a_store_that_is_away_is_a_check_that_failed(
 def test_the_beginning_of_an_id_must_be_that_of_one_run(
     cli: Cli, store: MemoryExecutor, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows._run_options.os.urandom", lambda size: next(numbers).to_bytes(size))
     numbers = iter((0xABCD << 96 | 1, 0xABCD << 96 | 2))
+    monkeypatch.setattr("flows._run_options.os.urandom", lambda size: next(numbers).to_bytes(size))
     runs = [flows.execute(shop.order(str(n)), executor=store) for n in range(2)]
     result = cli("runs", "show", runs[0].id[:8])
     assert result.exit_code == 1
