@@ -1,13 +1,18 @@
 """The memory executor for operators: pauses hold whatever runs, listings are whole, what is pruned is gone."""
 
+import dataclasses
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import flows
-from executors.memory import MemoryExecutor
+from executors.memory import MemoryExecutor, MemoryRun
 from flows import Job, Queue
+from flows._plan import Plan
+from flows.executor import RunOptions
+from flows.testing import ExecutorConformance
 
 Made = Callable[[], MemoryExecutor]
 
@@ -178,3 +183,22 @@ def test_pruning_goes_in_steps_oldest_first(executor: MemoryExecutor) -> None:
 def test_dead_letters_of_a_run_that_is_unknown_cannot_be_dropped(executor: MemoryExecutor) -> None:
     with pytest.raises(flows.UnknownRunError):
         executor.drop_dead_letters("nowhere")
+
+
+def test_the_suite_sees_that_a_pruned_run_has_freed_its_key() -> None:
+    class FreesKeys(MemoryExecutor):
+        def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
+            return super().submit(plan, dataclasses.replace(options, key_ttl=0), background=background)
+
+    test = ExecutorConformance().test_ended_runs_are_pruned_oldest_first_and_others_never
+    test(MemoryExecutor("memory://?private=1"))
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        test(FreesKeys("memory://?private=1"))
+
+
+def test_the_suite_sees_that_an_executor_offers_what_it_says_to_lack() -> None:
+    class NotOperated(ExecutorConformance):
+        capabilities = ExecutorConformance.capabilities - {"operating"}
+
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        NotOperated().test_without_operating_each_verb_is_refused(MemoryExecutor("memory://?private=1"))
