@@ -241,8 +241,7 @@ class RunsProcessesInThreads(MemoryExecutor):
 
 
 class ForgetsPauses(BrokenStore):
-    def pause(self, queue: str, *, paused: bool) -> None:
-        pass
+    pause: Any = lambda *_, **__: None
 
 
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
