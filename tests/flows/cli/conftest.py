@@ -7,16 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import flows
 from executors.memory import MemoryExecutor
 from flows import _executors
+from flows._cli._app import app
 from tests.flows.cli import shop as _shop
 
 URL = "memory://?concurrency=4"
 
 Cli = Callable[..., Result]
+
+COMMAND = typer.main.get_command(app)
+"""Put together once, which takes longer than most commands."""
 
 
 @pytest.fixture
@@ -38,8 +43,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> MemoryExecutor:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cli]:
     """Calls the command in an empty folder; sys.path and sys.modules are as before afterwards."""
-    from flows._cli._app import app
-
+    monkeypatch.setattr("typer.testing._get_command", lambda _: COMMAND)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delenv("NO_COLOR", raising=False)
