@@ -92,7 +92,7 @@ __all__ = [
 ]
 
 _TOPICS = (
-    *("failure", "keys", "limits", "lists", "order", "policies", "process", "readings", "reopening"),
+    *("failure", "keys", "limits", "lists", "operating", "order", "policies", "process", "readings", "reopening"),
     *("results", "retries", "runs", "traces", "unsupported"),
 )
 
