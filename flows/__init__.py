@@ -57,6 +57,7 @@ if _typing.TYPE_CHECKING:
     from flows._dead_letters import DeadLetter
     from flows._table import Table
     from flows._timeline import Timeline
+    from flows._watch import watch
 
 __version__ = "0.1.0"
 
@@ -117,6 +118,7 @@ __all__ = [
     "plan",
     "submit",
     "task",
+    "watch",
     "when",
 ]
 
@@ -126,6 +128,7 @@ _WHEN_NAMED = {
     "Table": "flows._table",
     "Timeline": "flows._timeline",
     "telemetry": "flows.telemetry",
+    "watch": "flows._watch",
 }
 """What is loaded when it is first named: most programs never do."""
 
