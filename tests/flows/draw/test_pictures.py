@@ -1,7 +1,7 @@
 """Pictures of flows, plans and runs: what they show, that they are inert and well-formed, that they stay the same."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -34,7 +34,7 @@ def tell(order: dict[str, list[int]]) -> None: ...
 
 
 @flows.task(queue="draw-orders")
-def finish(reserved: list[object]) -> int:
+def finish(reserved: Sequence[object]) -> int:
     return len(reserved)
 
 
@@ -151,10 +151,9 @@ def test_draw_refuses_other_kinds_and_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def bare(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if pygraphviz were not installed."""
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
-    yield
 
 
 @pytest.mark.usefixtures("bare")
