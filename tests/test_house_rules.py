@@ -25,7 +25,11 @@ LONG_MODULES: dict[str, int] = {}
 # "file::function" (methods: "file::Class.method") -> its length today, docstring not counted.
 LONG_FUNCTIONS: dict[str, int] = {}
 # A sleep waits for luck: use an event, a virtual clock, a condition. "file::function" -> why it must be.
-SLEEPERS: dict[str, str] = {}
+SLEEPERS: dict[str, str] = {
+    "flows/testing/_async_jobs.py::AsyncJobs.async_attempt": "on a virtual event loop, which never waits",
+    "tests/testing/shop.py::nap": "the same: its hours take no time",
+    "tests/testing/shop.py::rest": "a sleep that simulations must notice, and do not let happen",
+}
 
 DUMPING_GROUNDS = re.compile(r"_*(utils?|helpers?|common|base|misc)")
 

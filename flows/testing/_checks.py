@@ -1,0 +1,235 @@
+"""Assertions on what a simulation came to, each with a message to act on: about the handlers, and what they promise."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from flows._backoff import Backoff
+from flows._duration import Duration, seconds
+from flows._state import LOST_LIMIT
+from flows.testing._trace import literal
+
+if TYPE_CHECKING:
+    from flows._opts import Settings
+    from flows.testing._attempts import SimulatedAttempt
+    from flows.testing._ledger import Effect, EffectLedger
+    from flows.testing._trace import Trace
+
+SLACK_SECONDS: Final = 1e-6
+NOTICE_SECONDS: Final = 10.0
+"""How long a worker may take to notice that its run was cancelled."""
+
+_AWAY: Final = ("crash", "slow", "duplicate", "store_restart", "worker_leaves", "clock_step")
+
+
+def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
+    """Raise an `AssertionError` that says what is wrong, what happened, what to do, and how to see it again."""
+    lines = [what, *(f"  {fact}" for fact in facts), f"To do: {remedy}", "", trace.timeline(), ""]
+    lines.append(f"The same again: simulate(flow, {literal(trace.replay)})")
+    raise AssertionError("\n".join(lines))
+
+
+def settings_of(trace: Trace[Any]) -> dict[str, Settings]:
+    """Job id -> the job's options."""
+    plan = trace._record.plan
+    return dict(zip(plan.ids, plan.settings, strict=True))
+
+
+def attempts_by_job(trace: Trace[Any]) -> dict[str, list[SimulatedAttempt]]:
+    """Job id -> its attempts, in order."""
+    found: dict[str, list[SimulatedAttempt]] = {}
+    for attempt in trace.attempts:
+        found.setdefault(attempt.job, []).append(attempt)
+    return found
+
+
+def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collection[str] | None = None) -> None:
+    """Each job's effect was done at most once, and exactly once where the job completed.
+
+    Args:
+        trace: The simulation.
+        ledger: What its handlers told of their effects; empty before the simulation.
+        jobs: Ids of the jobs that must have had an effect if they completed; left out, all those of a task of which
+            any job had one.
+
+    Raises:
+        AssertionError: An effect was done twice, or not at all.
+    """
+    done: dict[tuple[str, str], list[Effect]] = {}
+    for effect in ledger.effects:
+        if effect.applied:
+            done.setdefault((effect.job or effect.key or "", effect.name), []).append(effect)
+    for (job, name), effects in done.items():
+        if len(effects) > 1:
+            broken(
+                trace,
+                f"effects_exactly_once: job {job!r} did {name!r} {len(effects)} times",
+                effects,
+                "hand flows.current().idempotency_key on to the outside API, which then does the effect once "
+                "(EffectLedger(idempotent=True) stands for such an API; record(..., key=) hands the key on)",
+            )
+    task_of = dict(zip(trace._record.plan.ids, trace._record.plan.names, strict=True))
+    tasks = {task_of.get(effect.job or "") for effect in ledger.effects}
+    replayed = {attempt.job for attempt in trace.attempts if attempt.outcome == "replayed"}
+    affected = {effect.job for effect in ledger.effects}
+    for job, state in trace.states.items():
+        expected = job in jobs if jobs is not None else task_of[job] in tasks
+        if expected and state == "completed" and job not in replayed and job not in affected:
+            broken(
+                trace,
+                f"effects_exactly_once: job {job!r} completed without its effect",
+                [attempt for attempt in trace.attempts if attempt.job == job],
+                "look for an error that the handler swallows; if it rightly does nothing, name those that must: jobs=",
+            )
+
+
+def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
+    """Each job has one key, whatever happens to it, and no other job has the same; effects are done under one key.
+
+    Args:
+        trace: The simulation.
+        ledger: What its handlers told of their effects: then a job's effect must bear the same key in each attempt,
+            and no other job's key.
+
+    Raises:
+        AssertionError: A key has changed, is missing, or is shared.
+    """
+    settings = settings_of(trace)
+    owners: dict[str, str] = {}
+    for attempt in trace.attempts:
+        owner = owners.setdefault(attempt.key, attempt.job)
+        if owner != attempt.job and settings[attempt.job].idempotency_key is None:
+            facts = [attempt for attempt in trace.attempts if attempt.job in (owner, attempt.job)]
+            broken(
+                trace, f"idempotency_keys_stable: jobs {owner!r} and {attempt.job!r} share a key", facts, "report it"
+            )
+    seen: dict[tuple[str | None, str], Effect] = {}
+    users: dict[tuple[str, str], Effect] = {}
+    for effect in ledger.effects if ledger is not None else ():
+        first = seen.setdefault((effect.job, effect.name), effect)
+        if first.key != effect.key or (effect.key is None and first is not effect):
+            what = (
+                f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} under changing keys, or without one"
+            )
+            remedy = "use flows.current().idempotency_key; a key made of the attempt, the time or chance changes"
+            broken(trace, what, [first, effect], remedy)
+        user = users.setdefault((effect.name, effect.key), effect) if effect.key is not None else effect
+        if user.job != effect.job and settings[effect.job or user.job or ""].idempotency_key is None:
+            what = f"idempotency_keys_stable: jobs {user.job!r} and {effect.job!r} do {effect.name!r} under one key"
+            remedy = "make the key of flows.current().idempotency_key, which names the job; else one effect is lost"
+            broken(trace, what, [user, effect], remedy)
+
+
+def always_ends(trace: Trace[Any], within: Duration | None = None) -> None:
+    """The run has ended.
+
+    Args:
+        trace: The simulation.
+        within: How long it may have taken, by the simulation's clock.
+
+    Raises:
+        AssertionError: It has not, or not in time.
+    """
+    if trace.run.state == "running":
+        remedy = "give handlers that may wait for ever a timeout=, or the run one"
+        broken(trace, "always_ends: the run has not ended", trace.run.explain().splitlines(), remedy)
+    limit = None if within is None else seconds(within, "always_ends within")
+    if limit is not None and trace.seconds > limit:
+        what = f"always_ends: the run took {trace.seconds:g} s, and not at most {limit:g} s"
+        broken(trace, what, (), "look at the waits between attempts below; a cap= of the backoff limits them")
+
+
+def attempts_within_limits(trace: Trace[Any]) -> None:
+    """No job was tried more often than its options allow; attempts that lost their worker do not count.
+
+    Raises:
+        AssertionError: One was.
+    """
+    settings = settings_of(trace)
+    for job, attempts in attempts_by_job(trace).items():
+        if max(attempt.number for attempt in attempts) > settings[job].attempts:
+            what = f"attempts_within_limits: job {job!r} has attempts={settings[job].attempts} and was tried more often"
+            broken(trace, what, attempts, "report it")
+
+
+def starts_bounded(trace: Trace[Any]) -> None:
+    """No job was started more often than it has attempts, may lose workers, and was given back.
+
+    Raises:
+        AssertionError: One was.
+    """
+    settings = settings_of(trace)
+    given_back = Counter(event.job for event in trace.events if event.kind == "released")
+    for job, attempts in attempts_by_job(trace).items():
+        limit = settings[job].attempts + LOST_LIMIT + given_back[job]
+        if len(attempts) > limit:
+            what = f"starts_bounded: job {job!r} was started {len(attempts)} times, at most {limit} are promised"
+            broken(trace, what, attempts, "report it")
+
+
+def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence[Duration] | None = None) -> None:
+    """No attempt began before the wait was over that the one before had asked for, and that was what the options say.
+
+    Args:
+        trace: The simulation.
+        job: Only this job.
+        waits: What its waits must have been, in order; without jitter.
+
+    Raises:
+        AssertionError: A wait was cut short, or is not what was declared.
+    """
+    settings = settings_of(trace)
+    for name, attempts in attempts_by_job(trace).items():
+        if job not in (None, name):
+            continue
+        failed = [one for one in attempts if one.outcome == "retrying" and one.backoff is not None]
+        for one in failed:
+            following = next((two for two in attempts if two.number == one.number + 1), None)
+            wait = one.backoff or 0.0
+            if following is not None and following.store_began_at < one.store_settled_at + wait - SLACK_SECONDS:
+                what = f"backoff_respected: job {name!r} was tried again before its wait of {wait:g} s was over"
+                broken(trace, what, [one, following], "report it")
+            backoff = settings[name].backoff
+            if isinstance(backoff, Backoff) and backoff.kind != "custom" and not one.error.startswith("RetryAfter"):
+                declared = backoff.delay(one.number, key=one.key)
+                if settings[name].retry is None and abs(declared - wait) > SLACK_SECONDS:
+                    number = one.number
+                    what = (
+                        f"backoff_respected: job {name!r} waited {wait:g} s after attempt {number}, not {declared:g} s"
+                    )
+                    broken(trace, what, [one], "report it")
+        if waits is not None and job == name:
+            wanted = [seconds(each, "backoff_respected waits") for each in waits]
+            got = [one.backoff or 0.0 for one in failed]
+            if len(got) != len(wanted) or any(abs(a - b) > SLACK_SECONDS for a, b in zip(got, wanted, strict=True)):
+                what = f"backoff_respected: job {name!r} waited {got}, and not {wanted} seconds"
+                broken(trace, what, failed, f"compare its backoff: {settings[name].backoff!r}")
+
+
+def deadline_respected(trace: Trace[Any]) -> None:
+    """A run with a deadline started nothing after it, and a job with a timeout was not waited for beyond it.
+
+    It is workers that act upon both: they are asserted where no fault takes those, or the store, away.
+
+    Raises:
+        AssertionError: One was.
+    """
+    record, settings = trace._record, settings_of(trace)
+    faults = trace.replay.get("faults", ())
+    served = not any(fault.kind in _AWAY or fault.verb == "rescue" for fault in faults)
+    for attempt in trace.attempts:
+        late = record.deadline_at is not None and attempt.store_began_at > record.deadline_at + NOTICE_SECONDS
+        if late and served:
+            what = f"deadline_respected: job {attempt.job!r} began after the run's deadline"
+            broken(trace, what, [attempt], "report it")
+        timeout = settings[attempt.job].timeout
+        if timeout is None or attempt.ended_at is None or attempt.outcome in ("crashed", "lost", "refused"):
+            continue
+        took = attempt.ended_at - attempt.began_at
+        if attempt.outcome == "completed" and took > timeout + SLACK_SECONDS and served:
+            what = (
+                f"deadline_respected: job {attempt.job!r} has a timeout of {timeout:g} s and completed after {took:g} s"
+            )
+            broken(trace, what, [attempt], "look for a handler that catches asyncio.CancelledError and goes on")

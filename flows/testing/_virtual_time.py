@@ -1,0 +1,97 @@
+"""The time of a simulation: one heap of (instant, tie), and the store's clock, which may jump."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from flows.testing._simulated_worker import SimulatedWorker
+
+BEGINNING: Final = 1000.0
+"""What clocks say at first: not 0.0, so that an instant is never false."""
+
+EPOCH: Final = 946_684_800.0 - BEGINNING
+"""Simulations begin with the year 2000, UTC."""
+
+_IDLE_BEATS: Final = 8
+"""Beats of each keeper, with nothing else to come, after which nothing will: lost leases have been taken back by then.
+"""
+
+
+class VirtualTime:
+    """Instants, and what is to happen at them.
+
+    Attributes:
+        now: The time, in seconds, as clocks tell it that never jump.
+    """
+
+    def __init__(self) -> None:
+        self.now = BEGINNING
+        self._offset, self._told = 0.0, BEGINNING
+        self._heap: list[tuple[float, int, SimulatedWorker | None, Callable[[], None]]] = []
+        self._ties = itertools.count()
+        self._beats = self._idle = 0
+
+    def clock(self) -> float:
+        """The store's clock, in seconds; it never goes back."""
+        told = self.now + self._offset
+        if told > self._told:
+            self._told = told
+        return self._told
+
+    def elapsed(self) -> float:
+        """Seconds since the simulation began."""
+        return self.now - BEGINNING
+
+    def jump(self, seconds: float) -> None:
+        """The store's clock is set forward, or back: then it stands still until it has caught up."""
+        self._offset += seconds
+
+    def at(self, delay: float, what: Callable[[], None], worker: SimulatedWorker | None = None) -> None:
+        """Have *what* done after *delay* seconds; in *worker*, if that lives then, and once it hangs no more."""
+        heappush(self._heap, (self.now + delay, next(self._ties), worker, what))
+
+    def at_clock(self, instant: float, what: Callable[[], None], worker: SimulatedWorker | None = None) -> None:
+        """As `at`, when the store's clock will say *instant*, or now if it has."""
+        at = max(self.now, instant - self._offset)
+        while at + self._offset < instant:  # rounding must not have it come too soon, again and again
+            at = math.nextafter(at, math.inf)
+        heappush(self._heap, (at, next(self._ties), worker, what))
+
+    def at_beat(self, delay: float, worker: SimulatedWorker) -> None:
+        """As `at`, for the keeper of *worker*: by itself it makes nothing happen."""
+        self._beats += 1
+        self.at(delay, worker.beat, worker)
+
+    def next_at(self) -> float | None:
+        """When the next thing happens; None where nothing will."""
+        return self._heap[0][0] if self._heap else None
+
+    def step(self, workers: int) -> bool:
+        """Have the next thing happen; says whether there was one, other than keepers of *workers* at their beats."""
+        heap = self._heap
+        if not heap:
+            return False
+        if len(heap) == self._beats:
+            self._idle += 1
+            if self._idle > _IDLE_BEATS * workers:
+                return False
+        else:
+            self._idle = 0
+        instant, _, worker, what = heappop(heap)
+        if worker is not None:
+            beat = what == worker.beat
+            if worker.frozen_until > instant and not worker.gone:
+                heappush(heap, (worker.frozen_until, next(self._ties), worker, what))
+                return True
+            self._beats -= beat
+            if worker.gone:
+                return True
+        if instant > self.now:
+            self.now = instant
+        what()
+        return True
