@@ -34,6 +34,4 @@ class LongTasks(dict[Handler, int]):
     def waiting(self, grants: Iterable[Grant]) -> int:
         """How many of these are of tasks that take long."""
         times = self.get
-        return sum(
-            times(grant.run.handlers[grant.job], 0) >= LONG_TIMES for grant in grants if not grant.control
-        )
+        return sum(times(grant.run.handlers[grant.job], 0) >= LONG_TIMES for grant in grants if not grant.control)

@@ -30,7 +30,7 @@ class Course(Ground):
         super().__init__(database)
         self.growth = GROWTH
 
-    def _sweep(self, run: OpenRun, now: int, out: Commands, tried: dict[int, int] | None = None) -> None:
+    def _sweep(self, run: OpenRun, now: int, out: Commands, tried: dict[int, int | None] | None = None) -> None:
         """Apply all unswept edges, stamp items out, and do what the machine asks."""
         machine.sweep(run.state, EVERYTHING, out)
         left = self.growth
@@ -40,7 +40,7 @@ class Course(Ground):
             left -= stamped or left
         self._carry_out(run, out, now, tried)
 
-    def _carry_out(self, run: OpenRun, out: Commands, now: int, tried: dict[int, int] | None = None) -> None:
+    def _carry_out(self, run: OpenRun, out: Commands, now: int, tried: dict[int, int | None] | None = None) -> None:
         run.changed = True
         if out.ended:
             columns = run.columns.sparse
@@ -95,7 +95,7 @@ class Course(Ground):
         """A job that has ended will be done again: its last attempt is filed, the rest of it is dropped."""
 
     @staticmethod
-    def _note_ends(run: OpenRun, ended: list[int], now: int, tried: dict[int, int]) -> None:
+    def _note_ends(run: OpenRun, ended: list[int], now: int, tried: dict[int, int | None]) -> None:
         states, made = run.state.state, run.state.made
         for job in ended:
             number = tried.get(job) or made.get(job)
@@ -123,8 +123,13 @@ class Course(Ground):
         facts = run.known.facts
         kept = facts["keep"] if end == "completed" else facts["keep_failed"]
         self.database.do("run_end", now, end, now + round(kept * MICROS), run.number)
+        if facts["keep_count"] is not None:
+            self._thin_out(run.known.name, facts["keep_count"])
         if run.known.key is not None:
             self.database.do("key_ended", now + round(facts["key_ttl"] * MICROS), run.known.key, run.known.id)
+
+    def _thin_out(self, name: str, count: int) -> None:
+        """Retire the oldest ended runs of a flow beyond *count*."""
 
     def _check_root(self, run: OpenRun, ended: list[int], now: int) -> None:
         """Where a root has failed just now, and the run is to fail fast, nothing more is worth doing."""

@@ -12,6 +12,7 @@ from executors._leasing import Crew, _main_import
 from executors._leasing._callers import blocking, loop_line, loop_runs_here, next_name
 from executors._leasing._seats import Seats
 from executors._stored import Limits, StoredRecord, check_handlers, pack
+from executors.sqlite._checks import check_places, check_sharing
 from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._retention import Holder
@@ -84,6 +85,8 @@ class SqliteExecutor:
             _main_import.refuse()
         if not background:
             check_handlers(plan)
+            check_places(plan)
+        check_sharing(plan)
         home = self._home()
         tracing = trace_run(plan.name, len(plan), options)
         if tracing is not None:

@@ -225,14 +225,16 @@ class LimitVerbs(Settling):
         self.database.do("line_drop", limit.queue, number)
         self._stirred = self._stirred or bool(limit.line)
 
-    def _freed(self, run: OpenRun, settles: Sequence[Settle], tried: Mapping[int, int]) -> None:
+    def _freed(self, run: OpenRun, settles: Sequence[Settle], tried: Mapping[int, int | None]) -> None:
         if not self._limited():
             return
         states = run.state.state
         for settle in settles:
             job = settle.grant.job
             if job in tried and states[job] != ACTIVE and not settle.grant.control:
-                self._free(run.number, job, None if settle.end in _UNSTARTED else self.micros(settle.started_at) / MICROS)
+                self._free(
+                    run.number, job, None if settle.end in _UNSTARTED else self.micros(settle.started_at) / MICROS
+                )
 
     def _free(self, number: int, job: int, started_at: float | None) -> None:
         """A job gives its place back, if it holds one."""

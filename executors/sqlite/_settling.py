@@ -54,7 +54,7 @@ class Settling(Claims):
         states = state.state
         number = run.number
         completed: list[int] = []
-        tried: dict[int, int] = {}
+        tried: dict[int, int | None] = {}
         results, payloads, micros = run.results, self._payloads, self.micros
         plain = not state.made
         for settle in settles:
@@ -65,7 +65,7 @@ class Settling(Claims):
             elif states[job] != ACTIVE or job in tried:
                 continue  # settled before by this very grant: the answer is the same
             else:
-                tried[job] = grant.attempt
+                tried[job] = None if grant.control or settle.end is End.REPLAYED else grant.attempt
                 over.append(grant)
                 if settle.end is _COMPLETED:
                     row = row_of(number, job)
@@ -89,7 +89,7 @@ class Settling(Claims):
         elif tried:
             self._carry_out(run, out, now, None if plain else tried)
 
-    def _freed(self, run: OpenRun, settles: Sequence[Settle], tried: dict[int, int]) -> None:
+    def _freed(self, run: OpenRun, settles: Sequence[Settle], tried: dict[int, int | None]) -> None:
         """Give back what these attempts used of their queues' limits."""
 
     def _free(self, number: int, job: int, started_at: float | None) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from executors._stored import Brief, Header, brief, writing, writing_async
+from executors.sqlite._checks import process_handler
 from executors.sqlite._claims import Drawn
 from executors.sqlite._notes import Sink
 from executors.sqlite._store import SqliteStore
@@ -77,10 +78,11 @@ class WorkedRun:
                 continue
             task = handler.task
             settings = kind.settings_for(task)
-            self.has_async = self.has_async or task.is_async
-            self.has_sync = self.has_sync or not task.is_async
+            distant = settings.run_in == "process"
+            self.has_process = self.has_process or distant
+            self.has_async = self.has_async or (task.is_async and not distant)
+            self.has_sync = self.has_sync or not task.is_async or distant
             timed = timed or settings.timeout is not None
-            self.has_process = self.has_process or settings.run_in == "process"
             self.shares = self.shares or settings.idempotency_key is not None
         if problems:
             raise DefinitionError.of(problems)
@@ -135,7 +137,7 @@ class WorkedRun:
 def brief_of(store: SqliteStore, header: Header, drawn: Drawn) -> Brief:
     """What a worker must know of a grant, of what was read with it."""
     grant = drawn.grant
-    return brief(
+    made = brief(
         header,
         grant.job,
         drawn.row,
@@ -145,3 +147,7 @@ def brief_of(store: SqliteStore, header: Header, drawn: Drawn) -> Brief:
         gated=grant.control and drawn.gated,
         sink=Sink(store, grant),
     )
+    if made.handler is not None and made.settings.run_in == "process":
+        made.handler = process_handler(made.handler.task)
+        made.handlers = {grant.job: made.handler}
+    return made
