@@ -1,0 +1,100 @@
+"""Processes that are killed at any moment: nothing is lost, nothing torn, nothing that had completed is done again."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import flows
+from executors.sqlite import SqliteExecutor
+from tests.executors import sqlite_killed
+
+KILLS = 40
+SLOTS = 4
+
+
+def begun(*given: object) -> subprocess.Popen[bytes]:
+    here = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "tests.executors.sqlite_killed", *map(str, given)]
+    return subprocess.Popen(command, cwd=here, env={**os.environ, "PYTHONPATH": str(here)}, stderr=subprocess.PIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_run_whose_process_is_killed_again_and_again_completes_and_repeats_no_completed_job(tmp_path: Path) -> None:
+    rng, kills, runs = random.Random(7), 0, 0
+    database, ledger = tmp_path / "runs.db", tmp_path / "ledger"
+    while kills < KILLS:
+        runs += 1
+        ledger.write_bytes(b"")
+        key, here = f"order:{runs}", 0
+        while True:
+            process = begun(database, ledger, key)
+            try:
+                process.wait(timeout=rng.uniform(0.35, 0.9))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                here += 1
+            assert process.stderr is not None
+            said = process.stderr.read()
+            process.stderr.close()
+            if process.wait() != -signal.SIGKILL:
+                assert process.returncode == 0, said
+                break
+            check_file(database)
+            if here > 2:
+                rng = random.Random(rng.random())
+        executor = SqliteExecutor(f"sqlite:///{database}")
+        run = flows.get(key=key, executor=executor)
+        assert (run.state, run.value) == ("completed", sqlite_killed.TOTAL)
+        lines = Counter(ledger.read_text().splitlines())
+        assert len(lines) == sqlite_killed.EFFECTS
+        again = sum(lines.values()) - len(lines)
+        assert again <= here * SLOTS, "only what was under way when the process was killed is done again"
+        assert all(job.state == "completed" for job in run.jobs.values())
+        executor.close()
+
+
+def check_file(database: Path) -> None:
+    if database.exists():
+        connection = sqlite3.connect(database)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        connection.close()
+
+
+def test_what_a_killed_process_held_is_free_at_once(tmp_path: Path) -> None:
+    database, ledger = tmp_path / "runs.db", tmp_path / "ledger"
+    process = begun(database, ledger, "order:1")
+    while not ledger.exists() or len(ledger.read_bytes().splitlines()) < 20:
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()
+    done = Counter(ledger.read_text().splitlines())
+    sqlite_killed.LEDGER = os.open(ledger, os.O_WRONLY | os.O_APPEND)
+    executor = SqliteExecutor(f"sqlite:///{database}?concurrency=4")
+    try:
+        started = time.monotonic()
+        with pytest.raises(flows.UnknownRunError):
+            flows.resume("no such run", executor=executor)
+        run = flows.resume("order:1", executor=executor)
+        assert run.value == sqlite_killed.TOTAL
+        assert time.monotonic() - started < 10, "no lease had to run out"
+        lines = Counter(ledger.read_text().splitlines())
+        assert len(lines) == sqlite_killed.EFFECTS
+        assert sum(lines.values()) - len(lines) <= SLOTS
+        assert set(done) <= set(lines)
+        assert flows.resume(run.id, executor=executor).id == run.id
+    finally:
+        os.close(sqlite_killed.LEDGER)
+        executor.close()
