@@ -244,10 +244,10 @@ class Crew:
             self._tells = True
             self._attempt = telling(self._attempt, self.store)
         if self._on_loop is not None:
-            on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
+            on_loop = [grant for grant in grants if not grant.control and handlers[grant.job].is_async]
             if on_loop:
                 self._on_loop.put(on_loop)
-                grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
+                grants = [grant for grant in grants if grant.control or not handlers[grant.job].is_async]
         if grants:
             self._line.extend(grants)
             if self._long and self._long.waiting(grants):

@@ -1,4 +1,4 @@
-"""What can be wrong with a flow that is to be worked off here, beside what the stored form asks: said before it is stored."""
+"""What can be wrong with a flow that is to be worked off here, beside what the stored form asks: said at once."""
 
 from __future__ import annotations
 

@@ -171,9 +171,11 @@ class LimitVerbs(Settling):
             if run is None:
                 continue
             for (jobs,) in self.database.all("claim_jobs", number):
-                for job in memoryview(jobs).cast("I"):
-                    if run.state.state[job] == ACTIVE and run.known.layout.queue(job) == queue:
-                        rows.append((row_of(number, job), queue, 1))
+                rows += [
+                    (row_of(number, job), queue, 1)
+                    for job in memoryview(jobs).cast("I")
+                    if run.state.state[job] == ACTIVE and run.known.layout.queue(job) == queue
+                ]
         self.database.do_all("holding_add", rows)
 
     def _room(self, queue: str, want: Want, now: int, granted: int) -> int:

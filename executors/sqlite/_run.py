@@ -19,9 +19,8 @@ from executors.sqlite._layout import (
     Gated,
     ItemOf,
     Layout,
-    read_bodies,
-    read_shape,
 )
+from executors.sqlite._shapes import read_bodies, read_shape
 from flows._state import RunState
 
 _ROW = (

@@ -205,7 +205,7 @@ class Settling(Claims):
                 why = f"lost its worker {_state.LOST_LIMIT} times; the handler may be killing its process"
                 text = f" (the last time: {how.failed.message})" if how is not None and how.failed is not None else ""
                 payload = write_failed(Failed.of(LeaseLostError(why + text), self._id_of(run, job)))
-                run.results.append((row_of(run.number, job), payload, attempt, began, now, worker))
+                run.results.append((row_of(run.number, job), payload, None, None, None, None))
                 self._payloads.put(row_of(run.number, job), payload)
                 run.columns.sparse["erred"][job] = 1
         elif len(out.ready) > before and not control:

@@ -14,11 +14,12 @@ from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._columns import SIZE, packed
 from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row
-from executors.sqlite._layout import Layout, facts_of, written, written_bodies
+from executors.sqlite._layout import Layout
 from executors.sqlite._locks import locks_of
 from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
 from executors.sqlite._sessions import Sessions
+from executors.sqlite._shapes import facts_of, written, written_bodies
 from flows import _machine as machine
 from flows._state import ACTIVE, CANCELLED, Commands, RunState
 from flows._verbs import Grant, Reply, Settle, Want

@@ -110,7 +110,7 @@ class Oops(Exception):
 
 
 def failing(name: str = "broken", **options: Any) -> flows.Task[..., Any]:
-    """A task that raises `Oops` whenever it is run; of a name of its own, as executors that store jobs find tasks so."""
+    """A task that raises `Oops` whenever it is run. Its name is its own: stored jobs find their tasks by name."""
     spare = (name, *(f"{name}-{number}" for number in range(2, 100)))
     named = next(one for one in spare if _registry.find(one, QUEUE) is None)
 

@@ -1,4 +1,4 @@
-"""Runs of any shape for a SQLite store without an executor: no handler is ever called, the test says how attempts end."""
+"""Runs of any shape for a SQLite store without an executor: no handler is called, the test says how attempts end."""
 
 import itertools
 from pathlib import Path

@@ -43,10 +43,15 @@ class Pair:
 
     def put(self, dag: Dag, **options: Any) -> None:
         plan = plan_of(dag, attempts=3, **options)
-        self.runs.append((put(self.model, plan), Numbered(self.store.put_run(packed_of(plan)))))
+        number = self.store.put_run(packed_of(plan)).number
+        assert number is not None
+        self.runs.append((put(self.model, plan), Numbered(number)))
 
     def exchange(self, settles: list[tuple[Settle, Settle]], limit: int, of: int | None) -> None:
-        theirs, ours = (None, None) if of is None else self.runs[of % len(self.runs)]
+        theirs: Any = None
+        ours: Any = None
+        if of is not None:
+            theirs, ours = self.runs[of % len(self.runs)]
         seq = next(self.seq)
         first = self.model.exchange("loop", seq, [one for one, _ in settles], Want(limit, theirs), "w")
         second = self.store.exchange(f"loop{id(self.store)}", seq, [two for _, two in settles], Want(limit, ours), "w")
