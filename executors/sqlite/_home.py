@@ -61,12 +61,14 @@ class Home:
         rows = self.database.read("run_stand", run.number)
         if rows:
             ended_at, openings, cancelling, deadline_at = rows[0]
-            if openings != run.openings:
-                run.reopened(openings, None)
-            run.deadline_at = None if deadline_at is None else self.store.seconds(deadline_at)
-            run.ended = ended_at is not None
-            if cancelling and not run.ended:
-                run.state.cancelling = True
+            with self.lock:  # what was read may be old by now: a run only goes from open to ended, unless reopened
+                if openings < run.openings:
+                    return
+                if openings > run.openings:
+                    run.reopened(openings)
+                run.deadline_at = None if deadline_at is None else self.store.seconds(deadline_at)
+                run.ended = run.ended or ended_at is not None
+                run.state.cancelling = run.state.cancelling or bool(cancelling and not run.ended)
 
     def header(self, number: int) -> Header:
         """What was submitted as a run, as a whole."""

@@ -126,12 +126,11 @@ class WorkedRun:
         """Tell those who watch the run that something has changed."""
         self._notify(self.number)
 
-    def reopened(self, openings: int, deadline_at: float | None) -> None:
+    def reopened(self, openings: int) -> None:
         """The run goes on."""
         self.openings = openings
         self.ended = False
         self.state = SimpleNamespace(cancelling=False)
-        self.deadline_at = deadline_at
 
 
 def brief_of(store: SqliteStore, header: Header, drawn: Drawn) -> Brief:
