@@ -115,3 +115,15 @@ def test_what_a_killed_process_held_is_free_at_once(tmp_path: Path) -> None:
     finally:
         os.close(sqlite_killed.LEDGER)
         executor.close()
+
+
+def test_processes_that_execute_one_key_together_do_each_job_once(tmp_path: Path) -> None:
+    database, ledger = tmp_path / "runs.db", tmp_path / "ledger"
+    processes = [begun(database, ledger, "order:1") for _ in range(3)]
+    for process in processes:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        process.stderr.close()
+        assert process.wait() == 0, said
+    lines = Counter(ledger.read_text().splitlines())
+    assert (len(lines), sum(lines.values())) == (sqlite_killed.EFFECTS, sqlite_killed.EFFECTS)
