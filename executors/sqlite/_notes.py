@@ -10,9 +10,10 @@ from executors.sqlite._claims import Held
 from executors.sqlite._keys import row_of
 from executors.sqlite._reopen import Reopening
 from flows._state import ACTIVE
+from flows.errors import ExecutorError
 
 NOTE_SECONDS: Final = 0.05
-"""Progress is written at once, unless some was written so shortly before; then with the next step."""
+"""Progress is written at once, unless some was written so shortly before; then with the next step, or after as long."""
 
 
 class Notes(Reopening):
@@ -22,15 +23,32 @@ class Notes(Reopening):
         self._notes: list[tuple[Held, str, str]] = []
         self._notes_lock = threading.Lock()
         self._noted_at = 0.0
+        self._later: threading.Timer | None = None
         super().__init__(*given)  # type: ignore[arg-type]
 
     def note(self, grant: Held, kind: str, text: str) -> None:
         """A handler says how far it is (``progress``, as JSON), or adds a line to its log (``log``)."""
         with self._notes_lock:
             self._notes.append((grant, kind, text))
-        if time.monotonic() - self._noted_at > NOTE_SECONDS:
-            with self.transaction() as now:
-                self._write_notes(now)
+            if time.monotonic() - self._noted_at <= NOTE_SECONDS:
+                if self._later is None:
+                    self._later = threading.Timer(NOTE_SECONDS, self._write_late)
+                    self._later.daemon = True
+                    self._later.start()
+                return
+        with self.transaction() as now:
+            self._write_notes(now)
+
+    def _write_late(self) -> None:
+        """Write what no step has taken along meanwhile."""
+        with self._notes_lock:
+            self._later = None
+        if self._notes:
+            try:
+                with self.transaction() as now:
+                    self._write_notes(now)
+            except ExecutorError:
+                pass  # the file is away, or was closed: the attempt's own end will say so
 
     def _write_notes(self, now: int) -> None:
         """Write what has been said since the last time. Within a step."""
