@@ -9,8 +9,8 @@ import threading
 from typing import Any, Final
 
 PASS, CUT_REQUEST, DROP_REPLY, BLACK_HOLE, RESET, REFUSE = "pass", "cut", "drop", "hole", "reset", "refuse"
-"""What happens to a connection: nothing; it ends before the server has heard the request, or after it and before its reply;
-neither side hears of the other any more; it is reset by the client's side; or at once."""
+"""What happens to a connection: nothing; it ends before the server has heard the request, or after that and before the
+reply; neither side hears of the other any more; it is reset when the next data come; or at once."""
 BUFFER: Final = 65_536
 
 
