@@ -1,1 +1,1 @@
-"""`redis://` and its kin: the same flow on a fleet of workers, over a Redis or Valkey server."""
+"""``redis://``: runs on a Redis server, worked off by a fleet of workers."""

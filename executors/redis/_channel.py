@@ -77,41 +77,11 @@ class Channel:
             self.close()
         raise UnavailableError(f"{self._link.address}: the nodes of the cluster send us in a circle")
 
-    def send(self, *command: Any) -> None:
-        """Send a command whose reply `receive` returns: for blocking ones.
-
-        Raises:
-            UnavailableError, ExecutorError: As `call`.
-        """
-        try:
-            self.ready().send_command(*command, check_health=False)
-        except Exception as error:
-            raise self._told(error, command) from None
-
-    def receive(self) -> Any:
-        """The reply to what `send` sent.
-
-        Raises:
-            UnavailableError, ExecutorError, redis.exceptions.ResponseError: As `call`.
-        """
+    def abort(self) -> None:
+        """End the connection from another thread, also while this one waits for a reply: it gets an error."""
         connection = self._connection
-        if connection is None:
-            raise UnavailableError(f"{self._link.address}: the connection is gone")
-        try:
-            reply = connection.read_response()
-        except exceptions.ResponseError as error:
-            self._check_reply(error, "")
-            raise
-        except Exception as error:
-            raise self._told(error, ()) from None
-        return reply
-
-    def fileno(self) -> int:
-        """The connected socket's number, to wait for a reply on it."""
-        connection = self._connection
-        if connection is None:
-            return -1
-        return connection.number()
+        if connection is not None:
+            connection.abort()
 
     def close(self) -> None:
         """End the connection. The next call makes a new one."""

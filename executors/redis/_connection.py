@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 PATIENCE: Final = 1.8
 """Seconds in which a client's call is answered or fails: a producer's request must not hang on an absent server."""
 
-REPLY_SECONDS: Final = 10.0
-"""How long a worker's channel waits for a reply; a server that says nothing for so long is not there."""
+CONNECT_SECONDS: Final = 2.0
+REPLY_SECONDS: Final = 4.0
+"""How long a worker's channel waits: a renewal of leases that hangs for longer would come too late."""
 
 IDLE_CHANNELS: Final = 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
@@ -109,7 +110,9 @@ class Link:
                 raise UnavailableError(f"{failure}{tried}")
             self._closed.wait(pause_now)
 
-    def channel(self, purpose: str, *, connect_seconds: float = 5.0, reply_seconds: float = REPLY_SECONDS) -> Channel:
+    def channel(
+        self, purpose: str, *, connect_seconds: float = CONNECT_SECONDS, reply_seconds: float = REPLY_SECONDS
+    ) -> Channel:
         """A connection for one thread; see `Channel`."""
         return Channel(self, purpose, connect_seconds, reply_seconds)
 

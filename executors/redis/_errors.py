@@ -51,6 +51,7 @@ _PASSING: Final = {
     "TRYAGAIN": "the slot of this namespace is being moved to another node of the cluster; wait a little",
     "BUSY": "a script that does not end keeps it busy; see SLOWLOG, and SCRIPT KILL",
 }
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")
 ENDS_CONNECTION: Final = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN"})
 """After these the server that we are connected to is the wrong one, or will be another."""
 
@@ -166,6 +167,8 @@ def _of_tls(error: BaseException, address: Address) -> FlowsError | None:
         error
     ):
         return ExecutorError("the port does not speak TLS; write redis:// in place of rediss://, or name its TLS port")
+    if not isinstance(error, ssl.SSLError):
+        return None
     if error.reason and ("CERTIFICATE_REQUIRED" in error.reason or "HANDSHAKE_FAILURE" in error.reason):
         return ExecutorError(
             f"the TLS handshake was refused ({error.reason}); if the server asks for your certificate, name it by "

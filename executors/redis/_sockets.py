@@ -18,8 +18,13 @@ from executors.redis._places import Place, resolved
 from executors.redis._url import Address
 
 LEAST_SECONDS: Final = 0.05
+PROBE_SECONDS: Final = 0.2
 # A peer that is gone without a word is noticed after half a minute, also while we only wait.
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+class PlainPortError(OSError):
+    """TLS was spoken to a port that does not speak it."""
 
 
 class Wire(Protocol):
@@ -47,8 +52,8 @@ class Wire(Protocol):
         """From now on, a reply may take so long."""
         ...
 
-    def number(self) -> int:
-        """The file number of the socket."""
+    def abort(self) -> None:
+        """End the connection from another thread, also while one waits for a reply."""
         ...
 
 
@@ -60,8 +65,14 @@ class _Opened:
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
 
-    def number(self) -> int:
-        return int(self._sock.fileno())
+    def abort(self) -> None:
+        sock = self._sock
+        try:
+            if sock is not None:
+                # Not SSLSocket's own, which would take the session away from under the reading thread.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        except OSError:
+            pass
 
 
 class Tcp(_Opened, Connection):
@@ -70,6 +81,8 @@ class Tcp(_Opened, Connection):
     Attributes:
         failure: Why connecting has failed; redis-py passes on only the text.
     """
+
+    _handshake_share = 1.0
 
     def __init__(self, *, place: Place, seconds: float, **options: Any) -> None:
         self.failure: OSError | None = None
@@ -106,7 +119,7 @@ class Tcp(_Opened, Connection):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             sock.settimeout(share)
             sock.connect(where)
-            sock.settimeout(max(LEAST_SECONDS, deadline - time.monotonic()))
+            sock.settimeout(max(LEAST_SECONDS, (deadline - time.monotonic()) * self._handshake_share))
         except BaseException:
             sock.close()
             raise
@@ -116,13 +129,25 @@ class Tcp(_Opened, Connection):
 class TcpTls(SSLConnection, Tcp):
     """The same over TLS."""
 
+    _handshake_share = 0.8  # and then we ask what the port speaks instead
+
     def _connect(self) -> ssl.SSLSocket:
         try:
             wrapped: ssl.SSLSocket = super()._connect()  # type: ignore[no-untyped-call]
         except OSError as error:
-            self.failure = error
+            late = isinstance(error, TimeoutError) and self.failure is None
+            self.failure = PlainPortError() if late and self._answers_plainly() else error
             raise
         return wrapped
+
+    def _answers_plainly(self) -> bool:
+        """Whether a server without TLS is there: it takes our greeting for the beginning of a command, and waits."""
+        try:
+            with socket.create_connection((self.host, self.port), PROBE_SECONDS) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(64)[:1] in (b"+", b"-")
+        except OSError:
+            return False
 
 
 class Unix(_Opened, UnixDomainSocketConnection):
