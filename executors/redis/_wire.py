@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
-SUSPECT, CONTROLLED = 1, 2
-"""Flags of a grant: it has lost a worker before; it is the library's own work."""
+from executors._stored import Input
+
+SUSPECT, CONTROLLED, GATE = 1, 2, 4
+"""Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition."""
 
 _SETTLE: Final = Struct("<HIBBddddI")
 _LEASE: Final = Struct("<HId")
@@ -41,15 +43,6 @@ class Outcome(NamedTuple):
     ended: float
     after: float
     payload: bytes
-
-
-class Input(NamedTuple):
-    """How a child of a granted job ended; as `executors._stored` wants to be told."""
-
-    child: int
-    state: int
-    payload: bytes | None
-    first: int | None = None
 
 
 class Granted(NamedTuple):

@@ -1,5 +1,5 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
--- define: TURN 32 SUSPECT 1 CONTROLLED 2
+-- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4
 
 
 local grants, granted = {}, 0
@@ -25,6 +25,9 @@ local function grant(run, record, worker, flags)
   local attempt = 1
   if is_control(record) then
     flags = flags + CONTROLLED
+    if record[FLAGS] % 2 == GATED and band(record[MARKS], PASSED) == 0 then
+      flags = flags + GATE
+    end
   else
     attempt = record[MADE] + 1
     record[STARTED], record[FINISHED] = now, 0
