@@ -33,8 +33,11 @@ EXTRA: Final = Struct("<IIIIiiIiIHdd")
 """dooms, skips, cancels, conts, cause, first cause, cut, items, begun, tries, since, due."""
 
 
-COURSE: Final = Struct("<IIBBBBiIii")
-"""open, turn, worst, unswept, cancelling, ended, sweeping, position, marking, late."""
+COURSE: Final = Struct("<IIIBBBBBBHiIii")
+"""
+How a run goes: open jobs, turn, size, worst end of a root, whether lines are unswept, cancelling, ended, timed, to fail
+fast; workers, sweeping, position, marking, late.
+"""
 
 
 class Columns(Protocol):

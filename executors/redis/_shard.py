@@ -221,8 +221,9 @@ def _lanes(laid: layout.Layout) -> str:
 def _fields(run: NewRun) -> list[Any]:
     size = len(run.rows)
     late = 0 if run.laid_out.late and not _is_small(run) else -1
-    course = layout.COURSE.pack(size, 0, 0, 0, 0, 0, -1, 0, -1, late)
-    fields = {**run.fields, "size": size, "course": course, "lanes": _lanes(run.laid_out)}
+    flags = (int(run.timeout > 0), int("fast" in run.fields))
+    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late)
+    fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
     return [part for item in fields.items() for part in item]
 
 

@@ -1,5 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
-local closing = {}
+local closing = { ids = {}, dues = {}, told = {} }
 
 local function write_line(run, name)
   local line, added, key = run[name], run['appended_' .. name], run.key .. ':' .. name
@@ -23,20 +23,34 @@ local function write_line(run, name)
 end
 
 local function close(run)
-  local ended = now
-  local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl', 'keep_count', 'name')
+  local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl')
   local state = run.worst == 2 and 'failed' or run.worst == 1 and 'cancelled' or 'completed'
-  call('ZREM', P .. 'open', run.id)
-  call('ZREM', P .. 'deadlines', run.id)
-  call('HSET', run.key, 'ended', whole(ended), 'state', state)
-  call('ZADD', P .. 'retire', ended + (tonumber(state == 'completed' and found[1] or found[2]) or 0), run.id)
-  if found[3] then
-    local until_free = ended + (tonumber(found[4]) or 0)
-    call('PEXPIREAT', P .. 'k:' .. found[3], whole(floor((until_free - (tonumber(settings[1]) or 0)) / 1000)))
+  tell_apart(run, 'ended', whole(now))
+  tell_apart(run, 'state', state)
+  if run.timed == 1 then
+    call('ZREM', P .. 'deadlines', run.id)
   end
-  call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', 'run', run.id, 'state', state)
+  if found[3] then
+    local until_free = now + (tonumber(found[4]) or 0) - (tonumber(settings[1]) or 0)
+    call('PEXPIREAT', P .. 'k:' .. found[3], whole(floor(until_free / 1000)))
+  end
+  closing.ids[#closing.ids + 1] = run.id
+  closing.dues[#closing.dues + 1] = whole(now + (tonumber(state == 'completed' and found[1] or found[2]) or 0))
+  closing.dues[#closing.dues + 1] = run.id
+  closing.told[#closing.told + 1] = run.id
+  closing.told[#closing.told + 1] = state
   note(run, TOLD.ended)
   run.ended = true
+end
+
+-- Runs that ended: those who wait for them hear of it, and their time of retention begins.
+local function write_closed()
+  if #closing.ids > 0 then
+    many('ZREM', P .. 'open', closing.ids)
+    many('ZADD', P .. 'retire', closing.dues, 2)
+    call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
+    closing = { ids = {}, dues = {}, told = {} }
+  end
 end
 
 -- Take up to 500 edges of the runs that have unswept ones.
@@ -134,6 +148,7 @@ local function write_all()
     end
     run.doomed_by = nil
   end
+  write_closed()
 end
 
 local function write_marks()

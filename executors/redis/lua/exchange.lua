@@ -8,6 +8,7 @@
 -- include: course
 -- include: settling
 -- include: grants
+seen_by = 'w:' .. worker
 local wanted = {}
 for name in string.gmatch(queues, '[^\n]+') do
   wanted[#wanted + 1] = name
@@ -107,7 +108,7 @@ if limit > 0 then
       room = 0
     end
     if room > 0 then
-      if take_turns(queue, room, worker) then
+      if take_turns(queue, room) then
         rouse(queue)
         more = true
       end
@@ -120,7 +121,7 @@ if limit > 0 then
   end
   if suspects == '1' then
     for place, queue in ipairs(wanted) do
-      if granted < limit and room_of(queue, stated[place], 1) > 0 and take_suspect(queue, worker) then
+      if granted < limit and room_of(queue, stated[place], 1) > 0 and take_suspect(queue) then
         break
       end
     end
@@ -130,6 +131,9 @@ if granted > 0 then
   write_leases(now + tonumber(lease))
   for _, run in ipairs(seen_runs) do
     write_records(run)
+    if run.told_apart then
+      write_course(run)
+    end
   end
   write_marks()
 elseif turn ~= first_turn then

@@ -5,22 +5,15 @@
 local grants, granted = {}, 0
 fence_mark = max(fence_mark, now)
 
-local function worker_number(run, worker)
-  local number = run.worker
-  if not number then
-    local field = 'w:' .. worker
-    number = tonumber(call('HGET', run.key, field))
-    if not number then
-      number = call('HINCRBY', run.key, 'workers', 1)
-      call('HSET', run.key, field, number)
-      run.is_new = true
-    end
-    run.worker = number
-  end
+-- The worker is new to the run: it gets a number there, and is told the run's header.
+local function worker_number(run)
+  local number = run.workers + 1
+  run.worker, run.workers, run.is_new = number, number, true
+  tell_apart(run, seen_by, number)
   return number
 end
 
-local function grant(run, record, worker, flags)
+local function grant(run, record, flags)
   fence_mark = fence_mark + 1
   local attempt = 1
   if is_control(record) then
@@ -34,7 +27,7 @@ local function grant(run, record, worker, flags)
     note(run, TOLD.started, record)
   end
   record[STATE], record[FENCE], record[ATTEMPT] = ACTIVE, fence_mark, attempt
-  record[WORKER] = run.worker or worker_number(run, worker)
+  record[WORKER] = run.worker or worker_number(run)
   touch(run, record)
   local count = granted + 1
   granted = count
@@ -46,7 +39,7 @@ local function lane_named(member)
   return { id = id, index = tonumber(index), priority = tonumber(priority), member = member, key = P .. 'j:' .. member, taken = 0 }
 end
 
-local function take_from(lane, limit, worker)
+local function take_from(lane, limit)
   local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit - 1)
   lane.taken = lane.taken + #found
   lane.spent = #found < limit
@@ -58,14 +51,14 @@ local function take_from(lane, limit, worker)
       run.names[job] = name
       local record = record_of(run, job)
       if record[STATE] == WAITING then
-        grant(run, record, worker, 0)
+        grant(run, record, 0)
       end
     end
   end
 end
 
 -- Runs of equal priority take turns of 32 jobs; a lower number goes first. True if the queue has more.
-local function take_turns(queue, limit, worker)
+local function take_turns(queue, limit)
   local key = of_queue(queue, 'ring')
   local goal = granted + limit
   local found = call('ZRANGE', key, 0, limit - 1)
@@ -76,7 +69,7 @@ local function take_turns(queue, limit, worker)
   end
   while head <= #line and granted < goal do
     local lane = line[head]
-    take_from(lane, min(TURN, goal - granted), worker)
+    take_from(lane, min(TURN, goal - granted))
     head = head + 1
     if not lane.spent then
       local place = head
@@ -110,7 +103,7 @@ local function take_turns(queue, limit, worker)
 end
 
 -- At most one job that has lost a worker, so that a deadly one takes no others with it.
-local function take_suspect(queue, worker)
+local function take_suspect(queue)
   local key = of_queue(queue, 'suspects')
   local before = granted
   for _ = 1, 20 do
@@ -123,7 +116,7 @@ local function take_suspect(queue, worker)
     local run = run_of(id)
     local record = run and record_of(run, job)
     if record and record[STATE] == WAITING then
-      grant(run, record, worker, SUSPECT)
+      grant(run, record, SUSPECT)
       return true
     end
   end

@@ -22,7 +22,7 @@ local function terminate(run, record, state)
   run.open = run.open - 1
   if band(record[FLAGS], ROOT) ~= 0 then
     run.worst = max(run.worst, RANKS[state])
-    if state == FAILED and run.fast then
+    if state == FAILED and run.fast == 1 then
       run.doomed_by = run.doomed_by or record[JOB]
     end
   end
@@ -292,7 +292,9 @@ local function begin_cancel(run, reason)
   end
   run.cancelling, run.marking = true, 0
   run.late = -1
-  call('ZREM', P .. 'deadlines', run.id)
-  call('HSET', run.key, 'reason', reason)
+  if run.timed == 1 then
+    call('ZREM', P .. 'deadlines', run.id)
+  end
+  tell_apart(run, 'reason', reason)
   call('UNLINK', run.key .. ':late')
 end

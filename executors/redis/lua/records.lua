@@ -8,10 +8,11 @@
 local LOAD = '<HHHI4I4I4I4I4I4BBHHHi4I4dI4Hdd'
 local STORE = '<BBHHHi4I4dI4Hdd'
 local EXTRA = '<I4I4I4I4i4i4I4i4I4Hdd'
-local COURSE = '<I4I4BBBBi4I4i4i4'
+local COURSE = '<I4I4I4BBBBBBHi4I4i4i4'
 local band, bor = bit.band, bit.bor
 
 local runs, seen_runs = {}, {}
+local seen_by = 'w:' -- of a worker: its number in the run, known with the run
 
 local function run_of(id)
   local run = runs[id]
@@ -19,16 +20,17 @@ local function run_of(id)
     return run
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'size', 'queues', 'fast')
+  local found = call('HMGET', key, 'course', 'queues', seen_by)
   if not found[1] then
     runs[id] = false
     return false
   end
-  local open, swept_turn, worst, lines, cancelling, ended, sweeping, position, marking, late = struct_unpack(COURSE, found[1])
+  local open, swept_turn, size, worst, lines, cancelling, ended, timed, fast, workers, sweeping, position, marking, late =
+    struct_unpack(COURSE, found[1])
   run = {
-    id = id, key = key, prefix = id .. ':', size = tonumber(found[2]), packed_queues = found[3], fast = found[4] == '1',
+    id = id, key = key, prefix = id .. ':', size = size, packed_queues = found[2], worker = tonumber(found[3]), workers = workers,
     open = open, turn = swept_turn, worst = worst, unswept = lines == 1, cancelling = cancelling == 1, ended = ended == 1,
-    sweeping = sweeping, position = position, marking = marking, late = late,
+    timed = timed, fast = fast, sweeping = sweeping, position = position, marking = marking, late = late,
     jobs = {}, blocks = {}, names = {}, members = {}, changed = {}, changes = 0, extras = {}, changed_extras = {},
     values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {},
   }
@@ -39,13 +41,25 @@ local function run_of(id)
 end
 
 local function write_course(run)
-  call(
-    'HSET', run.key, 'course',
-    pack(
-      COURSE, run.open, run.turn, run.worst, run.unswept and 1 or 0, run.cancelling and 1 or 0, run.ended and 1 or 0, run.sweeping,
-      run.position, run.marking, run.late
-    )
+  local course = pack(
+    COURSE, run.open, run.turn, run.size, run.worst, run.unswept and 1 or 0, run.cancelling and 1 or 0, run.ended and 1 or 0,
+    run.timed, run.fast, run.workers, run.sweeping, run.position, run.marking, run.late
   )
+  local told = run.told_apart
+  if told then
+    run.told_apart = nil
+    call('HSET', run.key, 'course', course, unpack(told))
+  else
+    call('HSET', run.key, 'course', course)
+  end
+end
+
+-- A field to be written with the course of the run.
+local function tell_apart(run, field, value)
+  local told = run.told_apart or {}
+  run.told_apart = told
+  told[#told + 1] = field
+  told[#told + 1] = value
 end
 
 local function queue_name(run, index)

@@ -10,8 +10,9 @@ while left > 0 do
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'size', 'retired', 'lanes')
-  local buckets = floor(((tonumber(found[1]) or 0) + BUCKET - 1) / BUCKET)
+  local found = call('HMGET', key, 'course', 'retired', 'lanes')
+  local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
+  local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
   while bucket < buckets and left > 0 do
     local base = key .. ':'

@@ -269,5 +269,5 @@ class Followed:
             meant_here = [column.get(job, 0) for column in (run.dooms, run.skips, run.cancels, run.conts)]
             assert [*extra[:5], extra[6]] == [*meant_here, run.cause.get(job, -1), run.cut.get(job, 0)], f"job {job}"
         course = course_of(self.shard, self.run_id)
-        assert (course[0], course[1], bool(course[4])) == (run.open, run.turn, run.cancelling)
-        assert bool(course[5]) == (run.open == 0)
+        assert (course[0], course[1], bool(course[5])) == (run.open, run.turn, run.cancelling)
+        assert bool(course[6]) == (run.open == 0)
