@@ -116,6 +116,7 @@ class _Reading:
         # Not what urlsplit finds: a `/`, `?` or `#` in a password that was not escaped must not show it.
         plain, _, query = rest.partition("?")
         _, at, tail = plain.rpartition("@")
+        tail = tail.partition("#")[0]
         self.spot = shown(f"{self.scheme}://{'***@' if at else ''}{'***' if '@' in query and not at else tail}")
         if self.scheme not in _KINDS or not slashes:
             known = ", ".join(f"{scheme}://" for scheme in _KINDS)
