@@ -154,8 +154,8 @@ class _Reading:
     def _split(self, url: str) -> SplitResult:
         try:
             split = urlsplit(url)
-        except ValueError as error:
-            return self.refuse(f"it cannot be read as a URL ({error}); in a password write %5B for [ and %5D for ]")
+        except ValueError:  # whose text may hold anything
+            return self.refuse("it cannot be read as a URL; in a password write %5B for [ and %5D for ]")
         if split.fragment or ("#" in url):
             self.refuse("a # ends a URL; in a password write %23")
         if self.kind != "unix" and "@" in split.path:

@@ -105,7 +105,7 @@ def test_the_recipe_is_enough_for_what_stands_around_the_verbs(kind: str) -> Non
         with pytest.raises(ExecutorError):
             link.call(*forbidden)
     link.close()
-    assert server.keys(password=HUSH) == {"{flows:0}:meta"}
+    assert server.stored_keys(password=HUSH) == {"{flows:0}:meta"}
 
 
 # TLS.
