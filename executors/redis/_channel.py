@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
-from executors.redis._errors import ENDS_CONNECTION, code_of, error_of
+from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked
 from executors.redis._places import Fixed
 from executors.redis._sockets import Wire, connection_to
 from executors.redis._url import Address, Host
-from flows.errors import FlowsError, UnavailableError
+from flows.errors import ExecutorError, FlowsError, UnavailableError
 
 if TYPE_CHECKING:
     from executors.redis._connection import Link
@@ -113,9 +113,11 @@ class Channel:
             link.checks.check(_read(connection, "INFO"))
             connection.allow(self._reply_seconds)
         except Exception as error:
-            connection.disconnect()
-            self._link.place_forget()
-            raise self._told(error, ("INFO",), connection) from None
+            told = self._told(error, ("INFO",), connection)
+            if isinstance(told, exceptions.ResponseError):
+                text = masked(f"{link.address}: the server does not let us in: {told}", link.address)
+                told = ExecutorError(text)
+            raise told from None
         except BaseException:
             connection.disconnect()
             raise
@@ -137,9 +139,9 @@ class Channel:
     def _exchanged(self, commands: Sequence[Command], *, asking: bool) -> list[Any]:
         connection = self.ready()
         replies: list[Any] = []
+        if asking:
+            commands = [part for command in commands for part in (("ASKING",), command)]
         try:
-            if asking:
-                commands = [part for command in commands for part in (("ASKING",), command)]
             if len(commands) == 1:
                 connection.send_command(*commands[0], check_health=False)
             else:
@@ -155,7 +157,7 @@ class Channel:
                 self.close()  # the other replies are still to come
             raise
         except Exception as error:
-            raise self._told(error, commands[len(replies)] if len(replies) < len(commands) else ()) from None
+            raise self._told(error, commands[min(len(replies), len(commands) - 1)], connection) from None
         except BaseException:
             self.close()
             raise
@@ -186,16 +188,18 @@ class Channel:
                 self._link.place_forget()
             raise told from None
 
-    def _told(self, error: Exception, command: Command, connection: Wire | None = None) -> Exception:
+    def _told(self, error: Exception, command: Command, connection: Wire) -> Exception:
         """Our error for one that has ended the connection, or the error itself where it means nothing to us."""
-        failure = connection.failure if connection is not None else None
-        if isinstance(error, (exceptions.RedisError, OSError)) and not isinstance(error, exceptions.DataError):
-            if connection is None and self._connection is not None:
-                failure = self._connection.failure
-            self.close()
-            if isinstance(error, exceptions.RedisError) and not isinstance(error, exceptions.ResponseError):
-                self._link.place_forget()
-        return error_of(error, self._link.address, str(command[0]) if command else "", failure) or error
+        if isinstance(error, exceptions.DataError):
+            return error  # of the caller's: nothing was sent
+        connection.disconnect()
+        self._connection = None
+        link = self._link
+        link.place_forget()
+        several = link.address.kind in ("sentinel", "cluster") and not isinstance(connection.failure, FlowsError)
+        node = (connection.host, connection.port) if several else None
+        name = str(command[0]) if command else ""
+        return error_of(error, link.address, name, connection.failure, node) or error
 
 
 def ask(address: Address, host: Host, deadline: float, command: Command, *, sentinel: bool = False) -> Any:

@@ -13,7 +13,8 @@ from typing import Final
 
 from redis import exceptions
 
-from executors.redis._url import Address
+from executors.redis._sockets import PlainPortError
+from executors.redis._url import Address, Host
 from flows.errors import ExecutorError, FlowsError, UnavailableError, UnsupportedError
 
 ACL_COMMANDS: Final = (
@@ -75,17 +76,22 @@ def is_denied(error: BaseException) -> bool:
 
 
 def error_of(
-    error: BaseException, address: Address, command: str = "", failure: OSError | None = None
+    error: BaseException,
+    address: Address,
+    command: str = "",
+    failure: OSError | None = None,
+    node: Host | None = None,
 ) -> FlowsError | None:
     """Our error for one of redis-py's or of a socket's; None for what is not about the server, but about the command.
 
     Args:
         command: The name of the command that met it.
         failure: What stood in the way of connecting, of which redis-py keeps only the text.
+        node: Which of several servers it was.
     """
     if isinstance(error, FlowsError):
         return error
-    spot = str(address)
+    spot = str(address) if node is None else f"{address}, at {node[0]}:{node[1]}"
     code = code_of(error)
     if code is not None:
         return UnavailableError(f"{spot}: {_PASSING[code]}")
@@ -161,11 +167,7 @@ def _of_tls(error: BaseException, address: Address) -> FlowsError | None:
             f"the server's certificate is not trusted ({error.verify_message}); name the authority that signed it by "
             "?ssl_ca_certs=/path/to/ca.pem"
         )
-    if not isinstance(error, ssl.SSLError):
-        return None
-    if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST") or "wrong version" in str(
-        error
-    ):
+    if isinstance(error, PlainPortError) or (isinstance(error, ssl.SSLError) and error.reason in _NO_TLS):
         return ExecutorError("the port does not speak TLS; write redis:// in place of rediss://, or name its TLS port")
     if not isinstance(error, ssl.SSLError):
         return None
@@ -190,7 +192,7 @@ def _of_network(error: BaseException, address: Address) -> FlowsError | None:
     if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
         return UnavailableError("no answer in time; the server hangs or is overloaded, or a firewall swallows all")
     if isinstance(error, (ConnectionResetError, BrokenPipeError)) or "reset by peer" in str(error):
-        return UnavailableError("the connection was reset")
+        return UnavailableError(f"the connection was reset{_tls_hint(address)}")
     if isinstance(error, exceptions.RedisError) and "max number of clients" in str(error):
         return UnavailableError("the server has as many clients as it takes (maxclients)")
     return None
@@ -198,15 +200,19 @@ def _of_network(error: BaseException, address: Address) -> FlowsError | None:
 
 def _of_protocol(error: BaseException, address: Address) -> FlowsError | None:
     text = str(error)
-    tls = address.tls is None and address.kind != "unix"
+    tls = bool(_tls_hint(address))
     if isinstance(error, exceptions.InvalidResponse) or "Protocol error" in text or "Protocol Error" in text:
         if tls and ("\\x15\\x03" in text or "\x15" in text):
             return ExecutorError("the port speaks TLS; write rediss:// in place of redis:// (or add tls=1)")
         return ExecutorError("what answers there is no Redis server; check host and port")
     if isinstance(error, exceptions.ConnectionError) and "closed by server" in text:
-        hint = "; if the port speaks TLS, write rediss://" if tls else ""
-        return UnavailableError(f"the server ended the connection{hint}")
+        return UnavailableError(f"the server ended the connection{_tls_hint(address)}")
     return None
+
+
+def _tls_hint(address: Address) -> str:
+    plain = address.tls is None and address.kind != "unix"
+    return "; if the port speaks TLS, write rediss://" if plain else ""
 
 
 _JUDGES: Final[Sequence[Callable[[BaseException, Address], FlowsError | None]]] = (_of_tls, _of_network, _of_protocol)

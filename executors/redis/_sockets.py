@@ -135,13 +135,14 @@ class TcpTls(SSLConnection, Tcp):
         try:
             wrapped: ssl.SSLSocket = super()._connect()  # type: ignore[no-untyped-call]
         except OSError as error:
-            late = isinstance(error, TimeoutError) and self.failure is None
-            self.failure = PlainPortError() if late and self._answers_plainly() else error
+            # Up to the handshake `failure` is told by Tcp.
+            unsure = self.failure is None and not isinstance(error, ssl.SSLCertVerificationError)
+            self.failure = PlainPortError() if unsure and self._answers_plainly() else error
             raise
         return wrapped
 
     def _answers_plainly(self) -> bool:
-        """Whether a server without TLS is there: it takes our greeting for the beginning of a command, and waits."""
+        """Whether a server without TLS is there: it takes our greeting for a command, of which the end may not come."""
         try:
             with socket.create_connection((self.host, self.port), PROBE_SECONDS) as probe:
                 probe.sendall(b"PING\r\n")

@@ -116,6 +116,7 @@ class _Reading:
         # Not what urlsplit finds: a `/`, `?` or `#` in a password that was not escaped must not show it.
         plain, _, query = rest.partition("?")
         _, at, tail = plain.rpartition("@")
+        tail = tail.partition("#")[0]
         self.spot = shown(f"{self.scheme}://{'***@' if at else ''}{'***' if '@' in query and not at else tail}")
         if self.scheme not in _KINDS or not slashes:
             known = ", ".join(f"{scheme}://" for scheme in _KINDS)
@@ -153,8 +154,8 @@ class _Reading:
     def _split(self, url: str) -> SplitResult:
         try:
             split = urlsplit(url)
-        except ValueError as error:
-            return self.refuse(f"it cannot be read as a URL ({error}); in a password write %5B for [ and %5D for ]")
+        except ValueError:  # whose text may hold anything
+            return self.refuse("it cannot be read as a URL; in a password write %5B for [ and %5D for ]")
         if split.fragment or ("#" in url):
             self.refuse("a # ends a URL; in a password write %23")
         if self.kind != "unix" and "@" in split.path:
