@@ -106,26 +106,29 @@ def ends_of(shard: Shard, run_id: str, jobs: Sequence[int], kept: Payloads, cut:
     firsts = {job: extra[_FIRST] for job, extra in sparse.items() if extra[_FIRST] >= 0}
     told = sorted(set(firsts.values()))
     tellers = dict(zip(told, _records(shard, run_id, told)[0], strict=True)) if told else {}
-    ends: list[tuple[int, int, int | None, Any]] = []
+    ends: list[tuple[int, int, int | None]] = []
     wanted: dict[int, Any] = {}
     for job, record in zip(jobs, records, strict=True):
-        state = record[_STATE]
+        state, teller = record[_STATE], None
         if cut and not 0 < record[_ORDINAL] <= cut:
-            ends.append((job, min(state, ACTIVE), None, None))
-            continue
-        teller: int | None = None
-        if state == COMPLETED or (state > COMPLETED and record[_MARKS] & OWN):
-            teller = job
-        elif state > COMPLETED and state != CANCELLED:
-            teller = firsts.get(job)
-        if teller is not None:
-            wanted[teller] = record if teller == job else tellers[teller]
-        ends.append((job, state, teller, wanted.get(teller) if teller != job else None))
+            state = min(state, ACTIVE)
+        elif state == COMPLETED or (state > COMPLETED and record[_MARKS] & OWN):
+            teller, wanted[job] = job, record
+        elif state > COMPLETED and state != CANCELLED and job in firsts:
+            teller = firsts[job]
+            wanted[teller] = tellers[teller]
+        ends.append((job, state, teller))
     payloads = _payloads(shard, run_id, wanted, kept)
     return [
-        Input(job, state, None if teller is None else payloads[teller], None if first is None else first[_STATE])
-        for job, state, teller, first in ends
+        Input(job, state, None if teller is None else payloads[teller], _first(job, teller, wanted))
+        for job, state, teller in ends
     ]
+
+
+def _first(job: int, teller: int | None, wanted: dict[int, Any]) -> int | None:
+    """The state of the first cause, where a failure is that one's and not the job's own."""
+    state: int | None = None if teller is None or teller == job else wanted[teller][_STATE]
+    return state
 
 
 def _records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:

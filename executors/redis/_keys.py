@@ -42,6 +42,10 @@ class Keys:
         """The waiting jobs of a run in one queue at one priority."""
         return f"{self._prefix}j:{run_id}:{lane}"
 
+    def staged(self, stage: str, part: str) -> str:
+        """What belongs to a run that is being submitted."""
+        return f"{self._prefix}s:{stage}:{part}"
+
     def key(self, key: str) -> str:
         """Who has a run's key."""
         return f"{self._prefix}k:{key}"

@@ -1,6 +1,6 @@
 """Layout: the columns of a run as a server keeps them, a packed record a job, in buckets.
 
-A record is of one size, so that a job's is found by arithmetic, read by one ``GETRANGE`` and written by one ``SETRANGE``.
+A record is of one size, so that a job's is found by arithmetic, read and written as a piece of a long string.
 Its first part never changes; ``lua/records.lua`` has the same format.
 """
 

@@ -102,7 +102,9 @@ def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
     called = re.compile(rf"'[^'\n]*'|(?<![.\w])({'|'.join(_FUNCTION.findall(text)) or '(?!)'})(?=\()")
     text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
     first, *rest = text.split("\0")
-    return f"local F = {{}}\n{first}\n" + "".join(f"return (function()\n{part}\n" for part in rest) + "end)() " * len(rest)
+    return (
+        f"local F = {{}}\n{first}\n" + "".join(f"return (function()\n{part}\n" for part in rest) + "end)() " * len(rest)
+    )
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -88,14 +89,16 @@ class Shard:
         if _is_small(run):
             held, fingerprint = self._put_at_once(run)
         else:
-            self._stage(run)
+            # Under a name of its own: what is staged again must not write over what is at work already.
+            stage = os.urandom(12).hex()
+            self._stage(stage, run)
             held, fingerprint = self.run(
-                "publish", run.run_id, run.key, run.fingerprint, run.timeout, _lanes(run.laid_out), len(run.laid_out.buckets)
+                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, stage),
+                *(_lanes(run.laid_out), len(run.laid_out.buckets)),
             )
-        holder = Holder(held.decode(), fingerprint.decode() or run.fingerprint)
-        if holder.run_id != run.run_id and not _is_small(run):
-            self._unstage(run)
-        return holder
+            if not fingerprint or held.decode() != run.run_id:
+                self._unstage(stage, run)
+        return Holder(held.decode(), fingerprint.decode() or run.fingerprint)
 
     def exchange(
         self,
@@ -167,43 +170,38 @@ class Shard:
         )
         return held
 
-    def _stage(self, run: NewRun) -> None:
+    def _stage(self, stage: str, run: NewRun) -> None:
         """Put all of a run where nobody finds it yet; what is not made visible goes away by itself."""
-        keys, laid = self.keys, run.laid_out
-        fields = _fields(run)
-        self._send([("HSET", keys.run(run.run_id), *fields)], [keys.run(run.run_id)])
+        laid, of = run.laid_out, self.keys.staged
+        self._send(of(stage, "run"), [("HSET", of(stage, "run"), *_fields(run))])
         for number, bucket in enumerate(laid.buckets):
-            records, edges, rows = (keys.run(run.run_id, f"{part}:{number}") for part in "cew")
-            commands: list[tuple[Any, ...]] = [("SET", records, bucket.records, "EX", STAGE_SECONDS)]
+            self._send(of(stage, f"c:{number}"), [("SET", of(stage, f"c:{number}"), bucket.records)])
             if bucket.edges:
-                commands.append(("SET", edges, bucket.edges, "EX", STAGE_SECONDS))
-            first = number * BUCKET
-            commands += _row_commands(rows, run.rows[first : first + BUCKET], first)
-            self._send(commands, [rows])
+                self._send(of(stage, f"e:{number}"), [("SET", of(stage, f"e:{number}"), bucket.edges)])
+            first, rows = number * BUCKET, of(stage, f"w:{number}")
+            for command in _row_commands(rows, run.rows[first : first + BUCKET], first):
+                self._send(rows, [command])
         for lane, jobs in laid.ready.items():
-            self._push(keys.lane(run.run_id, lane), jobs)
+            self._send_many("RPUSH", of(stage, f"j:{lane}"), list(map(layout.name_of, jobs)))
         if laid.late:
-            self._send([("SET", keys.run(run.run_id, "late"), layout.u32s(laid.late), "EX", STAGE_SECONDS)], [])
-        delays = _delays(laid)
-        for first in range(0, len(delays), 2 * AT_ONCE):
-            key = keys.run(run.run_id, "d")
-            self._send([("HSET", key, *delays[first : first + 2 * AT_ONCE])], [key])
+            self._send(of(stage, "late"), [("SET", of(stage, "late"), layout.u32s(laid.late))])
+        self._send_many("HSET", of(stage, "d"), _delays(laid))
 
-    def _push(self, key: str, jobs: Sequence[int]) -> None:
-        for first in range(0, len(jobs), 2 * AT_ONCE):
-            self._send([("RPUSH", key, *map(layout.name_of, jobs[first : first + 2 * AT_ONCE]))], [key])
+    def _send_many(self, command: str, key: str, arguments: Sequence[Any]) -> None:
+        for first in range(0, len(arguments), 2 * AT_ONCE):
+            self._send(key, [(command, key, *arguments[first : first + 2 * AT_ONCE])])
 
-    def _send(self, commands: Sequence[Sequence[Any]], expiring: Sequence[str]) -> None:
-        for answered in self.server.calls([*commands, *[("EXPIRE", key, STAGE_SECONDS) for key in expiring]]):
+    def _send(self, key: str, commands: Sequence[Sequence[Any]]) -> None:
+        """Write to a staged key, which has an end from the first moment on."""
+        for answered in self.server.calls([("MULTI",), *commands, ("EXPIRE", key, STAGE_SECONDS), ("EXEC",)]):
             if isinstance(answered, Exception):
                 raise answered
 
-    def _unstage(self, run: NewRun) -> None:
-        keys = [self.keys.run(run.run_id), self.keys.run(run.run_id, "d"), self.keys.run(run.run_id, "late")]
-        keys += [self.keys.lane(run.run_id, lane) for lane in run.laid_out.ready]
-        keys += [self.keys.run(run.run_id, f"{part}:{n}") for n in range(len(run.laid_out.buckets)) for part in "cew"]
-        for first in range(0, len(keys), 200):
-            self.server.call("UNLINK", *keys[first : first + 200])
+    def _unstage(self, stage: str, run: NewRun) -> None:
+        parts = ["run", "d", "late", *[f"j:{lane}" for lane in run.laid_out.ready]]
+        parts += [f"{part}:{number}" for number in range(len(run.laid_out.buckets)) for part in "cew"]
+        for first in range(0, len(parts), 200):
+            self.server.call("UNLINK", *[self.keys.staged(stage, part) for part in parts[first : first + 200]])
 
 
 def _is_small(run: NewRun) -> bool:
@@ -241,5 +239,3 @@ def _row_commands(key: str, rows: Sequence[bytes], first: int) -> list[tuple[Any
     if part:
         commands.append(("HSET", key, *part))
     return commands
-
-

@@ -39,7 +39,7 @@ class ApartGrant(Grant):
 
     __slots__ = ()
 
-    def fetch(self) -> None:  # type: ignore[override]
+    def fetch(self) -> None:
         """Read them; may block."""
         cast("Inputs", cast("Brief", self.run).inputs).load()
 
@@ -53,7 +53,9 @@ class RedisStore:
         lease_seconds: How long a grant lasts without being extended.
     """
 
-    def __init__(self, way: Way, namespace: str, *, lease_seconds: float = LEASE_SECONDS, shard: Shard | None = None) -> None:
+    def __init__(
+        self, way: Way, namespace: str, *, lease_seconds: float = LEASE_SECONDS, shard: Shard | None = None
+    ) -> None:
         self.lease_seconds: float = lease_seconds
         self._way = way
         self.shard = shard or Shard(way, Keys(namespace))
@@ -127,7 +129,11 @@ class RedisStore:
         grant.run.state.cancelling = True
 
     def rescue(self) -> int:
-        """Take back the jobs of expired leases, cancel overdue runs, go on with sweeps, forget runs whose time is over."""
+        """Take back the jobs of expired leases, cancel overdue runs, go on with sweeps, forget runs that are due.
+
+        Returns:
+            How many jobs were taken back.
+        """
         rescued = 0
         more = True
         while more:

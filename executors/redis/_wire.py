@@ -104,7 +104,9 @@ def pack_leases(leases: Iterable[tuple[str, int, int]]) -> tuple[str, bytes]:
 def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
     """What an exchange was answered."""
     numbers, payloads, names, headers = reply
-    assert isinstance(numbers, bytes) and isinstance(payloads, bytes) and isinstance(names, bytes)
+    assert isinstance(numbers, bytes)
+    assert isinstance(payloads, bytes)
+    assert isinstance(names, bytes)
     ids = names.decode().split()
     now, due, more, count, refusals = _HEAD.unpack_from(numbers)
     at = _HEAD.size
@@ -125,7 +127,9 @@ def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
         if inputs:
             taken, at, position = _inputs(numbers, payloads, at, position, inputs)
         grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, row, taken))
-    found = {run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header}
+    found = {
+        run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header
+    }
     return Answer(now, due, bool(more), refused, grants, found)
 
 

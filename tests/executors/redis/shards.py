@@ -46,16 +46,24 @@ def shape_of(dag: Dag, queues: Sequence[str], **given: Any) -> Shape:
         attempts=given.get("attempts", [3] * dag.size),
         flags=given.get("flags", zero),
         pending=list(run.pending),
-        edges=run.edges,
-        codes=run.effects,
+        edges=[run.edges[job] for job in range(dag.size)],
+        codes={job: [*codes] for job in range(dag.size) if (codes := run.effects.get(job))},
         inputs=[tuple(dict.fromkeys(children)) for children in inputs],
     )
 
 
-def new_run(shape: Shape, *, run_id: str = "", key: str = "", timeout: float = 0.0, size: int = 20, **fields: Any) -> NewRun:
+def new_run(
+    shape: Shape, *, run_id: str = "", key: str = "", timeout: float = 0.0, size: int = 20, **fields: Any
+) -> NewRun:
     """A run of that shape, with rows of about *size* bytes."""
     rows = [json.dumps([f"job-{job}", 0, "x" * size]).encode() for job in range(shape.size)]
-    told: dict[str, Any] = {"header": b"{}", "name": "told", "queues": "\n".join(shape.queues), "keep": 0, "keep_failed": 0}
+    told: dict[str, Any] = {
+        "header": b"{}",
+        "name": "told",
+        "queues": "\n".join(shape.queues),
+        "keep": 0,
+        "keep_failed": 0,
+    }
     told |= {"key": key, "key_ttl": 0} if key else {}
     laid_out = lay_out(shape, [len(row) for row in rows])
     run_id = run_id or f"run{next(_numbers)}"
@@ -91,7 +99,9 @@ class Loop:
         )
 
 
-def ended(grant: Granted, end: End = End.COMPLETED, payload: bytes = b"", after: float = 0.0, counted: bool = True) -> Outcome:
+def ended(
+    grant: Granted, end: End = End.COMPLETED, payload: bytes = b"", after: float = 0.0, counted: bool = True
+) -> Outcome:
     return Outcome(grant.run_id, grant.job, end, counted, grant.fence, 2.0, 1.0, after * 1e6, payload)
 
 
@@ -118,9 +128,11 @@ def sparse_of(shard: Shard, run_id: str, jobs: Iterable[int]) -> dict[int, tuple
 
 
 class Followed:
-    """A run in a shard, and beside it the machine: each thing that the shard does must be right, and is done here, too."""
+    """A run in a shard, and beside it the machine: what the shard does must be right, and is done here, too."""
 
-    def __init__(self, shard: Shard, dag: Dag, *, queues: Sequence[str] = ("q0", "q1"), gated: int = 0, delayed: int = 0) -> None:
+    def __init__(
+        self, shard: Shard, dag: Dag, *, queues: Sequence[str] = ("q0", "q1"), gated: int = 0, delayed: int = 0
+    ) -> None:
         self.shard, self.dag, self.queues = shard, dag, queues
         everywhere = range(dag.size)
         delays = {job: 10.0 for job in everywhere if delayed >> job & 1}
@@ -227,7 +239,9 @@ class Followed:
         assert doubtful <= (1 if suspects else 0)
         if len(answer.grants) < limit and not answer.more:
             left = [job for job in range(self.dag.size) if self.run.state[job] == WAITING]
-            wanted = [job for job in left if job in self.run.gated or self.shape.queues[self.shape.queue[job]] in queues]
+            wanted = [
+                job for job in left if job in self.run.gated or self.shape.queues[self.shape.queue[job]] in queues
+            ]
             assert set(wanted) <= self.suspects, "left, and waiting"
             assert not (suspects and wanted and not doubtful), "a suspect could have been granted"
 
@@ -239,7 +253,8 @@ class Followed:
         assert json.loads(grant.row or b"")[0] == f"job-{job}"
         for one in grant.inputs:
             if one.child not in counted:
-                assert one.state < COMPLETED and one.payload is None
+                assert one.state < COMPLETED
+                assert one.payload is None
                 continue
             assert one.state == run.state[one.child]
             teller = one.child
