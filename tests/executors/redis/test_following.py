@@ -1,12 +1,17 @@
 """Random runs and random histories: whatever the shard does, the machine would have done, and both end up the same."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executors.redis._wire import Granted, Outcome
+from flows import _machine as machine
+from flows._state import Commands
 from flows._verbs import End
-from tests.executors.redis.servers import Server, shared
-from tests.executors.redis.shards import Followed, Loop, ended, shard_on
+from tests.executors.redis.servers import VALKEY, Server, installed, shared
+from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
 FAST = settings(max_examples=max(30, settings().max_examples // 2))
@@ -87,16 +92,17 @@ class History:
         while more:
             _, more = self.shard.rescue()
         assert taken == len(lost)
-        # Those of a queue together, the first granted first, as they stand in line.
-        order = sorted(lost, key=lambda job: followed.leases[job][0].fence)
+        while self.shard.sweep(followed.run_id):
+            pass
+        # In which order it took those that it settled is its own affair.
+        ordinals = [record[15] for record in records_of(self.shard, followed.run_id, followed.dag.size)]
+        order = sorted(lost, key=ordinals.__getitem__)
         for job in order:
             grant, _ = followed.leases.pop(job)
             followed.old.append(grant)
         self.followed_lost(order)
 
     def followed_lost(self, jobs: list[int]) -> None:
-        from flows._state import Commands
-
         out = Commands()
         for job in jobs:
             self.followed._lose(job, out, None)
@@ -115,9 +121,6 @@ class History:
             followed.leases[grant.job] = (grant, followed.clock + 30.0)
 
     def cancel(self) -> None:
-        from flows import _machine as machine
-        from flows._state import Commands
-
         followed = self.followed
         assert self.shard.cancel(followed.run_id, "enough")
         if followed.run.open:
@@ -144,21 +147,34 @@ class History:
         assert {name for name in left if not name.endswith(":wake")} <= LEFT_BEHIND
 
 
-@FAST
-@given(
-    dag=dags(),
-    gated=st.integers(0, 511),
-    delayed=st.integers(0, 511),
-    chunk=st.sampled_from((500, 1, 3)),
-    history=st.lists(steps, max_size=20),
-)
-def test_the_shard_does_what_the_machine_says(
-    dag: Dag, gated: int, delayed: int, chunk: int, history: list[tuple[str, int, int]]
-) -> None:
-    server = shared()
+def follow(kind: str, dag: Dag, gated: int, delayed: int, chunk: int, history: list[tuple[str, int, int]]) -> None:
+    server = shared(kind)
     server.ask("FLUSHALL")
     told = History(server, dag, gated & delayed & 0b10101, delayed & 0b1001001, chunk)
     told.followed.compare()
     for step in history:
         told.do(*step)
     told.finish()
+
+
+told_of = given(
+    dag=dags(),
+    gated=st.integers(0, 511),
+    delayed=st.integers(0, 511),
+    chunk=st.sampled_from((500, 1, 3)),
+    history=st.lists(steps, max_size=20),
+)
+
+
+@FAST
+@told_of
+def test_the_shard_does_what_the_machine_says(**drawn: Any) -> None:
+    follow(VALKEY, **drawn)
+
+
+@pytest.mark.slow
+@settings(max_examples=300)
+@told_of
+@pytest.mark.parametrize("kind", installed())
+def test_so_it_does_on_each_kind_of_server(kind: str, **drawn: Any) -> None:
+    follow(kind, **drawn)
