@@ -20,8 +20,8 @@ OLDEST: Final = (6, 2)
 FORMAT: Final = 1
 """The version of what we write; the reader takes its own and the one before."""
 
-OTHER_FIELDS: Final = frozenset({b"shift", b"mark", b"turn"})
-"""What our scripts keep in the same record."""
+OUR_FIELDS: Final = frozenset({b"format", b"shards", b"shift", b"mark", b"turn"})
+"""What stands in a namespace's record; the last three are of our scripts."""
 
 _log = logging.getLogger("flows")
 
@@ -175,9 +175,9 @@ def check_namespace(link: Link, shards: int, **calling: Any) -> None:
     wanted = {"format": str(FORMAT), "shards": str(shards)}
     try:
         found = _read(link, key, calling)
-        if not any(found.values()):
+        if None in found.values():
             fields = {bytes(field) for field in link.call("HKEYS", key, **calling)}
-            if fields - OTHER_FIELDS:
+            if fields - OUR_FIELDS:
                 raise UnsupportedError(_foreign(address, key))
             link.calls([("HSETNX", key, name, value) for name, value in wanted.items()], **calling)
             found = _read(link, key, calling)

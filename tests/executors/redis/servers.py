@@ -18,6 +18,8 @@ from typing import Any, Final
 
 import redis
 
+from executors.redis._sockets import plain_options
+
 VALKEY, OLDEST, DEBIAN = "valkey", "redis-6.2", "redis-debian"
 START_SECONDS: Final = 20.0
 # The shell ends the server when this process is gone: then nothing holds the other end of what it reads from.
@@ -154,7 +156,7 @@ class Server:
     def ask(self, *command: Any, **options: Any) -> Any:
         """One command on a connection of its own; replies as bytes."""
         kind: Any = redis.UnixDomainSocketConnection
-        connection = kind(self.path, protocol=2, driver_info=None, **options)
+        connection = kind(self.path, **plain_options(), **options)
         try:
             connection.send_command(*command)
             return connection.read_response()
