@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
@@ -70,7 +69,6 @@ class Checks:
     """What is asked of each new connection to one address. What is only worth a warning is said once a process."""
 
     _warned: Final[set[tuple[str, str]]] = set()
-    _lock: Final = threading.Lock()
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -106,10 +104,9 @@ class Checks:
         raise UnsupportedError(f"{self._address}: {why}")
 
     def _warn(self, about: str, text: str) -> None:
-        with self._lock:
-            if (str(self._address), about) in self._warned:
-                return
-            self._warned.add((str(self._address), about))
+        if (str(self._address), about) in self._warned:
+            return
+        self._warned.add((str(self._address), about))
         _log.warning("%s: %s", self._address, text)
 
     def _check_product(self, facts: dict[str, str]) -> None:
