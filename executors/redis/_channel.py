@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
-from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked
+from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked, redirect_of
 from executors.redis._places import Fixed
 from executors.redis._sockets import Wire, connection_to
 from executors.redis._url import Address, Host
@@ -67,13 +67,15 @@ class Channel:
         """
         for _ in range(MAX_REDIRECTS):
             replies = self._exchanged(commands, asking=False)
-            elsewhere = next((one for one in replies if isinstance(one, exceptions.AskError)), None)
-            if elsewhere is None:
+            redirect = next((to for one in replies if (to := redirect_of(one))), None)
+            if redirect is None:
                 return replies
-            if not isinstance(elsewhere, exceptions.MovedError):
-                return self._asked(elsewhere, commands)
+            what, (host, port) = redirect
+            node = (host or self._host()[0], port)
+            if what == "ASK":
+                return self._asked(node, commands)
             # Only commands on keys of one slot share a channel: none of them was done, or all may be done again.
-            self._link.place_moved(elsewhere, self._host())
+            self._link.place_moved(node)
             self.close()
         raise UnavailableError(f"{self._link.address}: the nodes of the cluster send us in a circle")
 
@@ -96,7 +98,7 @@ class Channel:
             UnavailableError, ExecutorError: There can be none, or the server is not fit for us.
         """
         connection = self._connection
-        if connection is not None and connection.is_connected and self._pid == os.getpid():
+        if connection is not None and connection.is_open and self._pid == os.getpid():
             return connection
         self.close()
         link = self._link
@@ -163,11 +165,10 @@ class Channel:
             raise
         return replies
 
-    def _asked(self, elsewhere: exceptions.AskError, commands: Sequence[Command]) -> list[Any]:
+    def _asked(self, node: Host, commands: Sequence[Command]) -> list[Any]:
         """A slot that moves: this time, and only this time, another node has the keys."""
         link = self._link
-        host = (elsewhere.host or self._host()[0], elsewhere.port)
-        there = Channel(link.at(host), self._purpose, self._connect_seconds, self._reply_seconds)
+        there = Channel(link.at(node), self._purpose, self._connect_seconds, self._reply_seconds)
         try:
             return there._exchanged(commands, asking=True)[1::2]
         finally:
@@ -179,7 +180,7 @@ class Channel:
 
     def _check_reply(self, error: exceptions.ResponseError, command: str) -> None:
         """Raise our error for a reply that is about the server and not about the command."""
-        if isinstance(error, (exceptions.AskError, exceptions.NoScriptError)):
+        if isinstance(error, exceptions.NoScriptError) or redirect_of(error):
             return
         told = error_of(error, self._link.address, command)
         if told is not None:

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from redis.crc import key_slot
 
@@ -16,9 +16,6 @@ from executors.redis._places import BySentinels, BySlot, Fixed, Place
 from executors.redis._server import Checks
 from executors.redis._url import Address, Host
 from flows.errors import UnavailableError
-
-if TYPE_CHECKING:
-    from redis.exceptions import AskError
 
 PATIENCE: Final = 1.8
 """Seconds in which a client's call is answered or fails: a producer's request must not hang on an absent server."""
@@ -127,10 +124,10 @@ class Link:
         if self.place is not None:
             self.place.forget()
 
-    def place_moved(self, error: AskError, asked: Host) -> None:
+    def place_moved(self, node: Host) -> None:
         """A node of the cluster says that another holds the slot."""
         if self.place is not None:
-            self.place.moved((error.host or asked[0], error.port))
+            self.place.moved(node)
 
     def _free_channel(self, deadline: float) -> Channel:
         if self._pid != os.getpid():

@@ -27,6 +27,7 @@ ACL_COMMANDS: Final = (
 _CODE: Final = re.compile(
     r"(?:^|[\s-])-?(OOM|READONLY|MISCONF|NOREPLICAS|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
 )
+_REDIRECT: Final = re.compile(r"(MOVED|ASK) \d+ (.*):(\d+)$")  # redis-py before 6 has no class for them
 _DENIED: Final = re.compile(
     r"has no permissions to run the '([^']+)' command|ACL failure in script|No permissions to access a"
     r"|no permissions to access|can't run this command|can't access at least one of the keys"
@@ -66,6 +67,16 @@ def code_of(error: BaseException) -> str | None:
         found = _CODE.search(str(error))
         return found[1] if found else None
     return None
+
+
+def redirect_of(error: object) -> tuple[str, Host] | None:
+    """``MOVED`` or ``ASK`` and the node that a cluster sends us to; its host is "" where it is that of the sender."""
+    if isinstance(error, exceptions.MovedError):
+        return "MOVED", error.node_addr
+    if isinstance(error, exceptions.AskError):
+        return "ASK", error.node_addr
+    found = _REDIRECT.match(str(error)) if isinstance(error, exceptions.ResponseError) else None
+    return (found[1], (found[2], int(found[3]))) if found else None
 
 
 def is_denied(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -51,10 +52,13 @@ class _Listening:
     def close(self, timeout: float = 5.0) -> None:
         """End the thread, also where it blocks, and the connection. Safe to repeat."""
         self._closed.set()
-        self._channel.abort()
         thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
+        if thread is None or thread is threading.current_thread():
+            return
+        deadline = time.monotonic() + timeout
+        while thread.is_alive() and time.monotonic() < deadline:
+            self._channel.abort()  # more than once: it may be connecting at this moment
+            thread.join(0.05)
 
     def _run(self) -> None:
         pause, away = FIRST_PAUSE, False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
@@ -20,8 +19,8 @@ OLDEST: Final = (6, 2)
 FORMAT: Final = 1
 """The version of what we write; the reader takes its own and the one before."""
 
-OTHER_FIELDS: Final = frozenset({b"shift", b"mark", b"turn"})
-"""What our scripts keep in the same record."""
+OUR_FIELDS: Final = frozenset({b"format", b"shards", b"shift", b"mark", b"turn"})
+"""What stands in a namespace's record; the last three are of our scripts."""
 
 _log = logging.getLogger("flows")
 
@@ -70,7 +69,6 @@ class Checks:
     """What is asked of each new connection to one address. What is only worth a warning is said once a process."""
 
     _warned: Final[set[tuple[str, str]]] = set()
-    _lock: Final = threading.Lock()
 
     def __init__(self, address: Address) -> None:
         self._address = address
@@ -106,10 +104,9 @@ class Checks:
         raise UnsupportedError(f"{self._address}: {why}")
 
     def _warn(self, about: str, text: str) -> None:
-        with self._lock:
-            if (str(self._address), about) in self._warned:
-                return
-            self._warned.add((str(self._address), about))
+        if (str(self._address), about) in self._warned:
+            return
+        self._warned.add((str(self._address), about))
         _log.warning("%s: %s", self._address, text)
 
     def _check_product(self, facts: dict[str, str]) -> None:
@@ -175,9 +172,9 @@ def check_namespace(link: Link, shards: int, **calling: Any) -> None:
     wanted = {"format": str(FORMAT), "shards": str(shards)}
     try:
         found = _read(link, key, calling)
-        if not any(found.values()):
+        if None in found.values():
             fields = {bytes(field) for field in link.call("HKEYS", key, **calling)}
-            if fields - OTHER_FIELDS:
+            if fields - OUR_FIELDS:
                 raise UnsupportedError(_foreign(address, key))
             link.calls([("HSETNX", key, name, value) for name, value in wanted.items()], **calling)
             found = _read(link, key, calling)

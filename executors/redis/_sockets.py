@@ -39,14 +39,17 @@ class Wire(Protocol):
     host: str
     port: int
 
-    @property
-    def is_connected(self) -> bool: ...
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_command(self, *command: Any, check_health: bool = ...) -> None: ...
     def pack_commands(self, commands: Sequence[Sequence[Any]]) -> list[bytes]: ...
     def send_packed_command(self, packed: list[bytes], check_health: bool = ...) -> None: ...
     def read_response(self) -> Any: ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is connected, as far as we know."""
+        ...
 
     def allow(self, seconds: float) -> None:
         """From now on, a reply may take so long."""
@@ -61,6 +64,10 @@ class _Opened:
     """What ours have in addition."""
 
     _sock: Any
+
+    @property
+    def is_open(self) -> bool:
+        return self._sock is not None
 
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
@@ -170,7 +177,7 @@ class Unix(_Opened, UnixDomainSocketConnection):
 
 
 @cache
-def _plain_options() -> dict[str, Any]:
+def plain_options() -> dict[str, Any]:
     """What keeps each version of redis-py from doing more than it is told."""
     known = signature(AbstractConnection.__init__).parameters
     quiet: dict[str, Any] = {"driver_info": None} if "driver_info" in known else {"lib_name": None, "lib_version": None}
@@ -182,7 +189,7 @@ def connection_to(
     address: Address, place: Place | None, seconds: float, *, username: str | None = None, password: str | None = None
 ) -> Wire:
     """A connection of redis-py's, not yet connected, that has so many seconds for connecting."""
-    options = _plain_options() | {
+    options = plain_options() | {
         "retry": Retry(NoBackoff(), 0),
         "socket_timeout": seconds,
         "socket_connect_timeout": seconds,

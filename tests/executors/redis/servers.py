@@ -18,7 +18,10 @@ from typing import Any, Final
 
 import redis
 
+from executors.redis._sockets import plain_options
+
 VALKEY, OLDEST, DEBIAN = "valkey", "redis-6.2", "redis-debian"
+EMPTY: Final = '""'
 START_SECONDS: Final = 20.0
 # The shell ends the server when this process is gone: then nothing holds the other end of what it reads from.
 SUPERVISED: Final = '"$@" & exec >&- 2>&-; read _; kill -9 $! 2>/dev/null; wait'
@@ -91,7 +94,7 @@ class Server:
     def start(self) -> None:
         """Start the process, again after it has ended, on what it has left on the disk; return when it listens."""
         lines = [f"port {self.port}", f"unixsocket {self.path}", f"dir {self.folder}"]
-        lines += [f'{name} "{value}"' for name, value in self._options.items()]
+        lines += [f"{name} {value or EMPTY}" for name, value in self._options.items()]
         file = self.folder / "server.conf"
         file.write_text("\n".join([*lines, self._sentinel or "", ""]))
         command = [binary_of(self.kind), str(file), *(["--sentinel"] if self._sentinel is not None else [])]
@@ -154,7 +157,7 @@ class Server:
     def ask(self, *command: Any, **options: Any) -> Any:
         """One command on a connection of its own; replies as bytes."""
         kind: Any = redis.UnixDomainSocketConnection
-        connection = kind(self.path, protocol=2, driver_info=None, **options)
+        connection = kind(self.path, **plain_options(), **options)
         try:
             connection.send_command(*command)
             return connection.read_response()

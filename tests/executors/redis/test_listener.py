@@ -162,7 +162,7 @@ def hear(valkey: Server) -> Iterator[Callable[..., Ear]]:
 
     def begin(topic: bytes | None = None) -> Ear:
         ear = Ear()
-        ends.append(listen(link, STREAM, ear, topic=topic, block_seconds=0.5))
+        ends.append(listen(link, STREAM, ear, topic=topic, block_seconds=0.1))
         until(lambda: blocked(valkey) >= 1, "it reads")
         return ear
 
@@ -188,7 +188,7 @@ def test_entries_reach_those_who_wait_for_them(valkey: Server, hear) -> None:
     everything = hear()
     thread = next(one for one in threading.enumerate() if one.name == "flows-tail")
     mine = Ear()
-    end = listen(Link(parse(valkey.url)), STREAM, mine, topic=b"mine", block_seconds=0.5)
+    end = listen(Link(parse(valkey.url)), STREAM, mine, topic=b"mine", block_seconds=0.1)
     add(valkey, "theirs")
     add(valkey, "mine")
     everything.wait(lambda _: runs(everything) == [b"theirs", b"mine"])
@@ -213,7 +213,7 @@ def test_a_listener_that_fails_harms_no_other(valkey: Server, hear, caplog: pyte
     def fails(entries: object) -> None:
         raise RuntimeError("boom")
 
-    end = listen(Link(parse(valkey.url)), STREAM, fails, block_seconds=0.5)
+    end = listen(Link(parse(valkey.url)), STREAM, fails, block_seconds=0.1)
     ear = hear()
     add(valkey, "a")
     ear.wait(lambda _: runs(ear) == [b"a"])
