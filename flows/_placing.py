@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flows import _registry
 from flows._job import Job
@@ -14,29 +14,50 @@ Limits = tuple[int | None, tuple[int, float] | None]
 """Of a queue: its concurrency, and its rate as (starts, seconds)."""
 
 
-class Place(NamedTuple):
-    """What jobs have in common that differ in their arguments only."""
+class Place:
+    """What jobs have in common that differ in their arguments only. Places compare by identity.
 
-    name: str
-    task: Task[..., Any] | None
-    queue: str
-    settings: Settings
-    known: Queue | None
-    """The queue as the object that knows its limits, where the declaration has one."""
-
-
-def place_of(job: Job[Any]) -> Place:
-    """The queue of a job, and its options resolved: its own over its task's over its queue's.
-
-    Tasks and queues never change, so that what is true of a job without options of its own holds for the task's next.
+    Attributes:
+        queue: The name of the queue.
+        settings: The options, resolved: those of the job over its task's over its queue's.
+        known: The queue as the object that knows its limits, where the declaration has one.
     """
-    task = job.task
-    if task is None or job.opts is not None or job.queue is not None:
-        return _resolved(job)
-    if task._place is None:
-        task._place = _resolved(job)
-    place: Place = task._place
-    return place
+
+    __slots__ = ("known", "name", "queue", "settings")
+
+    def __init__(self, name: str, queue: str, settings: Settings, known: Queue | None) -> None:
+        self.name = name
+        self.queue = queue
+        self.settings = settings
+        self.known = known
+
+
+def places_of(jobs: Sequence[Job[Any]]) -> tuple[list[Place], bool]:
+    """The place of each job, and whether all of them are just those of their tasks.
+
+    Tasks and queues never change, so that what is true of a job that was left as its task had made it holds for the
+    task's next: it is kept on the task, and two such jobs have one place only if they have one task.
+    """
+    own: dict[Any, Place] = {}
+
+    def resolved(job: Job[Any]) -> Place:
+        task = job.task
+        if task is not None and job.opts is task.job_opts and job.queue is task.target:
+            task._place = place = _resolved(job)
+            return place
+        key = (task or job.name, job.opts, job.queue)  # those of one task mostly have the same
+        found = own.get(key)
+        if found is None:
+            found = own[key] = _resolved(job)
+        return found
+
+    places = [
+        task._place or resolved(job)
+        if (task := job.task) is not None and job.opts is task.job_opts and job.queue is task.target
+        else resolved(job)
+        for job in jobs
+    ]
+    return places, not own
 
 
 def _resolved(job: Job[Any]) -> Place:
@@ -52,7 +73,7 @@ def _resolved(job: Job[Any]) -> Place:
         known = task.home
     queue_opts, task_opts = None if known is None else known.opts, None if task is None else task.opts
     settings = resolve(queue_opts, task_opts, job.opts)
-    return Place(job.name, job.task, name, settings, known)
+    return Place(job.name, name, settings, known)
 
 
 def limits_of(places: Iterable[Place]) -> dict[str, Limits]:

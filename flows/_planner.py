@@ -8,7 +8,7 @@ before their parents.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import filterfalse
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -25,12 +25,13 @@ from flows._binding import (
 )
 from flows._each import Item
 from flows._flow import Flow
-from flows._holes import holes
+from flows._holes import REMOVING, holes
 from flows._job import Job
 from flows._numbering import number_around
-from flows._placing import limits_of, place_of
+from flows._placing import Place, limits_of, places_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
+from flows._shapes import SHAPE_JOBS, known, remember, shape_of
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
 from flows.errors import CycleError, DefinitionError, DuplicateJobError
 
@@ -65,13 +66,7 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     gc.disable()
     try:
         planner.walk()
-        planner.place_jobs()
-        planner.name_jobs()
-        planner.link_jobs()
-        if planner.bodies:
-            from flows._bodies import finish
-
-            finish(planner)
+        planner.lay_out()
         planner.check()
     finally:
         if was_on:
@@ -84,11 +79,16 @@ class Planner:
 
     depth = 0
     """How many lists the jobs stand in."""
+    inside: frozenset[AnyJob] | None = None
+    """The jobs whose needs are looked at, the others being leaves; None: all."""
+    alone = False
+    """Whether more than the shape of the flow decides about the columns: conditions, lists, jobs with odd options."""
+    plan: Plan[Any]
+    rows: list[Place]
+    roots: tuple[int, ...]
 
     def __init__(self, flow: Flow[Any]) -> None:
         self.flow = flow
-        self.plan: Plan[Any] = Plan(flow.name, (), several=flow.several)
-        self.plan.retention = flow.retention
         self.index: dict[AnyJob, int] = {}
         self.order: list[AnyJob] = []
         self.places: list[tuple[int, ...]] = []
@@ -98,6 +98,8 @@ class Planner:
         self.plain: list[AnyJob] = []
         """Jobs whose arguments are plain values that never change."""
         self.policies: set[str] = set()
+        self.shape: Hashable | None = None
+        """What to remember the columns under once they are known to be right."""
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
         """Jobs whose data cannot be read through; what is wrong is said when they have ids."""
@@ -106,11 +108,12 @@ class Planner:
 
     def walk(self) -> None:
         """Visit all jobs: fills `index` in the order of first visits, `order` and `places` in that of last visits."""
-        index, order, visited = self.index, self.order, self.index.get
+        index, order, all_places, inside = self.index, self.order, self.places, self.inside
+        visited = index.get
         for root in self.flow.roots:
             if root in index:
                 continue
-            job, rest = root, self._needs(root)
+            job, rest = root, iter(self._needs(root))
             places: list[int] = []
             index[job] = _OPEN
             stack: list[tuple[AnyJob, Iterator[Any], list[int]]] = []
@@ -125,51 +128,71 @@ class Planner:
                         break
                     place = visited(child)
                     if place is None:
-                        if child.args or child.kwargs or child.children or child.predecessors or child.conditions:
+                        if inside is not None and child not in inside:
+                            needed: Sequence[Any] = ()
+                        elif child.kwargs or child.children or child.predecessors or child.conditions:
+                            needed = self._needs_oddly(child)
+                        else:  # as most are: the arguments as they are
+                            needed = child.args
+                        if needed:
                             index[child] = _OPEN
                             stack.append((job, rest, places))
-                            job, rest, places = child, self._needs(child), []
+                            job, rest, places = child, iter(needed), []
                             break
                         index[child] = place = len(order)
                         order.append(child)
-                        self.places.append(())
+                        all_places.append(())
                     elif place < 0:
                         raise self._cycle([job, *(entry[0] for entry in reversed(stack))], child)
                     places.append(place)
                 else:
                     index[job] = place = len(order)
                     order.append(job)
-                    self.places.append(tuple(places))
+                    all_places.append(tuple(places))
                     if not stack:
                         break
                     job, rest, places = stack.pop()
                     places.append(place)
-        self.plan.roots = tuple(index[root] for root in self.flow.roots)
+        self.roots = tuple([index[root] for root in self.flow.roots])
+
+    def lay_out(self) -> None:
+        """Fill the columns of the plan, or take those of one of the same shape."""
+        flow, pattern = self.flow, None
+        self.rows, plain = places_of(self.order)
+        if plain and not self.alone and len(self.order) <= SHAPE_JOBS:
+            self.shape = shape_of(self.order, self.rows, self.places, self.odd, self.roots)
+            pattern = known(self.shape)
+        self.plan = Plan(flow.name, self.roots, several=flow.several, pattern=pattern)
+        self.plan.retention = flow.retention
+        self.plan._positions = self.index
+        if pattern is None:
+            self.place_jobs()
+            self.name_jobs()
+            self.link_jobs()
+        else:
+            self.shape = None
+        self.bind_jobs()
+        if self.bodies:
+            from flows._bodies import finish
+
+            finish(self)
 
     def place_jobs(self) -> None:
-        """Give each job its queue, task and options; those of the same task mostly have the same."""
-        plan, order = self.plan, self.order
-        keys: list[Any] = [
-            job.task or job.name
-            if job.opts is None and job.queue is None
-            else (job.task or job.name, job.opts, job.queue)
-            for job in order
-        ]
-        placed = {key: place_of(job) for key, job in dict(zip(keys, order, strict=True)).items()}
-        rows = [placed[key] for key in keys]
+        """Give each job its queue and options; those of the same task mostly have the same."""
+        plan, rows = self.plan, self.rows
         plan.names = [row.name for row in rows]
-        plan.tasks = [row.task for row in rows]
         plan.queues_of = [row.queue for row in rows]
         plan.settings = [row.settings for row in rows]
-        plan.distinct = tuple({id(row.settings): row.settings for row in placed.values()}.values())
-        plan.limits = limits_of(placed.values())
+        distinct = dict.fromkeys(rows)
+        plan.distinct = tuple({id(row.settings): row.settings for row in distinct}.values())
+        plan.limits = limits_of(distinct)
         self.policies = {settings.on_failure for settings in plan.distinct}
 
     def link_jobs(self) -> None:
-        """Lay the edges, and compile how results become arguments."""
+        """Lay the edges."""
         plan, index = self.plan, self.index
         odd = {index[job]: kinds for job, kinds in self.odd.items()}
-        plan.inputs, plan.bindings = self.places.copy(), [*self.places]
+        plan.inputs = self.places.copy()
         plan.pending = list(map(len, self.places))
         dependents: list[list[int] | tuple[int, ...]] = [()] * len(self.order)
         plan.dependents = dependents
@@ -194,9 +217,15 @@ class Planner:
         for position in twice:
             plan.inputs[position] = tuple(dict.fromkeys(self.places[position]))
             plan.pending[position] = len(plan.inputs[position])
+
+    def bind_jobs(self) -> None:
+        """Compile how results become arguments."""
+        plan, index = self.plan, self.index
+        plan.tasks = [job.task for job in self.order]
+        plan.bindings = [*self.places]
         for job in self.plain:
             plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
-        for position in sorted(odd):
+        for position in sorted([index[job] for job in self.odd]):
             plan.bindings[position] = self._binding(position)
             conditions = self.order[position].conditions
             if conditions:
@@ -209,7 +238,6 @@ class Planner:
         A run needs none as long as all goes well, so that mere numbers are left to whoever asks the plan first.
         """
         plan, index = self.plan, self.index
-        plan._positions = index
         given: dict[str, AnyJob] = {}
         for job in [job for job in self.order if job.id is not None]:
             job_id = cast("str", job.id)
@@ -239,16 +267,18 @@ class Planner:
         self.problems += holes(self)
         if self.problems:
             raise DefinitionError.of(self.problems)
+        if self.shape is not None and self.policies.isdisjoint(REMOVING):  # else parameters decide about bindings, too
+            remember(self.shape, self.plan)
 
-    def _needs(self, job: AnyJob) -> Iterator[Any]:
+    def _needs(self, job: AnyJob) -> Sequence[Any]:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors.
 
         Jobs, and whole results of jobs. The arguments of a job that has nothing else are given as they are, as they
         mostly are just that.
         """
         if job.kwargs or job.children or job.predecessors or job.conditions:
-            return iter(self._needs_oddly(job))
-        return iter(job.args)
+            return self._needs_oddly(job)
+        return job.args
 
     def _needs_closely(self, job: AnyJob) -> Sequence[AnyJob]:
         """As `_needs`, for arguments that are more or less than whole results."""
@@ -292,6 +322,7 @@ class Planner:
 
     def _add_control(self, job: AnyJob, needed: list[AnyJob], kinds: list[int]) -> None:
         """What a condition is taken from, and what the body of a list shares."""
+        self.alone = self.alone or bool(job.conditions) or job.spread is not None
         judged = [referred(condition) for condition in job.conditions if is_reference(condition)]
         needed += judged
         kinds += [_CONDITION] * len(judged)
@@ -361,6 +392,8 @@ class Planner:
         """*path* leads from the job at hand up to a root; *child* stands on it and is needed again."""
         self.order = list(self.index)
         self.index = {job: place for place, job in enumerate(self.order)}
+        self.plan = Plan(self.flow.name, (), several=self.flow.several)
+        self.plan._positions = self.index
         self.plan.names = [job.name for job in self.order]
         self.name_jobs()
         names = [self.plan.ids[self.index[job]] for job in path[: path.index(child) + 1]]

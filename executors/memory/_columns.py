@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,27 +20,17 @@ from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from flows._bodies import Body
-    from flows._opts import Settings
 
 OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
 
-class _Same:
-    """A column whose entries are all the same."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __getitem__(self, job: int) -> int:
-        return self._value
-
-
-def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
-    size, settings = len(plan), plan.settings
-    attempts = {one.attempts for one in distinct}
-    delayed = any(one.delay for one in distinct)
+def _initial(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> RunState:
+    size, traits = len(plan), plan.traits
+    limits = traits.attempts
+    if moulds:  # the columns will grow by jobs that may differ
+        distinct = {one.attempts for each in (plan, *[body.plan for body in moulds]) for one in each.distinct}
+        if len(distinct) > 1:
+            limits = [one.attempts for one in plan.settings]
     return RunState(
         size=size,
         state=bytearray(size),
@@ -48,15 +38,10 @@ def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
         ordinal=[0] * size,
         edges=plan.dependents,
         effects=plan.effects,
-        delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
-        gated=set(plan.conditions),
-        limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
+        delays=traits.delays,
+        gated=set(plan.conditions) if plan.conditions else None,
+        limits=limits,
     )
-
-
-def distinct_settings(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
-    """The different options of all jobs, those that lists will bring included."""
-    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
 
 
 class Columns:
@@ -70,7 +55,11 @@ class Columns:
         due: When each job that was ever delayed became or becomes ready.
     """
 
-    replayed: frozenset[int] | set[int] = frozenset()
+    __slots__ = (
+        *("bindings", "conditions", "due", "earlier", "epoch", "errors", "exceptions", "fences", "finished", "handlers"),
+        *("journal", "lists", "logs", "numbers", "plan", "progress", "replayed", "since", "started", "state", "values"),
+        *("workers", "_firsts"),
+    )
 
     def __init__(
         self,
@@ -86,8 +75,7 @@ class Columns:
         self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
         self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
         self.lists = Lists(moulds)
-        self.distinct = distinct_settings(plan, moulds)
-        self.state = _initial(plan, self.distinct)
+        self.state = _initial(plan, moulds)
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -102,6 +90,7 @@ class Columns:
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
         self.due: dict[int, float] = {}
+        self.replayed: set[int] = set()
         self._firsts: dict[int, int] = {}
 
     def is_control(self, job: int) -> bool:
@@ -132,8 +121,6 @@ class Columns:
         job = settle.grant.job
         self.values[job] = settle.value
         self.finished[job] = 0.0
-        if not isinstance(self.replayed, set):
-            self.replayed = set()
         self.replayed.add(job)
         self.journal.append((now, "replayed", ((job, None, f"the result of {settle.origin}"),)))
 
@@ -172,8 +159,7 @@ class Columns:
             self.keep_attempt(job, OUTCOMES[state.state[job]], self.errors.get(job))
         self.values[job] = self.workers[job] = None
         self.started[job] = 0.0
-        if job in self.replayed:
-            self.replayed -= {job}
+        self.replayed.discard(job)
         for column in (self.numbers, self.since, self.errors, self.exceptions, self.progress, self._firsts):
             column.pop(job, None)
 

@@ -1,0 +1,65 @@
+"""Shapes: what is the same in all plans of flows of one structure, worked out once and shared.
+
+A program mostly runs the same few flows again and again, with other data. Of such a flow only the walk over its jobs
+and what their arguments hold is new; names, queues, options, edges and all that follows from them stand in the columns
+of a plan made before. That halves the time to plan a small flow.
+
+Two flows are of one shape when their jobs come from the same tasks, unchanged since (`Place`s compare by identity),
+depend on each other by the same kinds of edges at the same places, and have the same given ids. Kept are columns
+without data, tasks or jobs, of small flows only, and of a limited number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, Final
+
+from flows._job import Job
+from flows._placing import Place
+from flows._plan import Plan
+
+SHAPE_JOBS: Final = 64
+"""Flows up to this size are remembered; what larger ones would save is little beside what their jobs take."""
+
+SHAPES: Final = 256
+"""Shapes kept at most: then the oldest gives way to the newest."""
+
+_shapes: dict[Hashable, Plan[Any]] = {}
+
+
+def shape_of(
+    jobs: Sequence[Job[Any]],
+    rows: Sequence[Place],
+    places: Sequence[tuple[int, ...]],
+    kinds: Mapping[Job[Any], list[int] | None],
+    roots: tuple[int, ...],
+) -> Hashable:
+    """What tells a flow from those of other shapes. All of the jobs have the places of their tasks, and no conditions.
+
+    Args:
+        jobs: In run order, as the other columns.
+        rows: The place of each job.
+        places: Where the jobs stand that a job needs, in order.
+        kinds: For jobs that have other edges than plain ones by value, in the order of first visits: those of all
+            their edges.
+        roots: Where the roots stand.
+    """
+    odd = [(jobs.index(job), tuple(those)) for job, those in kinds.items() if those] if kinds else ()
+    return tuple(rows), tuple(places), roots, tuple([job.id for job in jobs]), tuple(odd)
+
+
+def known(shape: Hashable) -> Plan[Any] | None:
+    """The columns of a plan of that shape, if one is remembered."""
+    return _shapes.get(shape)
+
+
+def remember(shape: Hashable, plan: Plan[Any]) -> None:
+    """Keep the columns of *plan* for others of its shape."""
+    # Without a lock, as the steps are atomic and a shape that is lost or kept a little longer does no harm; a lock
+    # could be held by another thread at the moment of a fork.
+    if len(_shapes) >= SHAPES:
+        try:
+            del _shapes[next(iter(_shapes))]
+        except (KeyError, RuntimeError, StopIteration):
+            pass  # another thread makes room
+    _shapes[shape] = plan.pattern()
