@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from flows._binding import Arguments, Binding, Held, Pick, Picks, Ready
 from flows._flow import Flow
-from flows._holes import holes
+from flows._holes import REMOVING, holes
 from flows._job import Job
 from flows._placing import places_of
 from flows._plan import Plan
@@ -152,7 +152,7 @@ class BodyPlanner(Planner):
         self.index = index = {one: place for place, one in enumerate(self.order)}
         self.places = [tuple([index[walked[place]] for place in places.get(one, ())]) for one in self.order]
         self.plan = Plan(self.flow.name, (index[self.flow.roots[0]],), several=False)
-        self.rows, _ = places_of(self.order)
+        self.rows = places_of(self.order)
         self.place_jobs()
         self._name_body(list_id, visited, taken)
         self.link_jobs()
@@ -244,7 +244,7 @@ def finish(planner: Planner) -> None:
             for one in leaked
         ]
     for around, job, inner in reversed(open_):  # inner bodies first: they look into the whole columns around them
-        planner.problems += inner.problems + holes(inner)
+        planner.problems += inner.problems + ([] if inner.policies.isdisjoint(REMOVING) else holes(inner))
         around.plan.limits = inner.plan.limits | around.plan.limits
         around.plan.lists[around.index[job]] = inner.body(around)
     planner.problems += _clashes(planner.plan.ids, templates)

@@ -48,9 +48,10 @@ class Handler:
 def handler_of(task: Task[..., Any]) -> Handler:
     """The handler of *task*; the same for all runs, unless an annotation could not be evaluated yet."""
     handler: Handler | None = task._handler
-    if handler is None or handler.fn is not task.fn:
-        handler = Handler(task)
-        task._handler = handler if handler.parameters.evaluated else None
+    if handler is not None and handler.fn is task.fn:
+        return handler
+    handler = Handler(task)
+    task._handler = handler if handler.parameters.evaluated else None
     return handler
 
 

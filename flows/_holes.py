@@ -21,8 +21,6 @@ REMOVING = ("ignore", "remove", "continue")
 def holes(planner: Planner) -> list[DefinitionError]:
     """What is wrong in a plan whose edges are laid; arguments that may fall away are bound by name from now on."""
     plan = planner.plan
-    if planner.policies.isdisjoint(REMOVING):
-        return []
     removing = {job for job, one in enumerate(plan.settings) if one.on_failure in REMOVING}
     exposed = {dependent for child in removing for dependent in plan.dependents[child]}
     return [problem for position in sorted(exposed) for problem in _holes_of(planner, position, removing)]

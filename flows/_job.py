@@ -140,11 +140,6 @@ class Job(Generic[R_co]):
                 "flows.when(job.out, other) decides at run time, or a small task that takes job.out"
             )
 
-        def __getattr__(self, name: str) -> NoReturn:
-            if name.startswith("__") or name in Job.__slots__:  # asked for by copying and pickling, of a job half made
-                raise AttributeError(name)
-            raise AttributeError(f"{self!r} has no attribute {name!r}; a part of its result is job.out.{name}")
-
         def __getitem__(self, key: object) -> NoReturn:
             raise TypeError(f"{self!r} has no items; a part of its result is job.out[{shown(key)}]")
 

@@ -32,18 +32,30 @@ class Place:
         self.known = known
 
 
-def places_of(jobs: Sequence[Job[Any]]) -> tuple[list[Place], bool]:
-    """The place of each job, and whether all of them are just those of their tasks.
+def own_places(jobs: Sequence[Job[Any]]) -> list[Place | None]:
+    """The place of each job that has just the one of its task; None for others, and where that is not known yet.
 
     Tasks and queues never change, so that what is true of a job that was left as its task had made it holds for the
     task's next: it is kept on the task, and two such jobs have one place only if they have one task.
     """
+    return [
+        task._place
+        if (task := job.task) is not None and job.opts is task.job_opts and job.queue is task.target
+        else None
+        for job in jobs
+    ]
+
+
+def places_of(jobs: Sequence[Job[Any]]) -> list[Place]:
+    """The place of each job."""
     own: dict[Any, Place] = {}
 
     def resolved(job: Job[Any]) -> Place:
         task = job.task
         if task is not None and job.opts is task.job_opts and job.queue is task.target:
-            task._place = place = _resolved(job)
+            if task._place is None:
+                task._place = _resolved(job)
+            place: Place = task._place
             return place
         key = (task or job.name, job.opts, job.queue)  # those of one task mostly have the same
         found = own.get(key)
@@ -51,13 +63,7 @@ def places_of(jobs: Sequence[Job[Any]]) -> tuple[list[Place], bool]:
             found = own[key] = _resolved(job)
         return found
 
-    places = [
-        task._place or resolved(job)
-        if (task := job.task) is not None and job.opts is task.job_opts and job.queue is task.target
-        else resolved(job)
-        for job in jobs
-    ]
-    return places, not own
+    return [place or resolved(job) for place, job in zip(own_places(jobs), jobs, strict=True)]
 
 
 def _resolved(job: Job[Any]) -> Place:

@@ -104,7 +104,7 @@ class Plan(Generic[R_co]):
         self.inputs, self.pending, self.dependents = pattern.inputs, pattern.pending, pattern.dependents
         self.effects, self.optional = pattern.effects, pattern.optional
         self.conditions, self.lists, self._ids = pattern.conditions, pattern.lists, pattern._ids
-        self.tasks, self.bindings, self._positions = [], [], {}
+        self.tasks, self.bindings, self._positions = [], [], {}  # which the planner fills
 
     def position_of(self, job: Job[Any]) -> int | None:
         """Where *job*, a job object of the flow that was planned, stands in the columns."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import filterfalse
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows._binding import (
@@ -46,6 +47,8 @@ _VALUE, OPTIONAL, _ORDER, _CONDITION, _WAIT = range(5)
 """Kinds of edges: the last two bring a `when` its condition and an `each` what its body shares, but no argument."""
 
 _OPEN = -1
+
+_task_of = attrgetter("task")
 
 
 def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
@@ -157,15 +160,15 @@ class Planner:
 
     def lay_out(self) -> None:
         """Fill the columns of the plan, or take those of one of the same shape."""
-        flow, pattern = self.flow, None
-        self.rows, plain = places_of(self.order)
-        if plain and not self.alone and len(self.order) <= SHAPE_JOBS:
-            self.shape = shape_of(self.order, self.rows, self.places, self.odd, self.roots)
+        flow, roots, pattern = self.flow, self.roots, None
+        if not self.alone and len(self.order) <= SHAPE_JOBS:
+            self.shape = shape_of(self.order, self.places, self.odd, roots)
             pattern = known(self.shape)
-        self.plan = Plan(flow.name, self.roots, several=flow.several, pattern=pattern)
+        self.plan = Plan(flow.name, roots, several=flow.several, pattern=pattern)
         self.plan.retention = flow.retention
         self.plan._positions = self.index
         if pattern is None:
+            self.rows = places_of(self.order)
             self.place_jobs()
             self.name_jobs()
             self.link_jobs()
@@ -221,11 +224,11 @@ class Planner:
     def bind_jobs(self) -> None:
         """Compile how results become arguments."""
         plan, index = self.plan, self.index
-        plan.tasks = [job.task for job in self.order]
-        plan.bindings = [*self.places]
+        plan.tasks = list(map(_task_of, self.order))
+        plan.bindings = self.places.copy()  # type: ignore[assignment]  # others will be put in
         for job in self.plain:
             plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
-        for position in sorted([index[job] for job in self.odd]):
+        for position in sorted([index[job] for job in self.odd]) if self.odd else ():
             plan.bindings[position] = self._binding(position)
             conditions = self.order[position].conditions
             if conditions:
@@ -257,17 +260,20 @@ class Planner:
 
     def check(self) -> None:
         """Raise what is wrong: duplicate ids, jobs that nothing depends on, values that may be missing."""
-        for job in filterfalse(self.index.__contains__, self.flow.made):
+        made = self.flow.made
+        for job in filterfalse(self.index.__contains__, made) if made else ():
             self.problems.append(
                 DefinitionError(
                     f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
                     "depends on it; pass its .out on, add it with .after(), or return it too"
                 )
             )
-        self.problems += holes(self)
+        if not self.policies.isdisjoint(REMOVING):
+            self.problems += holes(self)
+            self.shape = None  # more than that decides about bindings, too
         if self.problems:
             raise DefinitionError.of(self.problems)
-        if self.shape is not None and self.policies.isdisjoint(REMOVING):  # else parameters decide about bindings, too
+        if self.shape is not None:
             remember(self.shape, self.plan)
 
     def _needs(self, job: AnyJob) -> Sequence[Any]:

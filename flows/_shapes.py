@@ -12,10 +12,11 @@ without data, tasks or jobs, of small flows only, and of a limited number of the
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from flows._job import Job
-from flows._placing import Place
+from flows._placing import own_places
 from flows._plan import Plan
 
 SHAPE_JOBS: Final = 64
@@ -24,33 +25,36 @@ SHAPE_JOBS: Final = 64
 SHAPES: Final = 256
 """Shapes kept at most: then the oldest gives way to the newest."""
 
+_id_of = attrgetter("id")
+
 _shapes: dict[Hashable, Plan[Any]] = {}
 
 
 def shape_of(
     jobs: Sequence[Job[Any]],
-    rows: Sequence[Place],
     places: Sequence[tuple[int, ...]],
     kinds: Mapping[Job[Any], list[int] | None],
     roots: tuple[int, ...],
-) -> Hashable:
-    """What tells a flow from those of other shapes. All of the jobs have the places of their tasks, and no conditions.
+) -> Hashable | None:
+    """What tells a flow without conditions and lists from those of other shapes; None where that is not known.
 
     Args:
-        jobs: In run order, as the other columns.
-        rows: The place of each job.
+        jobs: In run order.
         places: Where the jobs stand that a job needs, in order.
         kinds: For jobs that have other edges than plain ones by value, in the order of first visits: those of all
             their edges.
         roots: Where the roots stand.
     """
-    odd = [(jobs.index(job), tuple(those)) for job, those in kinds.items() if those] if kinds else ()
-    return tuple(rows), tuple(places), roots, tuple([job.id for job in jobs]), tuple(odd)
+    rows = own_places(jobs)
+    if None in rows:
+        return None
+    odd = tuple([(jobs.index(job), tuple(those)) for job, those in kinds.items() if those]) if kinds else ()
+    return roots, *rows, *places, *map(_id_of, jobs), odd
 
 
-def known(shape: Hashable) -> Plan[Any] | None:
+def known(shape: Hashable | None) -> Plan[Any] | None:
     """The columns of a plan of that shape, if one is remembered."""
-    return _shapes.get(shape)
+    return None if shape is None else _shapes.get(shape)
 
 
 def remember(shape: Hashable, plan: Plan[Any]) -> None:

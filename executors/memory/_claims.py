@@ -50,13 +50,15 @@ class Claims:
 
     def take_one(self, run: MemoryRun, now: float, worker: str) -> Grant | None:
         """Grant the next job of a run that has no control jobs and no limits."""
-        states = run.state.state
+        state = run.state
+        states = state.state
         for lane in run.lanes:
-            while lane.jobs:
-                job = lane.jobs.popleft()
+            jobs = lane.jobs
+            while jobs:
+                job = jobs.popleft()
                 if states[job] != WAITING:
                     continue  # cancelled meanwhile
-                if run.state.made or self.lease_seconds is not None:
+                if state.made or self.lease_seconds is not None:
                     grants: list[Grant] = []
                     self._grant(run, (job,), now, worker, grants)
                     return grants[0]

@@ -31,16 +31,16 @@ def _initial(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> RunState:
         distinct = {one.attempts for each in (plan, *[body.plan for body in moulds]) for one in each.distinct}
         if len(distinct) > 1:
             limits = [one.attempts for one in plan.settings]
-    return RunState(
-        size=size,
-        state=bytearray(size),
-        pending=plan.pending.copy(),
-        ordinal=[0] * size,
-        edges=plan.dependents,
-        effects=plan.effects,
-        delays=traits.delays,
-        gated=set(plan.conditions) if plan.conditions else None,
-        limits=limits,
+    return RunState(  # by position, as it is made for each small run
+        size,
+        bytearray(size),
+        plan.pending.copy(),
+        [0] * size,
+        plan.dependents,
+        plan.effects,
+        traits.delays,
+        limits,
+        set(plan.conditions),
     )
 
 

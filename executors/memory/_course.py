@@ -63,13 +63,7 @@ class Course(LimitVerbs, SharedResults):
             if not run.state.open:
                 self._end(run, now)
         if out.ready:
-            lane = run.only_lane
-            if lane is None:
-                self._enqueue(run, out.ready)
-            else:
-                lane.jobs.extend(out.ready)
-                if not lane.listed:
-                    self._claims.queues.enlist(lane)
+            self._queue_up(run, out.ready)
         if out.delayed:
             for job, after in out.delayed:
                 heappush(run.delayed, (now + after, len(run.journal), job))
@@ -77,6 +71,15 @@ class Course(LimitVerbs, SharedResults):
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
             self._check_root(run, out.ended, now)
+
+    def _queue_up(self, run: MemoryRun, ready: list[int]) -> None:
+        lane = run.only_lane
+        if lane is None:
+            self._enqueue(run, ready)
+        else:
+            lane.jobs.extend(ready)
+            if not lane.listed:
+                self._claims.queues.enlist(lane)
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan, gated = run.plan, run.state.gated

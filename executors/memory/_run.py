@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing._log import say
@@ -17,7 +18,7 @@ from flows._binding import Binding
 from flows._handlers import Handler
 from flows._plan import Plan
 from flows._state import ACTIVE
-from flows._telemetry import trace_run
+from flows._telemetry import may_be_traced, trace_run
 from flows._verbs import Grant
 from flows._views import end_state
 from flows.executor import RunOptions
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from flows._bodies import Body
     from flows._meters import Depths
     from flows._tracing import RunTrace
+
+
+_is_async = attrgetter("is_async")
 
 
 class MemoryRun(Record):
@@ -96,16 +100,19 @@ class MemoryRun(Record):
         self.crew: Crew | None = None
         self.lanes = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
+        self.only_lane: Lane | None = None
         queue = plan.traits.queue
-        self.only_lane = None if queue is None else self.lane(queue, 0)
+        if queue is not None:
+            self.only_lane = self._lane_of[queue, 0] = lane = Lane(self, queue, 0)
+            self.lanes.append(lane)
 
     def _note_kinds(self, moulds: Mapping[Body, Mould]) -> None:
         """What the run needs to be worked off."""
         plan, traits = self.plan, self.plan.traits
-        kinds = {handler.is_async for handler in self.handlers}
+        kinds = set(map(_is_async, self.handlers))
         timed, self.has_process, self.shares = traits.timed, traits.in_process, traits.shares
         for body, mould in moulds.items():
-            kinds.update([handler.is_async for handler in mould.handlers])
+            kinds.update(map(_is_async, mould.handlers))
             inner = body.plan.traits
             timed, self.shares = timed or inner.timed, self.shares or inner.shares
             self.has_process = self.has_process or inner.in_process
@@ -144,9 +151,10 @@ class MemoryRun(Record):
 
     def observe(self, place: Depths) -> None:
         """Decide, once and before the run begins, who will hear of it: a trace, loggers, meters."""
-        self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
-        if self.tracing is not None:
-            self.trace_id = self.tracing.trace_id
+        if may_be_traced():
+            self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
+            if self.tracing is not None:
+                self.trace_id = self.tracing.trace_id
         told = listeners(place, len(self.plan))
         if told:
             self.telling = Telling(self, told)
