@@ -131,19 +131,19 @@ def complete_one(run: RunState, job: int, limit: int) -> list[int] | None:
         The jobs to put in their queues; None, and nothing has changed, where more is to be seen to.
     """
     dependents = run.edges[job]
-    if (
-        run.cause or run.later or run.cascade or run.sweeping >= 0 or len(dependents) > limit
-        or run.delays or run.gated or run.lists
-    ):  # fmt: skip
+    if run.cause or run.later or run.cascade or run.sweeping >= 0 or len(dependents) > limit:
+        return None
+    if run.delays or run.gated or run.lists:
         return None
     state, pending = run.state, run.pending
+    ready = []
     state[job] = COMPLETED
     run.open -= 1
     run.turn = run.ordinal[job] = run.turn + 1
-    ready = []
     for dependent in dependents:
-        pending[dependent] = open_edges = pending[dependent] - 1
-        if not open_edges and state[dependent] == WAITING_CHILDREN:
+        left = pending[dependent] - 1
+        pending[dependent] = left
+        if not left and state[dependent] == WAITING_CHILDREN:
             state[dependent] = WAITING
             ready.append(dependent)
     return ready

@@ -34,9 +34,11 @@ class Traits:
         timed: Whether any job has a timeout.
         in_process: Whether any handler is to run in a process.
         shares: Whether any job shares its result under an idempotency key.
+        steady: Whether all that the jobs come to are plain calls of their handlers: nothing is in a process, shared,
+            conditional or a list.
     """
 
-    __slots__ = ("attempts", "delays", "in_process", "queue", "shares", "timed")
+    __slots__ = ("attempts", "delays", "in_process", "queue", "shares", "steady", "timed")
 
     def __init__(self, plan: Plan[Any]) -> None:
         settings, distinct, queues = plan.settings, plan.distinct, plan.queues_of
@@ -51,3 +53,4 @@ class Traits:
         self.timed = any([one.timeout is not None for one in distinct])
         self.in_process = any([one.run_in == "process" for one in distinct])
         self.shares = any([one.idempotency_key is not None for one in distinct])
+        self.steady = not (self.in_process or self.shares or plan.conditions or plan.lists)

@@ -63,8 +63,10 @@ class Claims:
                     self._grant(run, (job,), now, worker, grants)
                     return grants[0]
                 states[job] = ACTIVE
-                self.fence = fence = self.fence + 1
-                run.fences[job], run.started[job], run.workers[job] = fence, now, worker
+                fence = self.fence = self.fence + 1
+                run.fences[job] = fence
+                run.started[job] = now
+                run.workers[job] = worker
                 run.journal.append((now, "started", (job,)))
                 return Grant(run, job, 1, fence)
         return None

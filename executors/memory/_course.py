@@ -111,12 +111,12 @@ class Course(LimitVerbs, SharedResults):
 
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:
-            self._claims.queues.delist(lane)
+            if lane.listed:
+                self._claims.queues.delist(lane)
             lane.jobs.clear()
-        self._timed.pop(run, None)
-        self._deadlines.pop(run, None)
-        self._claims.leased.pop(run, None)
-        self._open.pop(run, None)
+        for runs in (self._open, self._timed, self._deadlines, self._claims.leased):
+            if runs:
+                runs.pop(run, None)
         if run.holding or run.lines:
             self._limits.dismiss(run)
         if run.state.lost:

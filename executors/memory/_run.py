@@ -109,19 +109,17 @@ class MemoryRun(Record):
     def _note_kinds(self, moulds: Mapping[Body, Mould]) -> None:
         """What the run needs to be worked off."""
         plan, traits = self.plan, self.plan.traits
-        kinds = set(map(_is_async, self.handlers))
+        is_async = set(map(_is_async, self.handlers))
         timed, self.has_process, self.shares = traits.timed, traits.in_process, traits.shares
         for body, mould in moulds.items():
-            kinds.update(map(_is_async, mould.handlers))
+            is_async.update(map(_is_async, mould.handlers))
             inner = body.plan.traits
             timed, self.shares = timed or inner.timed, self.shares or inner.shares
             self.has_process = self.has_process or inner.in_process
-        self.has_async, self.has_sync = True in kinds, False in kinds
-        self.has_timeout = self.has_sync and (timed or self.options.timeout is not None)
-        control = plan.conditions or plan.lists
-        self.is_simple = len(plan) <= SOLO_JOBS and not (
-            self.has_async or self.has_timeout or self.has_process or self.shares or control
-        )
+        self.has_async, self.has_sync = True in is_async, False in is_async
+        timed = timed or self.options.timeout is not None
+        self.has_timeout = timed and self.has_sync
+        self.is_simple = traits.steady and not timed and not self.has_async and len(plan.names) <= SOLO_JOBS
 
     def lane(self, queue: str, priority: int) -> Lane:
         """Where the run's jobs of that queue and priority wait."""

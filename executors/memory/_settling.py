@@ -42,17 +42,24 @@ class Settling(Course):
         """As `_settle`, for one; tight where the attempt completed and nothing else is to be seen to."""
         grant, state = settle.grant, run.state
         job = grant.job
-        odd = run.holding or run.leases or run.numbers or run.replayed or run.errors or state.cancelling
-        if odd or settle.end is not _COMPLETED or run.fences[job] != grant.fence or state.state[job] != ACTIVE:
+        if (
+            settle.end is not _COMPLETED
+            or run.fences[job] != grant.fence
+            or state.state[job] != ACTIVE
+            or run.holding
+            or run.leases
+        ):
             self._settle((settle,), now, {})
             return
         run.values[job] = settle.value  # before the job's state says that there is one
-        run.started[job], run.finished[job] = settle.started_at, now
+        run.started[job] = settle.started_at
+        run.finished[job] = now
         ready = machine.complete_one(state, job, self.chunk)
         if ready is None:
             self._settle((settle,), now, {})
             return
-        run.journal.append((now, "completed", (job,)))
+        attempt = grant.attempt
+        run.journal.append((now, "completed", (job if attempt == 1 else (job, attempt, None),)))
         if ready:
             self._queue_up(run, ready)
         elif not state.open:
