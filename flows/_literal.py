@@ -285,6 +285,7 @@ class _Parser:
         before = self._jobs(node, "after")
         if job is not None:
             job.children, job.predecessors = tuple(children), tuple(before)
+            job.odd = True
         for trail, entry in self.problems.listed(node.source, "inputs", node.trail):
             self._input(job, entry, trail)
 

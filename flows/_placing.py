@@ -8,7 +8,7 @@ from typing import Any
 from flows import _registry
 from flows._job import Job
 from flows._opts import Queue, Settings, resolve
-from flows._task import DEFAULT_QUEUE, Task
+from flows._task import DEFAULT_QUEUE
 
 Limits = tuple[int | None, tuple[int, float] | None]
 """Of a queue: its concurrency, and its rate as (starts, seconds)."""
@@ -35,15 +35,10 @@ class Place:
 def own_places(jobs: Sequence[Job[Any]]) -> list[Place | None]:
     """The place of each job that has just the one of its task; None for others, and where that is not known yet.
 
-    Tasks and queues never change, so that what is true of a job that was left as its task had made it holds for the
-    task's next: it is kept on the task, and two such jobs have one place only if they have one task.
+    Tasks and queues never change, so that what is true of a job whose options were left as its task had made them holds
+    for the task's next: it is kept on the task, and two such jobs have one place only if they have one task.
     """
-    return [
-        task._place
-        if (task := job.task) is not None and job.opts is task.job_opts and job.queue is task.target
-        else None
-        for job in jobs
-    ]
+    return [task._place if (task := job.task) is not None and job.opts is task.job_opts else None for job in jobs]
 
 
 def places_of(jobs: Sequence[Job[Any]]) -> list[Place]:
@@ -52,7 +47,7 @@ def places_of(jobs: Sequence[Job[Any]]) -> list[Place]:
 
     def resolved(job: Job[Any]) -> Place:
         task = job.task
-        if task is not None and job.opts is task.job_opts and job.queue is task.target:
+        if task is not None and job.opts is task.job_opts:
             if task._place is None:
                 task._place = _resolved(job)
             place: Place = task._place

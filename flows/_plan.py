@@ -58,9 +58,7 @@ class Plan(Generic[R_co]):
         *("_origin", "_fingerprint", "_ids", "_positions", "_traits", "__weakref__"),
     )
 
-    def __init__(
-        self, name: str, roots: tuple[int, ...], *, several: bool, pattern: Plan[Any] | None = None
-    ) -> None:
+    def __init__(self, name: str, roots: tuple[int, ...], *, several: bool, pattern: Plan[Any] | None = None) -> None:
         self.name = name
         self.roots = roots
         self.several = several

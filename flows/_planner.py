@@ -24,6 +24,7 @@ from flows._binding import (
     referred,
     scan,
 )
+from flows._cycles import cycle_error
 from flows._each import Item
 from flows._flow import Flow
 from flows._holes import REMOVING, holes
@@ -34,7 +35,7 @@ from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
 from flows._shapes import SHAPE_JOBS, known, remember, shape_of
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
-from flows.errors import CycleError, DefinitionError, DuplicateJobError
+from flows.errors import DefinitionError, DuplicateJobError
 
 if TYPE_CHECKING:
     from flows._bodies import BodyPlanner
@@ -133,10 +134,8 @@ class Planner:
                     if place is None:
                         if inside is not None and child not in inside:
                             needed: Sequence[Any] = ()
-                        elif child.kwargs or child.children or child.predecessors or child.conditions:
-                            needed = self._needs_oddly(child)
-                        else:  # as most are: the arguments as they are
-                            needed = child.args
+                        else:
+                            needed = self._needs_oddly(child) if child.odd else child.args
                         if needed:
                             index[child] = _OPEN
                             stack.append((job, rest, places))
@@ -146,7 +145,7 @@ class Planner:
                         order.append(child)
                         all_places.append(())
                     elif place < 0:
-                        raise self._cycle([job, *(entry[0] for entry in reversed(stack))], child)
+                        raise cycle_error(list(index), [job, *(entry[0] for entry in reversed(stack))], child)
                     places.append(place)
                 else:
                     index[job] = place = len(order)
@@ -282,9 +281,7 @@ class Planner:
         Jobs, and whole results of jobs. The arguments of a job that has nothing else are given as they are, as they
         mostly are just that.
         """
-        if job.kwargs or job.children or job.predecessors or job.conditions:
-            return self._needs_oddly(job)
-        return job.args
+        return self._needs_oddly(job) if job.odd else job.args
 
     def _needs_closely(self, job: AnyJob) -> Sequence[AnyJob]:
         """As `_needs`, for arguments that are more or less than whole results."""
@@ -393,21 +390,3 @@ class Planner:
 
     def spot(self, position: int) -> str:
         return f"job {self.plan.ids[position]!r}"
-
-    def _cycle(self, path: list[AnyJob], child: AnyJob) -> CycleError:
-        """*path* leads from the job at hand up to a root; *child* stands on it and is needed again."""
-        self.order = list(self.index)
-        self.index = {job: place for place, job in enumerate(self.order)}
-        self.plan = Plan(self.flow.name, (), several=self.flow.several)
-        self.plan._positions = self.index
-        self.plan.names = [job.name for job in self.order]
-        self.name_jobs()
-        names = [self.plan.ids[self.index[job]] for job in path[: path.index(child) + 1]]
-        if len(names) == 1:
-            return CycleError(f"job {names[0]!r} depends on itself", cycle=(names[0], names[0]))
-        shown = [names[-1], *names] if len(names) <= 20 else [names[-1], *names[:9], "...", *names[-9:]]
-        return CycleError(
-            f"jobs wait for each other in a circle: {' -> '.join(shown)} (each runs before the next); "
-            "take one of these edges out",
-            cycle=(names[-1], *names),
-        )

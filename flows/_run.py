@@ -37,8 +37,6 @@ T = TypeVar("T")
 class Run(Generic[R_co]):
     """One run of a flow: its state, its jobs, its value."""
 
-    __slots__ = ("__weakref__", "_executor", "_jobs", "_plan", "_record")
-
     def __init__(self, executor: Executor, record: RunRecord, plan: Plan[Any] | None = None) -> None:
         self._executor = executor
         self._record = record

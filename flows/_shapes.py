@@ -38,6 +38,8 @@ def shape_of(
 ) -> Hashable | None:
     """What tells a flow without conditions and lists from those of other shapes; None where that is not known.
 
+    It is not for the first flow of a task, so that what is planned only once leaves nothing behind.
+
     Args:
         jobs: In run order.
         places: Where the jobs stand that a job needs, in order.

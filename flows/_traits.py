@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from flows._state import Limits
@@ -45,12 +45,12 @@ class Traits:
         attempts = {one.attempts for one in distinct}
         self.attempts: Limits = [one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts)
         self.delays: Mapping[int, float] = {}
-        if any([one.delay for one in distinct]):
+        if any(one.delay for one in distinct):
             self.delays = {job: one.delay for job, one in enumerate(settings) if one.delay}
         first = queues[0]
-        turns = plan.conditions or plan.lists or any([one.priority or one.lifo for one in distinct])
+        turns = plan.conditions or plan.lists or any(one.priority or one.lifo for one in distinct)
         self.queue: str | None = None if turns or queues.count(first) < len(queues) else first
-        self.timed = any([one.timeout is not None for one in distinct])
-        self.in_process = any([one.run_in == "process" for one in distinct])
-        self.shares = any([one.idempotency_key is not None for one in distinct])
+        self.timed = any(one.timeout is not None for one in distinct)
+        self.in_process = any(one.run_in == "process" for one in distinct)
+        self.shares = any(one.idempotency_key is not None for one in distinct)
         self.steady = not (self.in_process or self.shares or plan.conditions or plan.lists)

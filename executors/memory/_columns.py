@@ -56,9 +56,9 @@ class Columns:
     """
 
     __slots__ = (
-        *("bindings", "conditions", "due", "earlier", "epoch", "errors", "exceptions", "fences", "finished", "handlers"),
-        *("journal", "lists", "logs", "numbers", "plan", "progress", "replayed", "since", "started", "state", "values"),
-        *("workers", "_firsts"),
+        *("bindings", "conditions", "due", "earlier", "epoch", "errors", "exceptions", "fences", "finished"),
+        *("handlers", "journal", "lists", "logs", "numbers", "plan", "progress", "replayed", "since", "started"),
+        *("state", "values", "workers", "_firsts"),
     )
 
     def __init__(
