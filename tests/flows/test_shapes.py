@@ -5,7 +5,7 @@ taken for each other.
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -22,6 +22,8 @@ TASKS = [
 ]
 TASKS += [TASKS[0].using(queue="q1"), TASKS[1].using(attempts=3), TASKS[2].using(on_failure="ignore")]
 TASKS += [TASKS[0].using(queue=flows.Queue("q2", concurrency=3)), TASKS[1].using(delay="1s", priority=2)]
+GIVEN = TASKS[0].using(id="given")
+TASKS.append(GIVEN)
 COLUMNS = ("names", "queues_of", "tasks", "settings", "distinct", "inputs", "pending")
 REST = ("optional", "conditions", "gone", "roots", "several", "limits", "ids", "name", "fingerprint", "retention")
 
@@ -40,8 +42,6 @@ def flows_(draw: st.DrawFn) -> flows.Flow[Any]:
     jobs: list[Job[Any]] = []
     for number in range(draw(st.integers(1, 4))):
         task = draw(st.sampled_from(TASKS))
-        if draw(st.integers(0, 5)) == 0:
-            task = task.using(id=draw(st.sampled_from(["a", "b"])) + str(number))
         child = st.sampled_from(jobs) if jobs else st.nothing()
         value = st.one_of(
             st.sampled_from([1, "text", None]),
@@ -54,16 +54,19 @@ def flows_(draw: st.DrawFn) -> flows.Flow[Any]:
         job = task(
             *draw(st.lists(value, max_size=3)), **draw(st.dictionaries(st.sampled_from("xy"), value, max_size=1))
         )
+        if draw(st.integers(0, 5)) == 0:
+            job.id = f"{draw(st.sampled_from('ab'))}{number}"
         if jobs and draw(st.booleans()):
             job.after(draw(child))
         if draw(st.integers(0, 7)) == 0:
             job.on_failure(draw(st.sampled_from(["skip", "ignore", "fail"])))
         if draw(st.integers(0, 7)) == 0:
-            flows.when(draw(st.one_of(st.booleans(), child.map(lambda one: one.out))), job)
+            flows.when(draw(child).out if jobs else draw(st.booleans()), job)
         jobs.append(job)
 
-    roots, name = jobs[-1:] if draw(st.booleans()) else jobs, draw(st.sampled_from(["one", "other"]))
-    return flows.Flow(name, tuple(roots), several=draw(st.booleans()))
+    several = draw(st.booleans())
+    roots, name = jobs if several else jobs[-1:], draw(st.sampled_from(["one", "other"]))
+    return flows.Flow(name, tuple(roots), several=several)
 
 
 def told(flow: flows.Flow[Any]) -> object:
@@ -117,6 +120,18 @@ def test_flows_of_one_shape_share_columns_and_not_what_is_their_own() -> None:
     assert one.gone is not other.gone
     assert other.position_of(second) == 2
     assert other.position_of(first) is None
+
+
+def test_flows_about_other_jobs_are_of_another_shape() -> None:
+    def order(*, also_first: bool) -> Sequence[str]:
+        first = TASKS[0]()
+        last = GIVEN(TASKS[0](first.out).out)
+        roots = (first, last) if also_first else (last,)
+        return flows.plan(flows.Flow("roots", roots, several=also_first)).order
+
+    for _ in range(3):
+        assert order(also_first=False) == ("shape-0#2", "shape-0", "given")
+        assert order(also_first=True) == ("shape-0", "shape-0#2", "given")
 
 
 def test_the_runs_of_one_shape_do_not_touch_each_other() -> None:
@@ -177,7 +192,7 @@ def test_what_is_kept_holds_no_task_and_no_data() -> None:
 
     data = Precious()
     task = flows.task(lambda *values: None, name="shape-mortal")
-    held = [weakref.ref(task), weakref.ref(task.fn), weakref.ref(data)]
+    held: list[weakref.ref[Any]] = [weakref.ref(task), weakref.ref(task.fn), weakref.ref(data)]
     for _ in range(2):
         flows.plan(task(task(data).out))
     assert len(_shapes._shapes) == 1
