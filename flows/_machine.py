@@ -124,31 +124,6 @@ def complete(run: RunState, jobs: Sequence[int], limit: int, out: Commands) -> b
     return sweep(run, limit, out) if run.later or run.cascade else False
 
 
-def complete_one(run: RunState, job: int, limit: int) -> list[int] | None:
-    """As `complete` for one active job, without the records of a call that may do more.
-
-    Returns:
-        The jobs to put in their queues; None, and nothing has changed, where more is to be seen to.
-    """
-    dependents = run.edges[job]
-    if run.cause or run.later or run.cascade or run.sweeping >= 0 or len(dependents) > limit:
-        return None
-    if run.delays or run.gated or run.lists:
-        return None
-    state, pending = run.state, run.pending
-    ready = []
-    state[job] = COMPLETED
-    run.open -= 1
-    run.turn = run.ordinal[job] = run.turn + 1
-    for dependent in dependents:
-        left = pending[dependent] - 1
-        pending[dependent] = left
-        if not left and state[dependent] == WAITING_CHILDREN:
-            state[dependent] = WAITING
-            ready.append(dependent)
-    return ready
-
-
 def follower(run: RunState, job: int) -> int:
     """The one job that completing the active *job* would release to its queue, if that is all it would do; else -1."""
     dependents = run.edges[job]

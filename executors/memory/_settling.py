@@ -9,6 +9,7 @@ from executors.memory._course import Course
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
+from flows._machine_one import complete_one
 from flows._state import ACTIVE, COMPLETED, FAILED, Commands, Retry
 from flows._verbs import End, Grant, Settle
 from flows.errors import Failed, LeaseLostError
@@ -54,7 +55,7 @@ class Settling(Course):
         run.values[job] = settle.value  # before the job's state says that there is one
         run.started[job] = settle.started_at
         run.finished[job] = now
-        ready = machine.complete_one(state, job, self.chunk)
+        ready = complete_one(state, job, self.chunk)
         if ready is None:
             self._settle((settle,), now, {})
             return

@@ -56,7 +56,7 @@ def flows_(draw: st.DrawFn) -> flows.Flow[Any]:
         )
         if draw(st.integers(0, 5)) == 0:
             job.id = f"{draw(st.sampled_from('ab'))}{number}"
-        if jobs and draw(st.booleans()):
+        if draw(st.booleans()) and jobs:
             job.after(draw(child))
         if draw(st.integers(0, 7)) == 0:
             job.on_failure(draw(st.sampled_from(["skip", "ignore", "fail"])))
