@@ -14,7 +14,7 @@ from flows._context import Context, current_grant
 from flows._idempotency import job_key
 from flows._job import Job
 from flows._machine import inputs_of
-from flows._reference import OptionalReference, Reference
+from flows._reference import OptionalReference, Part, Reference
 from flows._signature import CHILDREN, CONTEXT, Parameters
 from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, OptionalReference))
+_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, Part, OptionalReference))
 """Kinds of values that no handler means to return."""
 _COMPLETED = End.COMPLETED
 

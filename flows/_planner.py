@@ -123,7 +123,7 @@ class Planner:
             stack: list[tuple[AnyJob, Iterator[Any], list[int]]] = []
             while True:
                 for value in rest:
-                    if type(value) is Reference and not value._path:
+                    if type(value) is Reference:
                         child = value._job
                     elif isinstance(value, Job):
                         child = value
@@ -300,11 +300,11 @@ class Planner:
             if type(item) is OptionalReference:
                 optional.add(len(needed))
                 item = item.reference
-            needed.append(item._job if type(item) is Reference else cast("AnyJob", item))
+            needed.append(item._job if isinstance(item, Reference) else cast("AnyJob", item))
 
         try:
             for value in (*job.args, *job.kwargs.values()):
-                if type(value) is Reference:
+                if isinstance(value, Reference):
                     needed.append(value._job)
                 elif only_references(value):
                     needed.extend([item._job for item in value])
