@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry
@@ -44,6 +44,10 @@ def _initial(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> RunState:
     )
 
 
+_NO_LISTS: Final = Lists({})
+"""Of all runs without lists, which never write to it."""
+
+
 class Columns:
     """What is kept of each job.
 
@@ -74,7 +78,7 @@ class Columns:
         self.plan = plan
         self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
         self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
-        self.lists = Lists(moulds)
+        self.lists = Lists(moulds) if moulds else _NO_LISTS
         self.state = _initial(plan, moulds)
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
