@@ -36,6 +36,9 @@ def executor_of(given: str | Executor | None) -> Executor:
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
+    found = _shared.get(given)
+    if found is not None:
+        return found
     if "private=1" in given:
         return _made(given)
     with _lock:
