@@ -36,6 +36,9 @@ def executor_of(given: str | Executor | None) -> Executor:
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
+    found = _shared.get(given)
+    if found is not None:
+        return found
     if "private=1" in given:
         return _made(given)
     with _lock:
@@ -58,7 +61,8 @@ def _made(url: str) -> Executor:
         try:
             urlsplit(url)
         except ValueError as error:
-            raise UnknownExecutorError(f"{shown(masked(url))} is no URL: {shown(str(error))}") from None
+            why = "" if "@" in url else f": {shown(str(error))}"  # it may quote what stands before the @
+            raise UnknownExecutorError(f"{shown(masked(url))} is no URL{why}") from None
     return cast("Executor", factory(url))
 
 

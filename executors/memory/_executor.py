@@ -149,15 +149,15 @@ class MemoryExecutor(Operating):
 
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
-        deadline = None if timeout is None else self.store.clock() + timeout
-        if not record.ended and not self._worked_off(record, timeout, deadline):
+        if not record.ended and not self._worked_off(record, timeout):
             return False
         record.conclude()
         return True
 
-    def _worked_off(self, record: MemoryRun, timeout: float | None, deadline: float | None) -> bool:
+    def _worked_off(self, record: MemoryRun, timeout: float | None) -> bool:
         self._check_loop(record)
         waiter = _waiter()
+        deadline = None if timeout is None else self.store.clock() + timeout
         if waiter is None or timeout is not None:
             return self._work(record, deadline)
         self.store.check_waiting(record, waiter)
@@ -275,17 +275,16 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         DefinitionError: A job is to run in a process that could not import its function.
     """
     tasks: Sequence[Any] = plan.tasks
-    if None in tasks:
+    if not all(tasks):
         tasks = [task or _registry.find(*place) for task, *place in zip(tasks, plan.names, plan.queues_of, strict=True)]
         if None in tasks:
             places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
             raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
-    if any(one.run_in == "process" for one in plan.distinct):
+    if plan.traits.in_process:
         from executors._leasing._process_handlers import mixed_handlers
 
         return mixed_handlers(plan, tasks)
-    made = {task: handler_of(task) for task in dict.fromkeys(tasks)}
-    return [made[task] for task in tasks]
+    return list(map(handler_of, tasks))
 
 
 def _moulds(plan: Plan[Any]) -> dict[Body, Mould]:
@@ -305,7 +304,7 @@ def _bindings(plan: Plan[Any], handlers: Sequence[Handler]) -> Sequence[Binding]
     Raises:
         DataError: Data does not fit; all problems in one error.
     """
-    if None not in plan.tasks:
+    if all(plan.tasks):
         return plan.bindings
     bindings = list(plan.bindings)
     problems: list[DefinitionError] = []
