@@ -13,9 +13,9 @@ from flows.errors import MissingDependencyError, UnknownExecutorError
 if TYPE_CHECKING:
     from flows.executor import Executor
 
-SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor"}
+SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor", "sqlite": "executors.sqlite:SqliteExecutor"}
 
-COMING: Final = ("sqlite", "redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
+COMING: Final = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
 
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
