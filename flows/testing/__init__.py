@@ -61,6 +61,7 @@ from flows.testing._trace import Trace
 
 if TYPE_CHECKING:
     from flows.testing._conformance import ExecutorConformance
+    from flows.testing.strategies import failures, fault_plans, flow_graphs, payloads, retry_policies, schedules
 
 __all__ = [
     "Effect",
@@ -82,15 +83,22 @@ __all__ = [
     "deadline_respected",
     "effects_exactly_once",
     "failure_policy_respected",
+    "failures",
+    "fault_plans",
+    "flow_graphs",
     "idempotency_keys_stable",
     "newest_lease_wins",
     "no_orphans",
+    "payloads",
     "released_once",
     "replays_equal",
+    "retry_policies",
+    "schedules",
     "simulate",
     "starts_bounded",
 ]
 
+_STRATEGIES = ("failures", "fault_plans", "flow_graphs", "payloads", "retry_policies", "schedules")
 _TOPICS = (
     *("failure", "keys", "limits", "lists", "order", "policies", "process", "readings", "reopening"),
     *("results", "retries", "runs", "traces", "unsupported"),
@@ -99,6 +107,10 @@ _TOPICS = (
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
+        if name in _STRATEGIES:
+            from flows.testing import strategies  # hypothesis
+
+            return getattr(strategies, name)
         if name != "ExecutorConformance":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import pytest

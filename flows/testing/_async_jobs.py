@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import deque
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -30,21 +31,17 @@ class AsyncJobs:
         self.run = run
         self.store = worker.world.store
         self.clock = worker.world.clock
-        self.done: list[Settle] = []
+        self.done: deque[Settle] = deque()
         self.lost: set[Grant] = set()
         call = functools.partial(worker.loop_here().call_soon, context=Context())
         tracing = run.tracing
         self._perform = perform_async if tracing is None else tracing.around_async(perform_async, worker.name)
         self.line = SimulatedLine(self, worker.world.slots, call)
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether the run was cancelled."""
-        return bool(self.run.state.cancelling)
-
-    @property
-    def unrun(self) -> End:
-        """What becomes of grants that come when the run has been cancelled."""
+    def unrun(self, grant: Grant) -> End | None:
+        """How a grant ends that is not to begin any more, as the run was cancelled; None if it is."""
+        if not self.run.state.cancelling:
+            return None
         return End.RELEASED if self.run.ended else End.CANCELLED
 
     async def async_attempt(self, grant: Grant, clock: Any) -> Settle:
@@ -69,17 +66,18 @@ class AsyncJobs:
         """What an exception of the attempt means."""
         return judge_error(grant, error, started_at, ended_at)
 
-    def fall(self, error: BaseException) -> None:
+    def struck(self, grant: Grant, error: BaseException, started_at: float) -> Settle:
         """Something was raised that is meant for the process."""
         if isinstance(error, Died | Violation):
             self.worker.die()
         else:
             self.worker.world.fall(error)
+        return Settle(grant, End.RELEASED, None, started_at, self.clock())
 
     def turn(self) -> None:
         """Report what has ended."""
         worker, settles = self.worker, self.done
-        self.done = []
+        self.done = deque()
         for settle in settles:
             kept = None if worker.gone else worker.ended(settle)
             if kept is not None:

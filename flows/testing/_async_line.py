@@ -14,7 +14,7 @@ class SimulatedLine(LoopLine):
     """The async jobs of one simulated worker: a crew's line, on the worker's own event loop."""
 
     def __init__(self, owner: Any, slots: int, call: Callable[[Callable[[], object]], object]) -> None:
-        super().__init__(owner, slots)
+        super().__init__(owner, slots, owner.store)
         self._call = call
 
     def put(self, grants: list[Grant]) -> None:

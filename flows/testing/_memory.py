@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._sharing import Sharing as Sharing
 from executors._leasing._starts import starting as starting
+from executors._store import StaleCallError as StaleCallError
 from executors.memory import MemoryRun, MemoryStore
 from executors.memory._executor import _bindings
 from executors.memory._growth import Mould
-from executors.memory._store import StaleCallError as StaleCallError
 from flows import _registry
 from flows._bodies import Body, bodies_of
 from flows._codec import jsonable
