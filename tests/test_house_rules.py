@@ -16,7 +16,7 @@ import flows
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARY = ("flows", "executors")
-EVERYTHING = (*LIBRARY, "tests", "examples", "benchmarks")
+EVERYTHING = (*LIBRARY, "tests", "tools", "examples", "benchmarks")
 
 MODULE_LINES = 400
 FUNCTION_LINES = 50

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
-from typing import Any
-
-import pytest
+from typing import TYPE_CHECKING, Any
 
 from tools.mutants import Mutant
+
+if TYPE_CHECKING:
+    import pytest
 
 KILLED, SURVIVED, CANNOT = 0, 1, 2
 
@@ -45,6 +46,7 @@ class Judge:
     verdicts: list[bool | None] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """In the place of pytest's own loop."""
         took, entering = _forked(lambda: self._tried(session))
         self.verdicts = [True] * len(self.mutants)
         open_forks: dict[int, int] = {}

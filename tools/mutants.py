@@ -119,7 +119,7 @@ def _put(parent: ast.AST, name: str, at: int | None, node: ast.AST) -> None:
 def _sites(node: ast.AST, function: str, inside: str = "") -> Iterator[tuple[ast.AST, str, int | None, str]]:
     """Each place in a tree that a node can be put into: its parent, the field, the index there, the function."""
     for name, value in ast.iter_fields(node):
-        if name == "decorator_list" or isinstance(node, ast.JoinedStr):
+        if name in ("decorator_list", "annotation") or isinstance(node, ast.JoinedStr):
             continue
         for at, child in enumerate(value) if isinstance(value, list) else ((None, value),):
             if not isinstance(child, ast.AST) or _is_left_alone(child):
@@ -145,9 +145,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 def _forget_annotations(tree: ast.Module) -> None:
     """Annotations would only be noise; those of class bodies stay, as dataclasses are made of them."""
-    fields = {
-        id(item) for one in ast.walk(tree) if isinstance(one, ast.ClassDef) for item in one.body
-    }
+    fields = {id(item) for one in ast.walk(tree) if isinstance(one, ast.ClassDef) for item in one.body}
     for node in ast.walk(tree):
         if isinstance(node, Function):
             node.returns = None
@@ -206,7 +204,7 @@ def _of_statements(node: ast.AST) -> Iterator[ast.AST]:
     match node:
         case ast.AugAssign(op=op) if type(op) in _COMPUTED:
             yield _with(node, op=_COMPUTED[type(op)]())
-        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and value.value is None):
+        case ast.Return(value=ast.expr() as value) if not (isinstance(value, ast.Constant) and not value.value):
             yield ast.Return(value=ast.Constant(None))
         case ast.Continue():
             yield ast.Break()

@@ -33,11 +33,16 @@ SECONDS = 120.0
 TESTS: dict[str, tuple[str, ...]] = {
     "flows/_machine.py": (
         *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py"),
-        *("tests/flows/test_influence_table.py", "tests/flows/test_mutation.py", "tests/executors/test_memory_store.py"),
+        *(
+            "tests/flows/test_influence_table.py",
+            "tests/flows/test_mutation.py",
+            "tests/executors/test_memory_store.py",
+        ),
     ),
     "flows/_reopening.py": (
         *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_mutation.py"),
-        *("tests/flows/test_influence_table.py", "tests/executors/test_reopening_waiters.py"),
+        *("tests/flows/test_influence_table.py", "tests/executors/test_lists_properties.py"),
+        *("tests/executors/test_reopening_waiters.py", "tests/executors/test_conformance.py"),
     ),
     "flows/_planner.py": (
         *("tests/flows/test_planner.py", "tests/flows/test_plan.py", "tests/flows/test_mutation.py"),
@@ -47,7 +52,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "flows/_retry.py": ("tests/flows/test_retry.py", "tests/flows/test_mutation.py"),
     "flows/_idempotency.py": (
         *("tests/flows/test_idempotency.py", "tests/flows/test_vectors.py", "tests/flows/test_mutation.py"),
-        *("tests/executors/test_sharing.py",),
+        *("tests/executors/test_sharing.py", "tests/executors/test_conformance.py"),
     ),
     "flows/_shared_results.py": (
         *("tests/flows/test_shared_results.py", "tests/flows/test_vectors.py", "tests/flows/test_mutation.py"),
@@ -68,10 +73,12 @@ class Result:
 
     @property
     def killed(self) -> int:
+        """How many mutants the tests have found."""
         return self.mutants - len(self.survivors)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge, print and write; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__.partition("\n")[0])
     parser.add_argument("file", nargs="*", default=list(TESTS), help=f"of {', '.join(TESTS)}; left out: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
@@ -133,7 +140,10 @@ def _judge_functions(file: str, jobs: int) -> None:
     judge = Judge(ROOT / file, forked, jobs)
     if forked:
         options = ["-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow"]
-        pytest.main([*options, "-o", "timeout=0", "-o", "faulthandler_timeout=0", "-W", _REWRITTEN, *_tests(file)], plugins=[judge])
+        pytest.main(
+            [*options, "-o", "timeout=0", "-o", "faulthandler_timeout=0", "-W", _REWRITTEN, *_tests(file)],
+            plugins=[judge],
+        )
         if len(judge.verdicts) != len(forked):
             return
     verdicts = iter(judge.verdicts)
@@ -185,9 +195,10 @@ def _write(results: Iterable[Result]) -> list[tuple[str, Mutant]]:
     reasons = {(row["file"], row["where"], row["change"]): row["reason"] for row in rows}
     unexplained = []
     for result in results:
+        name = rf"^\| `{re.escape(result.file)}` \|"
         score = f"| `{result.file}` | {result.mutants} | {result.killed} | {result.killed / result.mutants:.1%} |"
-        text = re.sub(rf"^\| `{re.escape(result.file)}` \| \d+ \|.*$", lambda _, score=score: score, text, flags=re.M)
-        text = re.sub(rf"^\| `{re.escape(result.file)}` \| `?[^\d|].*\n", "", text, flags=re.M)
+        text = re.sub(rf"{name} \d+ \|.*$", score, text, flags=re.MULTILINE)
+        text = re.sub(rf"{name} `?[^\d|].*\n", "", text, flags=re.MULTILINE)
         for mutant in result.survivors:
             where, change = f"`{mutant.function}`" if mutant.function else "module", mutant.change.replace("|", "\\|")
             reason = reasons.get((result.file, where, change), "")

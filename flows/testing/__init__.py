@@ -42,6 +42,7 @@ from flows.testing._checks import (
     idempotency_keys_stable,
     starts_bounded,
 )
+from flows.testing._checks_of_handlers import fails_only_by_faults, results_unaffected
 from flows.testing._checks_of_runs import (
     cancelled_jobs_never_start,
     check_all,
@@ -83,6 +84,7 @@ __all__ = [
     "deadline_respected",
     "effects_exactly_once",
     "failure_policy_respected",
+    "fails_only_by_faults",
     "failures",
     "fault_plans",
     "flow_graphs",
@@ -92,6 +94,7 @@ __all__ = [
     "payloads",
     "released_once",
     "replays_equal",
+    "results_unaffected",
     "retry_policies",
     "schedules",
     "simulate",

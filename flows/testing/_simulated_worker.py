@@ -223,7 +223,7 @@ class SimulatedWorker:
 
     def _start(self) -> None:
         while self.line and len(self.running) < self.world.slots and not self.gone:
-            grant = self.line.popleft()
+            grant = self._next()
             run: Any = grant.run
             if grant.control:
                 self.conclude(control(grant, self.world.clock))
@@ -232,6 +232,15 @@ class SimulatedWorker:
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
             else:
                 self._run(grant)
+
+    def _next(self) -> Grant:
+        """Of those that start now, each in a thread of its own, any may be the first."""
+        rivals = min(len(self.line), self.world.slots - len(self.running))
+        place = self.world.choices(range(rivals)) if rivals > 1 else 0
+        self.line.rotate(-place)
+        grant = self.line.popleft()
+        self.line.rotate(place)
+        return grant
 
     def _run(self, grant: Grant) -> None:
         """Make an attempt in this thread, here and now; that it has ended is heard of when its time is over."""

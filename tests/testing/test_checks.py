@@ -21,12 +21,14 @@ from flows.testing import (
     committed_once,
     deadline_respected,
     effects_exactly_once,
+    fails_only_by_faults,
     failure_policy_respected,
     idempotency_keys_stable,
     newest_lease_wins,
     no_orphans,
     released_once,
     replays_equal,
+    results_unaffected,
     simulate,
     starts_bounded,
 )
@@ -234,3 +236,32 @@ def test_a_start_beyond_the_deadline_is_found() -> None:
     deadline_respected(trace)
     trace.attempts[0].store_began_at += 60.0
     assert "after the run's deadline" in message(deadline_respected, trace)
+
+
+def test_a_list_needs_no_effect_of_its_own() -> None:
+    task = flows.task(lambda sku: world.record("reserve", key=flows.current().idempotency_key), name="reserve")
+    check_all(simulate(flows.each(task, ["tea", "pot"])), world)
+
+
+def test_an_error_that_no_fault_raised_is_found() -> None:
+    def careless() -> int:
+        stock: dict[str, int] = {}
+        return stock["sku"]
+
+    trace = faulty(careless, Fault.fail("charge", attempt=1))
+    assert "job 'charge' raised KeyError: 'sku' by itself" in message(fails_only_by_faults, trace)
+    fails_only_by_faults(trace, besides=[KeyError])
+    fails_only_by_faults(faulty(lambda: None, Fault.fail("charge", exc=shop.CardDeclined("no"))))
+    fails_only_by_faults(faulty(lambda: None, Fault.crash("charge", times=None)))
+
+
+def test_a_result_that_tells_of_attempts_is_found() -> None:
+    task = flows.task(lambda: flows.current().attempt, name="charge", attempts=2)
+    total = flows.task(lambda *parts: sum(parts), name="total", attempts=2)
+    results_unaffected(simulate(total(task().out, task().out), faults=[Fault.fail("total", attempt=1)]))
+    trace = simulate(total(task().out, task().out), faults=[Fault.fail("charge", attempt=1)])
+    text = message(results_unaffected, trace)
+    assert "the result of job 'charge' is another one" in text
+    assert "here:           2" in text
+    failed = simulate(total(task().out, task().out), faults=[Fault.fail("charge")])
+    results_unaffected(failed)
