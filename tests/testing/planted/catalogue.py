@@ -1,5 +1,6 @@
 """What a planted bug is: a small flow with a mistake that people make, and the property that it breaks."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,3 +43,8 @@ def planted(found_by: str, *, faults: int = 0, kinds: tuple[str, ...] = ()) -> C
         return plant
 
     return add
+
+
+async def pause(seconds: float) -> None:
+    """What a call of the world outside takes: no time at all, on a virtual event loop."""
+    await asyncio.sleep(seconds)

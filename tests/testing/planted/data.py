@@ -1,12 +1,11 @@
 """Mistakes with data: what is shared, what is taken for granted of results, of order and of failures."""
 
-import asyncio
 from typing import Any
 
 import flows
 from flows import Children, Failed, Job, each, when
 from flows.testing import EffectLedger, Trace, fails_only_by_faults, results_unaffected
-from tests.testing.planted.catalogue import Property, planted
+from tests.testing.planted.catalogue import Property, pause, planted
 
 opened = 0
 """Module-global state: how many accounts there are."""
@@ -205,7 +204,7 @@ def two_write_back_what_they_read(world: EffectLedger, right: bool) -> tuple[Job
     async def book(amount: int) -> None:
         nonlocal balance
         read = balance
-        await asyncio.sleep(0.1)
+        await pause(0.1)
         balance = (balance if right else read) + amount
 
     def holds(trace: Trace[Any]) -> None:

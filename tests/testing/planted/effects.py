@@ -1,6 +1,5 @@
 """Mistakes with what is done to the world outside."""
 
-import asyncio
 import time
 import uuid
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import flows
 from flows import GiveUp, Job, Skip, each
 from flows.testing import EffectLedger, Trace, check_all, effects_exactly_once, fails_only_by_faults
-from tests.testing.planted.catalogue import Property, planted
+from tests.testing.planted.catalogue import Property, pause, planted
 
 
 def own_key() -> str:
@@ -159,7 +158,7 @@ def looked_first_and_acted_then(world: EffectLedger, right: bool) -> tuple[Job[A
         if right:
             world.record("open", key=customer)
         elif customer not in opened:
-            await asyncio.sleep(0.1)  # the API takes its time
+            await pause(0.1)  # the API takes its time
             opened.add(customer)
             world.record("open", key=own_key())
 
@@ -234,7 +233,7 @@ def cleaning_up_what_is_anothers(world: EffectLedger, right: bool) -> tuple[Job[
         files: dict[str, int] = {} if right else folder
         files[page] = len(page)
         try:
-            await asyncio.sleep(seconds)
+            await pause(seconds)
             return files[page]
         finally:
             files.clear()
@@ -251,7 +250,7 @@ def connection_leaks_when_cancelled(world: EffectLedger, right: bool) -> tuple[J
     async def fetch() -> str:
         open_ones.append("connection")
         try:
-            await asyncio.sleep(60.0)
+            await pause(60.0)
         except BaseException:
             if right:
                 open_ones.pop()

@@ -15,7 +15,7 @@ from flows.testing import (
     check_all,
     fails_only_by_faults,
 )
-from tests.testing.planted.catalogue import Property, planted
+from tests.testing.planted.catalogue import Property, pause, planted
 
 
 class CardDeclined(Exception):
@@ -85,7 +85,7 @@ def goes_on_when_its_time_is_up(world: EffectLedger, right: bool) -> tuple[Job[A
     async def fetch() -> None:
         for _ in range(3):
             try:
-                await asyncio.sleep(9.0)
+                await pause(9.0)
             except asyncio.CancelledError:
                 if right:
                     raise
@@ -103,7 +103,7 @@ def does_it_all_the_same_when_cancelled(world: EffectLedger, right: bool) -> tup
     @flows.task(name="remind")
     async def remind() -> None:
         try:
-            await asyncio.sleep(3_600.0)
+            await pause(3_600.0)
         except BaseException:
             if right:
                 raise
@@ -127,11 +127,11 @@ def lock_shorter_than_the_work(world: EffectLedger, right: bool) -> tuple[Job[An
         nonlocal until, most
         loop = asyncio.get_running_loop()
         if until > loop.time():
-            await asyncio.sleep(until - loop.time())
+            await pause(until - loop.time())
         until = loop.time() + (60.0 if right else 10.0)
         inside.add(table)
         most = max(most, len(inside))
-        await asyncio.sleep(20.0)
+        await pause(20.0)
         inside.discard(table)
 
     def holds(trace: Trace[Any]) -> None:
