@@ -30,6 +30,7 @@ What the executor lacks, it must refuse: for each capability left out, the suite
 same and expects `flows.UnsupportedError` before anything runs.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from flows.testing._attempts import SimulatedAttempt
@@ -108,9 +109,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         if name in _STRATEGIES:
-            from flows.testing import strategies  # hypothesis
-
-            return getattr(strategies, name)
+            return getattr(importlib.import_module("flows.testing.strategies"), name)  # hypothesis
         if name != "ExecutorConformance":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import pytest

@@ -74,8 +74,8 @@ def payloads(*, max_leaves: int = 12) -> SearchStrategy[Any]:
 def retry_policies(*, max_attempts: int = 6) -> SearchStrategy[Opts]:
     """Options about retries: attempts, waits of each kind, what is worth another try and what is not.
 
-    They go into ``task.using(**opts.given)`` or ``Job(..., opts=opts)``; what is code (`retry_on`, `give_up_on`) is
-    drawn as built-in exceptions.
+    They go into ``Job(..., opts=opts)``, and as ``task.using(**opts.given)`` into typed jobs, which may have
+    `retry_on` and `give_up_on`, too: drawn as built-in exceptions.
     """
     waits = st.sampled_from([0.0, 0.1, 1.0, 60.0, 3_600.0])
     jitter = st.sampled_from([0.0, 0.5, 1.0])
@@ -90,11 +90,11 @@ def retry_policies(*, max_attempts: int = 6) -> SearchStrategy[Opts]:
         st.lists(waits, min_size=1, max_size=4).map(Backoff.steps),
     )
     classes = st.sampled_from([(ConnectionError,), (TimeoutError, OSError), (ValueError,)])
-    options = st.fixed_dictionaries(
+    options: SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {"attempts": st.integers(1, max_attempts)},
         optional={"backoff": backoffs, "retry_on": classes, "give_up_on": classes},
     )
-    return options.map(lambda given: Opts(**given))  # type: ignore[misc]
+    return options.map(lambda given: Opts(**given))
 
 
 def failures(*, signals: bool = True) -> SearchStrategy[Exception]:
