@@ -54,6 +54,7 @@ from flows.testing._checks_of_runs import (
     released_once,
     replays_equal,
 )
+from flows.testing._crashes import crash_points, survives_every_crash
 from flows.testing._faults import Fault, FaultInjected, Faults
 from flows.testing._ledger import Effect, EffectLedger
 from flows.testing._real_time import RealTimeUsedError
@@ -81,6 +82,7 @@ __all__ = [
     "check_all",
     "children_before_parents",
     "committed_once",
+    "crash_points",
     "deadline_respected",
     "effects_exactly_once",
     "failure_policy_respected",
@@ -97,6 +99,7 @@ __all__ = [
     "schedules",
     "simulate",
     "starts_bounded",
+    "survives_every_crash",
 ]
 
 _STRATEGIES = ("failures", "fault_plans", "flow_graphs", "payloads", "retry_policies", "schedules")

@@ -101,7 +101,8 @@ def choose(number: int, inputs: list[Any]) -> bool:
 
 
 _TASKS: Final[dict[Any, Task[..., Any]]] = {
-    fn: Task(fn, fn.__name__, DEFAULT_QUEUE, Opts()) for fn in (step, async_step, listing, choose)
+    fn: Task(fn, fn.__name__, DEFAULT_QUEUE, Opts())  # registered nowhere
+    for fn in (step, async_step, listing, choose)
 }
 
 
