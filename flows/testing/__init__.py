@@ -30,6 +30,7 @@ What the executor lacks, it must refuse: for each capability left out, the suite
 same and expects `flows.UnsupportedError` before anything runs.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from flows.testing._attempts import SimulatedAttempt
@@ -54,6 +55,7 @@ from flows.testing._checks_of_runs import (
     released_once,
     replays_equal,
 )
+from flows.testing._crashes import crash_points, survives_every_crash
 from flows.testing._faults import Fault, FaultInjected, Faults
 from flows.testing._ledger import Effect, EffectLedger
 from flows.testing._real_time import RealTimeUsedError
@@ -81,6 +83,7 @@ __all__ = [
     "check_all",
     "children_before_parents",
     "committed_once",
+    "crash_points",
     "deadline_respected",
     "effects_exactly_once",
     "failure_policy_respected",
@@ -99,6 +102,7 @@ __all__ = [
     "schedules",
     "simulate",
     "starts_bounded",
+    "survives_every_crash",
 ]
 
 _STRATEGIES = ("failures", "fault_plans", "flow_graphs", "payloads", "retry_policies", "schedules")
@@ -111,9 +115,7 @@ if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
         if name in _STRATEGIES:
-            from flows.testing import strategies  # hypothesis
-
-            return getattr(strategies, name)
+            return getattr(importlib.import_module("flows.testing.strategies"), name)  # hypothesis
         if name != "ExecutorConformance":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import pytest

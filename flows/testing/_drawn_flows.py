@@ -100,7 +100,10 @@ def choose(number: int, inputs: list[Any]) -> bool:
     return bool(number)
 
 
-_TASKS: Final = {fn: Task(fn, fn.__name__, DEFAULT_QUEUE, Opts()) for fn in (step, async_step, listing, choose)}
+_TASKS: Final[dict[Any, Task[..., Any]]] = {
+    fn: Task(fn, fn.__name__, DEFAULT_QUEUE, Opts())  # registered nowhere
+    for fn in (step, async_step, listing, choose)
+}
 
 
 def built(rows: Sequence[DrawnJob]) -> DrawnFlow:

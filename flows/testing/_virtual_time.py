@@ -77,7 +77,8 @@ class VirtualTime:
         if not heap:
             return False
         if len(heap) == self._beats:
-            self._idle += 1
+            # While the store's clock stands still, leases do not run out: waiting for that is not in vain.
+            self._idle += self.now + self._offset >= self._told
             if self._idle > _IDLE_BEATS * workers:
                 return False
         else:
