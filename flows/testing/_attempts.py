@@ -46,11 +46,13 @@ class SimulatedAttempt:
         backoff: Seconds that it asked to wait before the next one, where that follows.
         called: Whether the handler was called.
         settled_at: When the store heard of its end; None where it never did.
+        steps_before: How many of the trace's steps had been noted when it began.
     """
 
     __slots__ = (
         *("job", "task", "number", "worker", "fence", "key", "began_at", "ended_at", "outcome", "error", "backoff"),
         *(
+            "steps_before",
             "reached",
             "called",
             "by",
@@ -78,6 +80,7 @@ class SimulatedAttempt:
         self.backoff: float | None = None
         self.called = self.dead = False
         self.spent = self.extra = 0.0
+        self.steps_before = len(by.world.steps)
         self.by = by
         self.fate: Fate = {}
         self.reached: dict[str, int] = {}

@@ -18,13 +18,12 @@ def drawn(trace: Trace[object]) -> str:
     """The attempts and mishaps of *trace*, by worker."""
     blocks = [f"{trace.run.name}: {trace.run.state} after {_instant(trace.seconds)}"]
     names = dict.fromkeys([one.worker for one in trace.attempts] + [step.worker for step in trace.steps])
+    attempts = trace.attempts
     for worker in sorted(names, key=lambda name: (name is not None, len(name or ""), name or "")):
-        attempts = [one for one in trace.attempts if one.worker == worker]
-        entries = [(one.began_at, number, _attempt(one)) for number, one in enumerate(attempts)]
-        steps = [step for step in trace.steps if step.worker == worker]
-        entries += [(step.at, len(attempts) + number, str(step)) for number, step in enumerate(steps)]
+        entries = [(one.began_at, float(one.steps_before), _attempt(one)) for one in attempts if one.worker == worker]
+        entries += [(step.at, at + 0.5, str(step)) for at, step in enumerate(trace.steps) if step.worker == worker]
         blocks.append("the world" if worker is None else worker)
-        texts = [f"  {_instant(at):>12}  {text}" for at, _, text in sorted(entries)]
+        texts = [f"  {_instant(at):>12}  {text}" for at, _, text in sorted(entries, key=lambda entry: entry[:2])]
         blocks += texts[:LISTED]
         if len(texts) > LISTED:
             blocks.append(f"  ... and {len(texts) - LISTED} more")

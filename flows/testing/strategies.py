@@ -47,6 +47,9 @@ _NASTY: Final = (
     *("", " ", "\x00", "\x1b[31m", "\u202etxt.exe", "\ufeff", "é", "e\u0301", "\U0001f9d1\u200d\U0001f680", "ﬀ"),
     *("'; --", '"', "\\", "\\u0000", "null", "NaN", "1e999", "{{x}}", "${x}", "%s", "../..", "__proto__", "\r\n"),
 )
+_DEATHS: Final = ("after_effect", *(point for point in POINTS if point != "after_effect"))
+"""What matters most comes first: failures shrink to it."""
+
 _INSTANTS: Final = (0.0, 0.5, 1.0, 5.0, 31.0, 100.0)
 _LENGTHS: Final = (1.0, 5.0, 20.0, 45.0, 120.0)
 
@@ -176,7 +179,7 @@ def _fault_makers(jobs: Sequence[str]) -> dict[str, SearchStrategy[Fault]]:
     either = st.sampled_from(("before_start", "after_effect"))
     return {
         "fail": st.builds(Fault.fail, job, times=times | st.none(), at=ends),
-        "crash": st.builds(Fault.crash, job, at=st.sampled_from(POINTS), attempt=attempt, times=times),
+        "crash": st.builds(Fault.crash, job, at=st.sampled_from(_DEATHS), attempt=attempt, times=times),
         "slow": st.builds(Fault.slow, job, length, at=either, attempt=attempt, renewed=st.booleans()),
         "duplicate": st.builds(Fault.duplicate, job, attempt=attempt),
         "call": st.one_of(
