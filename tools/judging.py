@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 KILLED, SURVIVED, CANNOT = 0, 1, 2
 
+PATIENCE = 8.0
+"""Seconds that a test may take besides three times what it takes without a mutant."""
+
 
 @dataclass
 class Judge:
@@ -52,10 +55,9 @@ class Judge:
         open_forks: dict[int, int] = {}
         for number, mutant in enumerate(self.mutants):
             items = sorted(entering.get(mutant.function, ()), key=took.__getitem__)
-            limit = 10.0 + 5.0 * sum(took[item] for item in items)
             pid = os.fork()
             if not pid:
-                os._exit(self._verdict(session, mutant, items, limit))
+                os._exit(self._verdict(session, mutant, items, took))
             open_forks[pid] = number
             if len(open_forks) == self.jobs:
                 self._note(open_forks)
@@ -68,16 +70,17 @@ class Judge:
         code = os.waitstatus_to_exitcode(status)
         self.verdicts[open_forks.pop(pid)] = None if code == CANNOT else code != SURVIVED
 
-    def _verdict(self, session: pytest.Session, mutant: Mutant, items: Sequence[int], limit: float) -> int:
+    def _verdict(self, session: pytest.Session, mutant: Mutant, items: Sequence[int], took: Sequence[float]) -> int:
         _silence()
         if not self._put_in_place(mutant):
             return CANNOT
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills: whoever hangs has been found out
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        signal.setitimer(signal.ITIMER_REAL, PATIENCE + 3.0 * took[items[0]] if items else 0.0)
         try:
-            for _ in _run(session, [session.items[item] for item in items]):
+            for place, _ in enumerate(_run(session, [session.items[item] for item in items])):
                 if session.testsfailed:
                     return KILLED
+                signal.setitimer(signal.ITIMER_REAL, PATIENCE + 3.0 * took[items[min(place + 1, len(items) - 1)]])
         except BaseException:
             return KILLED
         return SURVIVED

@@ -32,33 +32,21 @@ SECONDS = 120.0
 
 TESTS: dict[str, tuple[str, ...]] = {
     "flows/_machine.py": (
-        *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py"),
-        *(
-            "tests/flows/test_influence_table.py",
-            "tests/flows/test_mutation.py",
-            "tests/executors/test_memory_store.py",
-        ),
+        *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
+        *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
     ),
-    "flows/_reopening.py": (
-        *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_mutation.py"),
-        *("tests/flows/test_influence_table.py", "tests/executors/test_lists_properties.py"),
-        *("tests/executors/test_reopening_waiters.py", "tests/executors/test_conformance.py"),
-    ),
+    "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
     "flows/_planner.py": (
-        *("tests/flows/test_planner.py", "tests/flows/test_plan.py", "tests/flows/test_mutation.py"),
-        *("tests/flows/test_binding.py", "tests/flows/test_flow.py", "tests/flows/test_when.py"),
-        *("tests/flows/test_each.py", "tests/flows/test_literal_refused.py", "tests/flows/test_idempotency.py"),
+        *("tests/flows/test_planner.py", "tests/flows/test_plan.py", "tests/flows/test_binding.py"),
+        *("tests/flows/test_flow.py", "tests/flows/test_when.py", "tests/flows/test_each.py"),
+        *("tests/flows/test_literal_refused.py", "tests/flows/test_idempotency.py"),
     ),
-    "flows/_retry.py": ("tests/flows/test_retry.py", "tests/flows/test_mutation.py"),
-    "flows/_idempotency.py": (
-        *("tests/flows/test_idempotency.py", "tests/flows/test_vectors.py", "tests/flows/test_mutation.py"),
-        *("tests/executors/test_sharing.py", "tests/executors/test_conformance.py"),
-    ),
+    "flows/_retry.py": ("tests/flows/test_retry.py",),
+    "flows/_idempotency.py": ("tests/flows/test_idempotency.py", "tests/flows/test_vectors.py"),
     "flows/_shared_results.py": (
-        *("tests/flows/test_shared_results.py", "tests/flows/test_vectors.py", "tests/flows/test_mutation.py"),
-        *("tests/executors/test_sharing.py",),
+        *("tests/flows/test_shared_results.py", "tests/flows/test_vectors.py", "tests/executors/test_sharing.py"),
     ),
-    "flows/_rate.py": ("tests/flows/test_rate.py", "tests/flows/test_mutation.py"),
+    "flows/_rate.py": ("tests/flows/test_rate.py",),
 }
 """File -> the tests that judge its mutants: those that are quick, and are about it."""
 
