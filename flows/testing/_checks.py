@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flows._backoff import Backoff
 from flows._duration import Duration, seconds
+from flows._names import nearest, shown
 from flows._state import LOST_LIMIT
+from flows.errors import DefinitionError
 from flows.testing._trace import literal
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ _AWAY: Final = ("crash", "slow", "duplicate", "store_restart", "worker_leaves", 
 def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
     """Raise an `AssertionError` that says what is wrong, what happened, what to do, and how to see it again."""
     lines = [what, *(f"  {fact}" for fact in facts), f"To do: {remedy}", "", trace.timeline(), ""]
-    lines.append(f"The same again: simulate(flow, {literal(trace.replay)})")
+    again = ", ".join(filter(None, ("flow", literal(trace.replay))))
+    lines.append(f"The same again: simulate({again})")
     raise AssertionError("\n".join(lines))
 
 
@@ -35,6 +38,20 @@ def settings_of(trace: Trace[Any]) -> dict[str, Settings]:
     """Job id -> the job's options."""
     plan = trace._record.plan
     return dict(zip(plan.ids, plan.settings, strict=True))
+
+
+def check_jobs(trace: Trace[Any], jobs: object, spot: str) -> None:
+    """Refuse ids of jobs that the flow does not have: nothing would be asserted of them.
+
+    Raises:
+        DefinitionError: There is no such job, or *jobs* are no ids.
+    """
+    if isinstance(jobs, str) or not isinstance(jobs, Collection):
+        raise DefinitionError(f"{spot} takes ids of jobs, as ['charge'], not {shown(jobs)}")
+    for job in jobs:
+        if job not in trace.states:
+            near = nearest(str(job), list(trace.states)) or list(trace.states)[:20]
+            raise DefinitionError(f"{spot}: the run has no job {shown(job)}; there are {', '.join(near)}")
 
 
 def attempts_by_job(trace: Trace[Any]) -> dict[str, list[SimulatedAttempt]]:
@@ -56,7 +73,10 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
 
     Raises:
         AssertionError: An effect was done twice, or not at all.
+        DefinitionError: There is no such job.
     """
+    if jobs is not None:
+        check_jobs(trace, jobs, "effects_exactly_once jobs=")
     done: dict[tuple[str, str], list[Effect]] = {}
     for effect in ledger.effects:
         if effect.applied:
@@ -180,7 +200,12 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
 
     Raises:
         AssertionError: A wait was cut short, or is not what was declared.
+        DefinitionError: There is no such job, or it is not said whose the *waits* are.
     """
+    if job is not None:
+        check_jobs(trace, [job], "backoff_respected job=")
+    elif waits is not None:
+        raise DefinitionError("backoff_respected waits= are those of one job: name it with job=")
     settings = settings_of(trace)
     for name, attempts in attempts_by_job(trace).items():
         if job not in (None, name):

@@ -16,7 +16,9 @@ _OURS: Final = (DependencyFailedError, JobTimeoutError, LeaseLostError, RunCance
 _CALM: Final = ("faults", "schedule", "workers")
 
 
-def fails_only_by_faults(trace: Trace[Any], besides: Collection[type[BaseException]] = ()) -> None:
+def fails_only_by_faults(
+    trace: Trace[Any], besides: type[BaseException] | Collection[type[BaseException]] = ()
+) -> None:
     """No handler raised anything by itself: all errors are those that faults raised, or timeouts and lost leases.
 
     Args:
@@ -27,7 +29,8 @@ def fails_only_by_faults(trace: Trace[Any], besides: Collection[type[BaseExcepti
         AssertionError: One did.
     """
     raised = [fault.exc for fault in trace.replay.get("faults", ()) if fault.exc is not None]
-    classes = [exc if isinstance(exc, type) else type(exc) for exc in (*raised, *besides, *_OURS)]
+    others = (besides,) if isinstance(besides, type) else tuple(besides)
+    classes = [exc if isinstance(exc, type) else type(exc) for exc in (*raised, *others, *_OURS)]
     names = {each.__name__ for each in classes}
     for attempt in trace.attempts:
         if attempt.error and attempt.error.partition(":")[0] not in names:

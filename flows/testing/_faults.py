@@ -104,7 +104,10 @@ class Fault:
         object.__setattr__(fault, "kind", kind)
         for name in ("attempt", "times", "nth"):
             _check_count(getattr(fault, name), f"{spot} {name}")
-        if fault.probability is not None and not 0 <= fault.probability <= 1:
+        if fault.job is not None and not isinstance(fault.job, str):
+            raise DefinitionError(f"{spot} takes the id of a job, or the name of a task, not {shown(fault.job)}")
+        likely = fault.probability
+        if likely is not None and (not isinstance(likely, int | float) or not 0 <= likely <= 1):
             raise DefinitionError(f"{spot}: probability must be a number from 0 to 1, not {shown(fault.probability)}")
         if fault.verb is not None and fault.verb not in VERBS:
             raise DefinitionError(f"{spot}: there is no verb {shown(fault.verb)}; there are {', '.join(VERBS)}")
@@ -241,6 +244,8 @@ class Fault:
     @classmethod
     def deploy(cls, handlers: Mapping[str, Callable[..., Any]], /, *, at: Duration) -> Self:
         """Other handlers are deployed: jobs that start from then on are run by these, by task name."""
+        if not isinstance(handlers, Mapping) or not all(callable(fn) for fn in handlers.values()):
+            raise DefinitionError(f"Fault.deploy takes task names and functions, not {shown(handlers)}")
         return cls._made("deploy", handlers=dict(handlers), at=seconds(at, "Fault.deploy at"))
 
     def __repr__(self) -> str:

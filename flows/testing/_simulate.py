@@ -115,23 +115,24 @@ def _check_counts(**counts: int) -> None:
             raise DefinitionError(f"simulate() {name}= takes a whole number from 1 to 1000, not {shown(count)}")
 
 
-def _checked_handlers(plan: Plan[Any], handlers: object) -> Mapping[str, Callable[..., Any]]:
+def _checked_handlers(plan: Plan[Any], handlers: object, spot: str = "handlers=") -> Mapping[str, Callable[..., Any]]:
     if handlers is None:
         return {}
     if not isinstance(handlers, Mapping) or not all(callable(fn) for fn in handlers.values()):
-        raise DefinitionError(f"handlers= takes task names and functions, not {shown(handlers)}")
+        raise DefinitionError(f"{spot} takes task names and functions, not {shown(handlers)}")
     known = {name for one in (plan, *(body.plan for body in _bodies(plan))) for name in one.names}
     for name in handlers:
         if name not in known:
-            raise DefinitionError(f"handlers=: the flow has no task {shown(name)}{_remedy(name, known)}")
+            raise DefinitionError(f"{spot}: the flow has no task {shown(name)}{_remedy(name, known)}")
     return handlers
 
 
 def _check_jobs(plan: Plan[Any], faults: Sequence[Fault]) -> None:
-    """Refuse faults on jobs that the flow does not have: they would never strike, and prove nothing."""
+    """Refuse faults on jobs or tasks that the flow does not have: they would never strike, and prove nothing."""
     plans = (plan, *(body.plan for body in _bodies(plan)))
     known = {name for one in plans for names in (one.names, one.ids) for name in names}
     for fault in faults:
+        _checked_handlers(plan, fault.handlers, "Fault.deploy")
         if fault.job is not None and fault.job not in known and fault.job.partition("[")[0] not in known:
             raise DefinitionError(f"{fault!r}: the flow has no job {shown(fault.job)}{_remedy(fault.job, known)}")
 

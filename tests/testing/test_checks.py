@@ -1,6 +1,7 @@
 """The assertions: each finds what it is there for, in words that a person can act on."""
 
 import dataclasses
+import xml.etree.ElementTree
 from collections.abc import Callable
 from typing import Any
 
@@ -265,3 +266,26 @@ def test_a_result_that_tells_of_attempts_is_found() -> None:
     assert "here:           2" in text
     failed = simulate(total(task().out, task().out), faults=[Fault.fail("charge")])
     results_unaffected(failed)
+
+
+def test_what_nothing_would_be_asserted_of_is_refused() -> None:
+    trace = simulate(shop.order_flow())
+    with pytest.raises(flows.DefinitionError, match="no job 'shop-chrage'; there are shop-charge"):
+        effects_exactly_once(trace, world, jobs=["shop-chrage"])
+    with pytest.raises(flows.DefinitionError, match="takes ids of jobs"):
+        effects_exactly_once(trace, world, jobs="shop-charge")
+    with pytest.raises(flows.DefinitionError, match="no job 'shop-chrage'"):
+        backoff_respected(trace, "shop-chrage")
+    with pytest.raises(flows.DefinitionError, match="name it with job="):
+        backoff_respected(trace, waits=["1s"])
+    assert message(always_ends, simulate(shop.nap(9.0)), within="1s").endswith("The same again: simulate(flow)")
+    with pytest.raises(flows.DefinitionError, match="as text"):
+        world.record("charge", key=3)  # type: ignore[arg-type]
+
+
+def test_a_trace_draws_itself() -> None:
+    trace = simulate(shop.order_flow("<7>"), faults=[Fault.crash("shop-charge"), Fault.cancel(at=40.0)])
+    drawing = xml.etree.ElementTree.fromstring(trace.to_svg())
+    texts = [node.text for node in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"worker-1", "worker-2", "the world", "shop-charge", "crashed", "cancels the run"} <= set(texts)
+    assert trace._repr_svg_() == trace.to_svg()

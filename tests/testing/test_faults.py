@@ -76,6 +76,10 @@ def test_faults_may_be_written_as_a_chain() -> None:
         "Fault.lost_call('exchnage')",
         "Fault.clock_step('1s', at=0)",
         "Fault.cancel(at=-1)",
+        "Fault.fail('charge', probability='often')",
+        "Fault.fail(3)",
+        "Fault.deploy(3, at=0)",
+        "Fault.deploy({'charge': 3}, at=0)",
     ],
 )
 def test_wrong_faults_are_refused(wrong: str) -> None:
