@@ -58,6 +58,7 @@ if _typing.TYPE_CHECKING:
     from flows._serving import Worker
     from flows._table import Table
     from flows._timeline import Timeline
+    from flows._watch import watch
 
 __version__ = "0.1.0"
 
@@ -119,6 +120,7 @@ __all__ = [
     "plan",
     "submit",
     "task",
+    "watch",
     "when",
 ]
 
@@ -129,6 +131,7 @@ _WHEN_NAMED = {
     "Timeline": "flows._timeline",
     "Worker": "flows._serving",
     "telemetry": "flows.telemetry",
+    "watch": "flows._watch",
 }
 """What is loaded when it is first named: most programs never do."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_NOBODY: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+
 
 def execute(
     flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
@@ -32,6 +36,8 @@ def execute(
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """Run a flow to its end and return the run. Blocks; works inside a running event loop (Jupyter), too.
+
+    In a notebook a run that takes more than half a second shows its picture while it goes on, see `watch`.
 
     Args:
         flow: A flow, a job, a `@flow` function that needs no arguments, or a plan.
@@ -53,7 +59,8 @@ def execute(
     run: Run[R] | None = None
     try:
         run = Run(chosen, chosen.submit(planned, asked, background=False), planned)
-        run.wait()
+        with _watched(run):
+            run.wait()
     except BaseException as error:
         _stop(chosen, asked, run, error)
         raise
@@ -88,7 +95,8 @@ async def aexecute(
     run: Run[R] | None = None
     try:
         run = Run(chosen, chosen.submit(planned, asked, background=True), planned)
-        await run
+        with _watched(run):
+            await run
     except BaseException as error:
         _stop(chosen, asked, run, error)
         raise
@@ -134,6 +142,15 @@ def _prepared(
     chosen = executor_of(executor)
     planned = plan(flow)
     return chosen, planned, run_options(key, given, planned.retention)
+
+
+def _watched(run: Run[Any]) -> contextlib.AbstractContextManager[None]:
+    """In a notebook: shows the run while somebody waits for it."""
+    if "ipykernel" not in sys.modules:
+        return _NOBODY
+    from flows._watch import shown as shown_live
+
+    return shown_live(run._record)
 
 
 def _stop(chosen: Executor, asked: RunOptions, run: Run[Any] | None, error: BaseException) -> None:

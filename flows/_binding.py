@@ -68,6 +68,20 @@ class Ready(Arguments):
     __slots__ = ()
 
 
+class Deferred(Arguments):
+    """The arguments of a call that whoever keeps the run works out by itself, in the hand that runs the job."""
+
+    __slots__ = ()
+
+    def worked_out(self, handler: Any) -> tuple[Sequence[Any], dict[str, Any]]:
+        """The positional and keyword arguments, but for those that are injected.
+
+        Raises:
+            DataError: There is none for a parameter, or it does not fit.
+        """
+        raise NotImplementedError
+
+
 Binding = tuple[int, ...] | Arguments
 
 ATOMS = frozenset((int, str, float, bool, bytes, type(None)))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows._binding import DEPTH_LIMIT
 from flows._json_text import spelled
 from flows._names import shown
 from flows.errors import DataError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 INT_RANGE = (-(2**63), 2**64 - 1)
 """Integers that survive every store exactly."""
@@ -32,7 +35,7 @@ def jsonable(value: Any, spot: str, depth: int = 0) -> Any:
     if value is None or kind is bool:
         return value
     if kind is str:
-        return _text(value, spot)
+        return text_of(value, spot)
     if kind is int:
         if not INT_RANGE[0] <= value <= INT_RANGE[1]:
             raise DataError(f"{spot}: an integer of {value.bit_length()} bits does not fit 64; pass it as text")
@@ -47,21 +50,18 @@ def jsonable(value: Any, spot: str, depth: int = 0) -> Any:
         for key in value:
             if type(key) is not str:
                 raise DataError(f"{spot}: the key {shown(key)} is not text, and JSON has no others; convert it")
-        return {_text(key, spot): jsonable(item, f"{spot}{spelled(key)}", depth + 1) for key, item in value.items()}
+        return {text_of(key, spot): jsonable(item, f"{spot}{spelled(key)}", depth + 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [jsonable(item, f"{spot}[{position}]", depth + 1) for position, item in enumerate(value)]
-    return jsonable(_by_pydantic(value, spot), spot, depth + 1)
+    return jsonable(written_by_pydantic(value, spot), spot, depth + 1)
 
 
-@functools.lru_cache(maxsize=256)
-def _adapter(kind: Any) -> Any:
-    """How pydantic writes values of a type; made once, as that takes far longer than to write one."""
-    from pydantic import TypeAdapter
+def text_of(value: str, spot: str) -> str:
+    """*value*, if it is text that can be written.
 
-    return TypeAdapter(kind)
-
-
-def _text(value: str, spot: str) -> str:
+    Raises:
+        DataError: It has a lone surrogate.
+    """
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -69,13 +69,18 @@ def _text(value: str, spot: str) -> str:
     return value
 
 
-def _by_pydantic(value: Any, spot: str) -> Any:
+def written_by_pydantic(value: Any, spot: str) -> Any:
+    """*value*, which is none of JSON's own types, as pydantic writes it: data that may again have such values in it.
+
+    Raises:
+        DataError: It has no JSON form.
+    """
     if isinstance(value, set | frozenset | bytes | bytearray) or callable(value):
         raise DataError(
             f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form that comes back the same"
         )
+    kind: Any = type(value)
     try:
-        kind: Any = type(value)
         plain = _adapter(kind).dump_python(value, mode="json")
     except Exception as error:  # pydantic raises of many kinds for types it cannot write
         raise DataError(
@@ -85,3 +90,10 @@ def _by_pydantic(value: Any, spot: str) -> Any:
     if type(plain) is type(value):
         raise DataError(f"{spot}: {shown(value)} of type {type(value).__name__} has no JSON form")
     return plain
+
+
+@functools.lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)

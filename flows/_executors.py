@@ -58,7 +58,8 @@ def _made(url: str) -> Executor:
         try:
             urlsplit(url)
         except ValueError as error:
-            raise UnknownExecutorError(f"{shown(masked(url))} is no URL: {shown(str(error))}") from None
+            why = "" if "@" in url else f": {shown(str(error))}"  # it may quote what stands before the @
+            raise UnknownExecutorError(f"{shown(masked(url))} is no URL{why}") from None
     return cast("Executor", factory(url))
 
 

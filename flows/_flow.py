@@ -7,12 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
+from flows._drawable import Drawable, seen_plan
 from flows._job import Job, made_here
 from flows._names import check_name, shown
 from flows._reference import Reference
 from flows.errors import DefinitionError
 
 if TYPE_CHECKING:
+    from flows._draw._picture import Picture
+    from flows._draw._status import Status
     from flows._plan import Plan
 
 P = ParamSpec("P")
@@ -24,7 +27,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 
-class Flow(Generic[R_co]):
+class Flow(Drawable, Generic[R_co]):
     """A declared DAG of jobs: its roots and everything below them.
 
     Two flows are equal when they declare the same jobs, edges, data and options; one that cannot be written down
@@ -115,6 +118,9 @@ class Flow(Generic[R_co]):
         from flows._planner import plan
 
         return plan(self)
+
+    def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
+        return seen_plan(self.plan(), critical_path=critical_path, unfold=unfold)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Flow):

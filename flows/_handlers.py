@@ -8,7 +8,8 @@ from contextvars import copy_context
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
-from flows._binding import Arguments, Lookup, Ready
+from flows import _causes
+from flows._binding import Arguments, Deferred, Lookup, Ready
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._idempotency import job_key
@@ -195,6 +196,8 @@ def _bound(grant: Grant, handler: Handler, arguments: Arguments) -> tuple[Sequen
     """The arguments of a call that is more than whole results."""
     if type(arguments) is Ready:
         return arguments.args, {}
+    if isinstance(arguments, Deferred):
+        return arguments.worked_out(handler)
     run, job = grant.run, grant.job
     spot = f"job {run.plan.ids[job]!r}"
     try:
@@ -222,12 +225,11 @@ def _failing(run: RunBrief, job: int) -> Callable[[int], Failed]:
     ordinal, cut = run.state.ordinal, run.state.cut.get(job)
     if cut is None:
         return run.failed
-    text = "had not ended when a dependency with on_failure='continue' released the job"
 
     def failed(child: int) -> Failed:
         if 0 < ordinal[child] <= cut:
             return run.failed(child)
-        return Failed("PendingError", text, "", run.plan.ids[child], "cancelled")
+        return _causes.not_ended(run.plan.ids[child])
 
     return failed
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flows._drawable import Drawable, seen_plan
 from flows._numbering import number
 from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from flows._binding import Binding
     from flows._bodies import Body
+    from flows._draw._picture import Picture
+    from flows._draw._status import Status
     from flows._job import Job
     from flows._opts import Settings
     from flows._task import Task
@@ -24,7 +27,7 @@ _EXPLAINED_JOBS = 40
 """How many jobs `Plan.explain` lists before it only counts: a screenful."""
 
 
-class Plan(Generic[R_co]):
+class Plan(Drawable, Generic[R_co]):
     """A snapshot of a flow: jobs in run order as parallel columns, indexed by position.
 
     Later changes to the jobs it was made from do not reach it. Made by `flows.plan`.
@@ -208,6 +211,9 @@ class Plan(Generic[R_co]):
             for codes in (self.effects.get(child),)
             for position, dependent in enumerate(dependents)
         ]
+
+    def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
+        return seen_plan(self, critical_path=critical_path, unfold=unfold)
 
     def _described(self, job: int) -> str:
         body = self.lists.get(job)

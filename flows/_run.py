@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from flows._drawable import Drawable
 from flows._duration import Duration, seconds
 from flows._events import Event
 from flows._names import shown
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from flows._dead_letters import DeadLetters
+    from flows._draw._picture import Picture
+    from flows._draw._status import Status
     from flows._job import Job
     from flows._plan import Plan
     from flows._table import Table
@@ -34,7 +37,7 @@ R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")
 
 
-class Run(Generic[R_co]):
+class Run(Drawable, Generic[R_co]):
     """One run of a flow: its state, its jobs, its value.
 
     Attributes:
@@ -200,6 +203,14 @@ class Run(Generic[R_co]):
         from flows._dead_letters import dead_letters
 
         return dead_letters(self._record)
+
+    def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
+        from flows._draw._picture import picture_of
+        from flows._draw._status import statuses, summary
+
+        critical = self.timeline().critical_path if critical_path else ()
+        picture = picture_of(self._record.plan, critical=critical, unfold=unfold)
+        return picture, statuses(picture, self._record), f"{self!r}\n{summary(self._record)}"
 
     def cancel(self, reason: str = "") -> None:
         """Cancel the run: what has not started is cancelled, running handlers are told to stop. Safe to repeat.

@@ -18,6 +18,7 @@ from flows.errors import DataError, DefinitionError
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
+    from flows._receiving import Receivers
     from flows._task import Task
 
 CHILDREN: Final = "children"
@@ -37,17 +38,18 @@ class Parameters:
         evaluated: Whether all annotations could be evaluated; a name defined later may still make one mean more.
     """
 
-    __slots__ = ("_adapters", "_hints", "evaluated", "injected", "signature", "task")
+    __slots__ = ("_adapters", "_hints", "_receivers", "evaluated", "injected", "signature", "task")
 
     def __init__(self, task: Task[..., Any]) -> None:
         self.task = task
         self.signature = task.signature
         self._hints: dict[str, Any] = {}
         self._adapters: dict[str, TypeAdapter[Any] | None] = {}
+        self._receivers: Receivers | None = None
         self.injected: dict[str, str] = {}
         self.evaluated = True
         for name, parameter in self.signature.parameters.items():
-            hint = _evaluated(parameter.annotation, task.fn)
+            hint = evaluated(parameter.annotation, task.fn)
             self.evaluated = self.evaluated and not (hint is _ANY and isinstance(parameter.annotation, str))
             wanted = _injection(hint)
             if wanted is not None:
@@ -64,10 +66,15 @@ class Parameters:
             elif parameter.kind is not parameter.VAR_KEYWORD:
                 self._hints[name] = hint
 
-    def validated(self, data: Mapping[str, Any], spot: str) -> dict[str, Any]:
+    def validated(self, data: Mapping[str, Any], spot: str, *, stored: bool = False) -> dict[str, Any]:
         """*data* as the keyword arguments of the handler, each value made what its type hint says.
 
         Values that hold references are left for run time.
+
+        Args:
+            data: By parameter.
+            spot: Whose it is, for messages.
+            stored: Whether it comes from storage, with results in their places.
 
         Raises:
             DataError: Keys that are no parameters, parameters that are missing, values that do not fit; all in one
@@ -81,7 +88,12 @@ class Parameters:
                 open_ended = True
             elif name in data and name not in self.injected:
                 try:
-                    taken[name] = self._value(name, parameter, data[name], spot)
+                    value = data[name]
+                    taken[name] = (
+                        self.receivers.one(name, value, f"{spot}: data.{name}")
+                        if stored
+                        else self._value(name, parameter, value, spot)
+                    )
                 except DataError as error:
                     problems.append(error)
             elif self._required(parameter):
@@ -123,6 +135,15 @@ class Parameters:
                     positional = False
         return args, kwargs
 
+    @property
+    def receivers(self) -> Receivers:
+        """What makes arguments that come from storage what the hints say."""
+        if self._receivers is None:
+            from flows._receiving import Receivers  # runs in memory have no use for it
+
+            self._receivers = Receivers(self.signature, self._hints)
+        return self._receivers
+
     def _required(self, parameter: inspect.Parameter) -> bool:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             return False
@@ -142,21 +163,21 @@ class Parameters:
         try:
             return adapter.validate_python(value)
         except ValidationError as error:
-            lines = [_problem(f"{spot}: data.{name}", detail) for detail in error.errors(include_url=False)]
+            lines = [problem(f"{spot}: data.{name}", detail) for detail in error.errors(include_url=False)]
             raise DefinitionError.of([DataError(line) for line in lines]) from error
 
     def _adapter(self, name: str, hint: Any) -> TypeAdapter[Any] | None:
         if hint is _ANY or hint is Any:
             return None
         if name not in self._adapters:
-            self._adapters[name] = _type_adapter(hint)
+            self._adapters[name] = type_adapter(hint)
         return self._adapters[name]
 
     def _call(self) -> str:
         return f"task {self.task.name}{self.signature}"
 
 
-def _type_adapter(hint: Any) -> TypeAdapter[Any] | None:
+def type_adapter(hint: Any) -> TypeAdapter[Any] | None:
     """A pydantic adapter for *hint*; None for what pydantic has no idea of, which is then taken as it is."""
     from pydantic import ConfigDict, PydanticUserError, TypeAdapter
 
@@ -171,7 +192,8 @@ def _type_adapter(hint: Any) -> TypeAdapter[Any] | None:
             return None
 
 
-def _problem(spot: str, detail: Any) -> str:
+def problem(spot: str, detail: Any) -> str:
+    """One of pydantic's complaints, with the path to the spot."""
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in detail["loc"])
     return f"{spot}{path}: {detail['msg']} (got {shown(detail['input'])})"
 
@@ -189,7 +211,7 @@ def _holds_pick(value: Any) -> bool:
     return False
 
 
-def _evaluated(annotation: Any, fn: Any) -> Any:
+def evaluated(annotation: Any, fn: Any) -> Any:
     """An annotation as an object; one that cannot be evaluated (imported for type checkers only) means anything."""
     if not isinstance(annotation, str):
         return annotation

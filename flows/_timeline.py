@@ -109,8 +109,8 @@ class Timeline:
 
         columns = shutil.get_terminal_size((COLUMNS, 24)).columns if width is None else width
         columns = max(columns, 60)
-        shown = self._shown(limit)
-        lines = [*self._figures(), *self._path(columns)]
+        shown = self.shown(limit)
+        lines = [*self.figures(), *self._path(columns)]
         if shown:
             label = min(_LABEL, max(map(_label_width, shown)), columns // 4)
             queue = min(_QUEUE, max(len(row.queue) for row in shown) + 2, columns // 6)
@@ -130,7 +130,8 @@ class Timeline:
             lines.append("  ".join([*legend, "* on the critical path"]))
         return "\n".join(line(text, columns) for text in lines)
 
-    def _figures(self) -> list[str]:
+    def figures(self) -> list[str]:
+        """The run and how much it did at once, in two lines."""
         attempts, overlap = count(len(self.rows), "attempt"), f"{self.parallelism:.1f} at once on average"
         return [
             f"{self._what}: {self._state}, {spell(self.seconds)}",
@@ -148,7 +149,8 @@ class Timeline:
         ran, waited = sum(map(self._lasted, rows)), sum(row.waited for row in rows)
         return [f"critical path: {chain}", f"  running {spell(ran)}, waiting {spell(waited)} of {spell(self.seconds)}"]
 
-    def _shown(self, limit: int) -> list[TimelineRow]:
+    def shown(self, limit: int) -> list[TimelineRow]:
+        """The rows that a picture of *limit* rows shows: those of the critical path first, then the longest."""
         if len(self.rows) <= limit:
             return list(self.rows)
         ranked = sorted(self.rows, key=lambda row: (not row.critical, -self._lasted(row) - row.waited))
@@ -173,6 +175,19 @@ class Timeline:
         if not self.seconds:
             return 0
         return min(max(round((at - self.start).total_seconds() / self.seconds * columns), 0), columns)
+
+    def to_svg(self, limit: int | None = None) -> str:
+        """The picture as an SVG document: a lane for each worker and queue, a bar an attempt, thin where it waited.
+
+        Args:
+            limit: How many attempts are drawn, those of the critical path first, then the longest; without it 400.
+        """
+        from flows._draw._gantt import BARS, gantt
+
+        return gantt(self, BARS if limit is None else limit)
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"image/svg+xml": self.to_svg(), "text/plain": self.text(COLUMNS)}
 
     def __str__(self) -> str:
         return self.text()

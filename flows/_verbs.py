@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flows.errors import Failed, FailedState
 
@@ -46,6 +46,15 @@ class End(IntEnum):
 _STATES: dict[End, FailedState] = {End.SKIPPED: "skipped", End.CANCELLED: "cancelled"}
 
 
+T_co = TypeVar("T_co", covariant=True)
+
+
+class ByJob(Protocol[T_co]):
+    """One entry a job: a list in memory, the few that are needed elsewhere."""
+
+    def __getitem__(self, job: int, /) -> T_co: ...
+
+
 class RunBrief(Protocol):
     """What a worker must know of a run to work off its jobs; in memory the run itself.
 
@@ -61,13 +70,13 @@ class RunBrief(Protocol):
     @property
     def state(self) -> RunState: ...
     @property
-    def handlers(self) -> Sequence[Handler]: ...
+    def handlers(self) -> ByJob[Handler]: ...
     @property
-    def bindings(self) -> Sequence[Binding]: ...
+    def bindings(self) -> ByJob[Binding]: ...
     @property
     def conditions(self) -> Mapping[int, tuple[Any, ...]]: ...
     @property
-    def values(self) -> Sequence[Any]: ...
+    def values(self) -> ByJob[Any]: ...
     @property
     def since(self) -> Mapping[int, float]:
         """When the first attempt of a job began, for jobs on another attempt."""

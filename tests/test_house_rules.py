@@ -26,9 +26,12 @@ LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 # A sleep waits for luck: use an event, a virtual clock, a condition. "file::function" -> why it must be.
 SLEEPERS: dict[str, str] = {
+    "flows/testing/_drawn_flows.py::async_step": "a simulated handler, whose second takes no time",
     "flows/testing/_async_jobs.py::AsyncJobs.async_attempt": "on a virtual event loop, which never waits",
     "tests/testing/planted/catalogue.py::pause": "the same: planted bugs are simulated",
     "tests/testing/shop.py::nap": "the same: its hours take no time",
+    "tests/testing/test_crashes.py::pay": "the same",
+    "tests/testing/test_plugin.py::nap": "the same",
     "tests/testing/shop.py::rest": "a sleep that simulations must notice, and do not let happen",
 }
 

@@ -18,6 +18,7 @@ UNUSED_BY_A_RUN = (
     *("difflib", "hashlib", "json", "urllib.parse", "importlib.metadata"),
     *("flows._dead_letters", "flows._explain", "flows._table", "flows._timeline", "flows._typeset", "flows._document"),
     *("flows._meters", "flows._retry", "flows._tracing", "flows.telemetry", "executors._leasing._loop"),
+    *("flows.operating", "flows._cli", "typer", "rich"),
 )
 TIMES_PYDANTIC = 1.6
 ROUNDS = 9

@@ -41,7 +41,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("tests/flows/test_flow.py", "tests/flows/test_when.py", "tests/flows/test_each.py"),
         *("tests/flows/test_literal_refused.py", "tests/flows/test_idempotency.py"),
     ),
-    "flows/_retry.py": ("tests/flows/test_retry.py",),
+    "flows/_retry.py": ("tests/flows/test_retry.py", "tests/flows/test_retry_rules.py"),
     "flows/_idempotency.py": ("tests/flows/test_idempotency.py", "tests/flows/test_vectors.py"),
     "flows/_shared_results.py": (
         *("tests/flows/test_shared_results.py", "tests/flows/test_vectors.py", "tests/executors/test_sharing.py"),

@@ -18,6 +18,7 @@ from executors._leasing import Crew, _main_import
 from executors._leasing._seats import Seats
 from executors._leasing._solo import Solo
 from executors.memory._growth import Mould
+from executors.memory._operating import Operating
 from executors.memory._retention import Retention
 from executors.memory._run import MemoryRun
 from executors.memory._store import MemoryStore
@@ -95,7 +96,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-class MemoryExecutor:
+class MemoryExecutor(Operating):
     """Runs in the memory of this process; they die with it.
 
     ``memory://`` is one store per process, whatever its other options; ``memory://?private=1`` a store of its own.

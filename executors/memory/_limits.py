@@ -43,6 +43,7 @@ class QueueLimit:
         next_at: When the rate next lets an attempt start, by the store's clock; None: now, or there is no rate. An
             estimate where claimed jobs have not begun yet.
         runs_waiting: Runs that wait for a place or a start.
+        paused: Whether nothing is handed out.
     """
 
     queue: str
@@ -51,9 +52,12 @@ class QueueLimit:
     rate: tuple[int, float] | None
     next_at: float | None
     runs_waiting: int
+    paused: bool = False
 
     def reason(self, now: float) -> str | None:
         """What keeps a waiting job back, in words; None if nothing does."""
+        if self.paused:
+            return f"queue {self.queue} is paused"
         if self.concurrency is not None and self.active >= self.concurrency:
             return f"waits for a free place on queue {self.queue} ({self.active} of {self.concurrency} active)"
         if self.next_at is not None:
@@ -67,16 +71,18 @@ class Limit:
     Attributes:
         active: Places taken.
         rate: None where starts are not limited.
+        paused: Whether nothing is handed out, whatever the limits.
         line: Runs that could have claimed more, in the order of their turns.
     """
 
-    __slots__ = ("active", "concurrency", "line", "queue", "rate")
+    __slots__ = ("active", "concurrency", "line", "paused", "queue", "rate")
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
         self.concurrency: int | None = None
         self.rate: Rate | None = None
         self.active = 0
+        self.paused = False
         self.line: dict[MemoryRun, None] = {}
 
     @property
@@ -86,6 +92,8 @@ class Limit:
 
     def free(self, now: float) -> int:
         """How many jobs may be claimed, were there no line."""
+        if self.paused:
+            return 0
         free = sys.maxsize if self.concurrency is None else self.concurrency - self.active
         return free if self.rate is None else min(free, self.rate.room(now))
 
@@ -141,7 +149,7 @@ class Limits:
         """
         for queue, (concurrency, rate) in stated.items():
             limit = self.of.get(queue)
-            if concurrency is None and rate is None:
+            if concurrency is None and rate is None and (limit is None or not limit.paused):
                 if limit is not None:
                     self._lift(limit, runs)
                 continue
@@ -158,6 +166,17 @@ class Limits:
             else:
                 limit.rate.change(*rate)
             self._stir(limit)
+
+    def pause(self, queue: str, runs: Iterable[MemoryRun], *, paused: bool) -> None:
+        """Hand out nothing of a queue, whatever its limits, or again what these allow."""
+        limit = self.of.get(queue)
+        if limit is None:
+            limit = self.of[queue] = Limit(queue)
+            _count(limit, runs)
+        limit.paused = paused
+        if not paused and limit.stated == (None, None):
+            self._lift(limit, runs)
+        self._stir(limit)
 
     def hold(self, limit: Limit, run: MemoryRun, grants: Sequence[Grant]) -> None:
         """Note a place for each of *grants*."""
@@ -265,7 +284,8 @@ class Limits:
             return None
         rate = limit.rate
         next_at = None if rate is None or rate.room(now) > 0 else rate.opens_at(1, now)
-        return QueueLimit(queue, limit.concurrency, limit.active, limit.stated[1], next_at, len(limit.line))
+        of, waiting = limit.stated, len(limit.line)
+        return QueueLimit(queue, of[0], limit.active, of[1], next_at, waiting, limit.paused)
 
     def _lift(self, limit: Limit, runs: Iterable[MemoryRun]) -> None:
         del self.of[limit.queue]

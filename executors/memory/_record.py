@@ -10,6 +10,7 @@ from executors.memory._columns import OUTCOMES, Columns
 from executors.memory._growth import gathered
 from executors.memory._journal import expand
 from executors.memory._queues import Lane
+from flows import _causes
 from flows._events import Event
 from flows._state import ACTIVE, CANCELLED, COMPLETED, DELAYED, FAILED, SKIPPED, STATE_NAMES
 from flows._views import Attempt
@@ -79,28 +80,17 @@ class Record(Columns):
         """Why a job did not complete: what its handler raised, or what became of its dependencies."""
         name = self.plan.ids[job]
         state = self.state.state[job]
-        if state == CANCELLED:  # whatever its handler then raised
-            return Failed("RunCancelledError", self.reason or "the run was cancelled", "", name, "cancelled")
+        if state == CANCELLED:
+            return _causes.cancelled(name, self.reason)
         own = self.errors.get(job)
         if own is not None:
             return own
-        cause = self.state.cause.get(job)
-        if state == FAILED and cause is not None:
+        if job in self.state.cause and state in (FAILED, SKIPPED):
             first = self.first_cause(job)
-            own = self.failed(first)
-            text = f"dependency {self.plan.ids[first]!r} failed: {own.type}: {own.message}"
-            return Failed("DependencyFailedError", text, "", name, "failed")
-        if state == SKIPPED and cause is not None:
-            first = self.first_cause(job)
-            what = "failed" if self.state.state[first] == FAILED else f"was {self.state_of(first)}"
-            return Failed("Skip", f"because of {self.plan.ids[first]}, which {what}", "", name, "skipped")
-        return Failed(
-            "PendingError",
-            "had not ended when a dependency with policy 'continue' released the job",
-            "",
-            name,
-            "cancelled",
-        )
+            if state == SKIPPED:
+                return _causes.skipped_after(name, self.plan.ids[first], self.state.state[first])
+            return _causes.dependency_failed(name, self.failed(first))
+        return _causes.not_ended(name)
 
     def attempts_of(self, job: int) -> Sequence[Attempt]:
         if job in self.plan.lists:

@@ -128,6 +128,17 @@ class Retention:
                 self._holds(self._kept[run_id], now)
         self._let_go()
 
+    def retire(self, run: MemoryRun) -> None:
+        """Retire a run that has ended before its time; one without a key is forgotten."""
+        with self._lock:
+            holder = self._kept.get(run.id)
+            if holder is None:
+                self._forget(run)
+            else:
+                self._file(holder)  # its key is free when it would have been
+                self._retire(holder)
+        self._let_go()
+
     def _step(self, now: float) -> None:
         for _ in range(min(STEP, len(self._ended))):
             self._file(self._ended.popleft())

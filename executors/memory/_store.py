@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from executors._store import Listener, StaleCallError
-from executors.memory._limits import Stated, wake
+from executors.memory._limits import QueueLimit, Stated, wake
 from executors.memory._listeners import tell_crews
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
@@ -280,6 +280,19 @@ class MemoryStore(Settling):
         wake(runs)
         if stirred and self._listeners:
             self._listeners.wake()
+
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out nothing of a queue, in whatever run, or again what its limits allow."""
+        with self._lock:
+            self._limits.pause(queue, self._open, paused=paused)
+            woken, stirred = self._limits.waking(self.clock()), self._listeners.taken()
+        self._announce(woken, stirred)
+
+    def limited(self) -> list[QueueLimit]:
+        """How it stands with each queue that has limits or is paused."""
+        with self._lock:
+            now = self.clock()
+            return [seen for seen in [self._limits.seen(queue, now) for queue in self._limits.of] if seen is not None]
 
     def _more(self, want: Want, granted: int, now: float) -> bool:
         run: Any = want.run

@@ -107,7 +107,7 @@ __all__ = [
 
 _STRATEGIES = ("failures", "fault_plans", "flow_graphs", "payloads", "retry_policies", "schedules")
 _TOPICS = (
-    *("failure", "keys", "limits", "lists", "order", "policies", "process", "readings", "reopening"),
+    *("failure", "keys", "limits", "lists", "operating", "order", "policies", "process", "readings", "reopening"),
     *("results", "retries", "runs", "traces", "unsupported"),
 )
 

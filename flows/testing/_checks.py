@@ -94,10 +94,11 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
     tasks = {task_of.get(effect.job or "") for effect in ledger.effects}
     replayed = {attempt.job for attempt in trace.attempts if attempt.outcome == "replayed"}
     affected = {effect.job for effect in ledger.effects}
-    begun = {attempt.job for attempt in trace.attempts}  # lists have no handler, and none of their own
+    plan = trace._record.plan
+    lists = {plan.ids[job] for job in plan.lists}  # bear the name of their items' task, and have no handler
     for job, state in trace.states.items():
         expected = job in jobs if jobs is not None else task_of[job] in tasks
-        if expected and job in begun and state == "completed" and job not in replayed and job not in affected:
+        if expected and state == "completed" and job not in replayed | affected | lists:
             broken(
                 trace,
                 f"effects_exactly_once: job {job!r} completed without its effect",

@@ -6,6 +6,7 @@ from flows.testing._conformance_failure import Failures
 from flows.testing._conformance_keys import SharedResults
 from flows.testing._conformance_limits import Limits
 from flows.testing._conformance_lists import Lists
+from flows.testing._conformance_operating import Operating
 from flows.testing._conformance_order import Orders
 from flows.testing._conformance_policies import Policies
 from flows.testing._conformance_process import Processes
@@ -22,7 +23,9 @@ class Basics(Results, Orders, Policies, Failures, Retries, Runs):
     """What running a flow means."""
 
 
-class ExecutorConformance(Basics, Lists, Reopening, SharedResults, Limits, Processes, Traces, Readings, Unsupported):
+class ExecutorConformance(
+    Basics, Lists, Reopening, SharedResults, Limits, Processes, Traces, Readings, Operating, Unsupported
+):
     """What every executor promises, as pytest tests. Subclass it with a fixture `executor`.
 
     The handlers of the suite talk to its tests through this process's memory, so they must run in it: an executor
@@ -31,8 +34,9 @@ class ExecutorConformance(Basics, Lists, Reopening, SharedResults, Limits, Proce
 
     Attributes:
         capabilities: What the executor can do beyond the ground that all share; all of it unless the subclass takes
-            some out: ``cancel`` (`Run.cancel`), ``delays``, ``events``, ``keys``, ``lifo``, ``limits``, ``priorities``,
-            ``process`` (``run_in="process"``), ``sharing`` (results under the ``idempotency_key`` of a job),
+            some out: ``cancel`` (`Run.cancel`), ``delays``, ``events``, ``keys``, ``lifo``, ``limits``,
+            ``operating`` (the verbs of `flows.operating`), ``priorities``, ``process`` (``run_in="process"``),
+            ``sharing`` (results under the ``idempotency_key`` of a job),
             ``timeouts``. What is lacking must be refused with `flows.UnsupportedError` where it is asked for, before
             anything runs.
         concurrency: How many handlers the executor of the fixture runs at once. With 1 the suite checks the order in

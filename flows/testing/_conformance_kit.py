@@ -20,7 +20,19 @@ SOON: Final = 20.0
 """Seconds after which a test that waits for another thread gives up; never reached where all is well."""
 
 CAPABILITIES: Final = frozenset(
-    {"cancel", "delays", "events", "keys", "lifo", "limits", "priorities", "process", "sharing", "timeouts"}
+    {
+        "cancel",
+        "delays",
+        "events",
+        "keys",
+        "lifo",
+        "limits",
+        "operating",
+        "priorities",
+        "process",
+        "sharing",
+        "timeouts",
+    }
 )
 
 _DERIVED: Final = frozenset({"overlap", "one at a time"})

@@ -110,12 +110,13 @@ def built(rows: Sequence[DrawnJob]) -> DrawnFlow:
     """The flow that *rows* describe. Its jobs have the ids ``job-0``, ``job-1`` and so on; all are needed by a root."""
     jobs: list[Job[Any]] = []
     for number, row in enumerate(rows):
-        jobs.append(_built(number, row, jobs))
+        early = any(("on_failure", "continue") in rows[edge.child].options for edge in row.edges)
+        jobs.append(_built(number, row, jobs, early=early))
     needed = {edge.child for row in rows for edge in row.edges}
     return DrawnFlow(rows, tuple(job for number, job in enumerate(jobs) if number not in needed))
 
 
-def _built(number: int, row: DrawnJob, jobs: Sequence[Job[Any]]) -> Job[Any]:
+def _built(number: int, row: DrawnJob, jobs: Sequence[Job[Any]], *, early: bool) -> Job[Any]:
     name = f"job-{number}"
     taken: list[Any] = [
         optional(jobs[edge.child].out) if edge.kind == "optional" else jobs[edge.child].out
@@ -130,6 +131,6 @@ def _built(number: int, row: DrawnJob, jobs: Sequence[Job[Any]]) -> Job[Any]:
         source = _TASKS[listing].using(id=f"{name}-of")(row.items, taken)
         source.after(*before)
         job = each(lambda item: task.using(id=name)(item, []), source.out, limit=row.limit)
-    if row.condition is not None:
+    if row.condition is not None and not early:  # a job that a failure releases early cannot wait for a condition
         when(_TASKS[choose].using(id=f"{name}-if")(int(row.condition), []).out, job)
     return job if row.items is not None else job.after(*before)

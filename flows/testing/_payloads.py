@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flows._codec import canonical, jsonable
 from flows._handlers import _UNFINISHED, BadResultError
-from flows._signature import Parameters, _evaluated, _type_adapter
+from flows._signature import Parameters, evaluated, type_adapter
 from flows.errors import DataError, Failed
 
 if TYPE_CHECKING:
@@ -147,9 +147,9 @@ _returned: weakref.WeakKeyDictionary[Task[..., Any], Any] = weakref.WeakKeyDicti
 def as_returned(task: Task[..., Any], value: Any) -> Any:
     """A result as the caller sees it: validated against the return annotation of the task, where that can be done."""
     if task not in _returned:
-        hint = _evaluated(task.signature.return_annotation, task.fn)
+        hint = evaluated(task.signature.return_annotation, task.fn)
         plain = hint is _ANY or hint is Any or hint is None or typing.get_origin(hint) is typing.Never
-        _returned[task] = None if plain else _type_adapter(hint)
+        _returned[task] = None if plain else type_adapter(hint)
     adapter = _returned[task]
     if adapter is None or _holds_failed(value):
         return value

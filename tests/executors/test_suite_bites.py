@@ -240,6 +240,10 @@ class RunsProcessesInThreads(MemoryExecutor):
         return super().submit(plan, options, background=background)
 
 
+class ForgetsPauses(BrokenStore):
+    pause: Any = lambda *_, **__: None
+
+
 def executor(broken: type[Any], slots: int) -> MemoryExecutor:
     url = f"memory://?private=1&concurrency={slots}"
     if issubclass(broken, MemoryExecutor):
@@ -339,6 +343,7 @@ BITES = [
     (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
     (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
     (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
+    (ForgetsPauses, Several, "test_a_paused_queue_hands_nothing_out_until_it_is_resumed"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
 

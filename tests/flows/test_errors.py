@@ -7,11 +7,13 @@ import socket
 import subprocess
 import sys
 
+import traceback
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import errors
+from flows import _traceback_text, errors
 from flows.errors import (
     CycleError,
     DataError,
@@ -320,3 +322,34 @@ def test_these_modules_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_traceback_reads_as_python_writes_it_and_the_same_place_again_too() -> None:
+    def fail(how: int) -> None:
+        if how == 1:
+            raise ValueError("plain")
+        if how == 2:
+            try:
+                fail(1)
+            except ValueError as error:
+                raise KeyError("caused") from error
+        if how == 3:
+            raise ExceptionGroup("two", [OSError("one"), ValueError("two")])
+        error = OSError("noted")
+        error.add_note("a note")
+        raise error
+
+    for how in (1, 2, 3, 4) * 2:
+        try:
+            fail(how)
+        except Exception as error:
+            assert Failed.of(error, "job").traceback == "".join(traceback.format_exception(error))
+
+
+def test_texts_of_many_places_are_not_kept_for_ever() -> None:
+    for number in range(3 * _traceback_text.KEPT):
+        try:
+            exec(compile("1 / 0", f"place-{number}", "exec"))
+        except ZeroDivisionError as error:
+            assert f"place-{number}" in Failed.of(error, "job").traceback
+    assert len(_traceback_text._kept) <= _traceback_text.KEPT

@@ -197,7 +197,7 @@ def test_what_can_be_planned_has_a_fingerprint_however_deep() -> None:
         ),
         (lambda: flows.each(take, [1, 2]), "b6f4c7e807536165080036f42b21cb7e26040beb5ddfdf3d84b5972e3ac3a3d4"),
         (
-            lambda: flows.each(lambda sku: pay(sku.name, take.using(id="outside")(1).out), [{"name": "tea"}]),
+            lambda: flows.each(lambda sku: pay(sku["name"], take.using(id="outside")(1).out), [{"name": "tea"}]),
             "78367be859771c9bfc44113f2e6e76d45a54bbd39919221f2a3395ef2d40921f",
         ),
     ],
@@ -228,3 +228,9 @@ def test_the_data_of_an_item_is_what_it_takes_of_it() -> None:
 def test_arguments_by_name_are_taken_as_they_are() -> None:
     rest = flows.task(lambda *rest: len(rest), name="idempotency-rest")
     assert flows.plan(Job("idempotency-rest", data={"rest": [1, 2]})).fingerprint == flows.plan(rest(1, 2)).fingerprint
+
+
+def test_the_data_of_a_job_names_the_jobs_whose_results_it_takes() -> None:
+    plan = flows.plan(pay(take.using(id="load")().out.total))
+    data = _idempotency.data_of(plan, plan.ids.index("unit-pay"))
+    assert data == {"order": {"$out": "load", "path": ["total"], "optional": False}}

@@ -1,0 +1,237 @@
+"""The header of a stored run: what its jobs have in common, read once by each process that works on it."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from executors._stored._json import decode, encode
+from executors._stored._options import settings_from
+from executors._stored._shape import FORM
+from executors._stored._values import read
+from flows._bodies import Body
+from flows._handlers import Handler, handler_of
+from flows._registry import find
+from flows._state import CONTROL_QUEUE
+from flows.errors import UnsupportedError
+from flows.executor import RunOptions
+
+if TYPE_CHECKING:
+    from flows._opts import Settings
+    from flows._plan import Plan
+    from flows._task import Task
+
+_OPTIONS: Final = ("timeout", "fail_fast", "keep", "keep_failed", "keep_count", "key_ttl")
+
+HEADERS_KEPT: Final = 512
+
+
+class Kind:
+    """What jobs have in common that differ in their arguments only: where their handler is found, and their options.
+
+    The handler is looked up anew for each claim, by name in this process's table of tasks: never imported.
+
+    Attributes:
+        name: The task's.
+        home: The task's own queue.
+        queue: The jobs'.
+        typed: Whether they were made by calling the task; else they are literals.
+        is_control: Whether they are lists, which have no handler.
+    """
+
+    __slots__ = ("_data", "_found", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
+
+    def __init__(self, name: str, home: str, queue: str, data: dict[str, Any], typed: bool) -> None:
+        self.name = name
+        self.home = home
+        self.queue = queue
+        self.typed = typed
+        self.is_control = home == CONTROL_QUEUE
+        self._data = data
+        self._task: Task[..., Any] | None = None
+        self._settings: Settings | None = None
+        self._found: Handler | None = None
+
+    @property
+    def task(self) -> Task[..., Any] | None:
+        """The task of that name on that queue, else the only one of that name; None where there is none here."""
+        return None if self.is_control else find(self.name, self.home)
+
+    def handler(self) -> Handler | None:
+        """The handler at this moment; None where the task is not known here."""
+        task = None if self.is_control else find(self.name, self.home)
+        if task is None:
+            return None
+        found = self._found
+        if found is None or found.task is not task or found.fn is not task.fn or not found.parameters.evaluated:
+            found = self._found = handler_of(task)
+        return found
+
+    def settings_for(self, task: Task[..., Any] | None) -> Settings:
+        """The options that count: what was stored, and what is code of *task*."""
+        if self._settings is None or task is not self._task:
+            self._settings, self._task = settings_from(self._data, task, self.queue), task
+        return self._settings
+
+
+class StoredBody:
+    """What a list stamps out, as it stands in the header.
+
+    Attributes:
+        rows: Of its own jobs.
+        names: Ids over the whole index space.
+        links: For each link its place in the index space around.
+        limit: How many items are open at once; None for all.
+        root: The job whose result is the item's.
+    """
+
+    __slots__ = ("limit", "links", "names", "root", "rows")
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.rows: list[list[Any]] = data["rows"]
+        self.names: list[str] = data["names"]
+        self.links: list[int] = data["links"]
+        self.limit: int | None = data["limit"]
+        self.root: int = data["root"]
+
+
+class Header:
+    """The header of one run.
+
+    Attributes:
+        options: As submitted; with the run's id, key and trace.
+        id, key: Of these.
+        name: The flow's name.
+        size: Jobs that were submitted; those that lists stamp out come on top.
+        roots, several: As of the plan.
+        limits: As of the plan.
+        fingerprint: Of a run with a key; else empty.
+        kinds: By number.
+        bodies: By number.
+
+    Raises:
+        UnsupportedError: It was written in a form that this version cannot read.
+    """
+
+    __slots__ = (
+        *("bodies", "fingerprint", "id", "key", "kinds", "limits", "name", "options"),
+        *("roots", "several", "size", "__weakref__"),
+    )  # fmt: skip
+
+    def __init__(self, payload: bytes) -> None:
+        data = read(payload)
+        form = data.get("v")
+        if form != FORM:
+            raise UnsupportedError(
+                f"run {data.get('id')} is stored in form {form}, and this version of flows reads form {FORM}; "
+                "run the same version here as where it was submitted"
+            )
+        given = data["options"]
+        self.id: str = data["id"]
+        self.key: str | None = data["key"]
+        self.options = RunOptions(
+            self.id, self.key, data["trace"], **{name: given[name] for name in _OPTIONS}, carrier=data["carrier"]
+        )
+        self.name: str = data["name"]
+        self.size: int = data["size"]
+        self.roots: tuple[int, ...] = tuple(data["roots"])
+        self.several: bool = data["several"]
+        self.fingerprint: str = data["fingerprint"]
+        self.limits = {
+            queue: (concurrency, None if rate is None else (rate[0], rate[1]))
+            for queue, (concurrency, rate) in data["limits"].items()
+        }
+        settings = data["settings"]
+        self.kinds = [
+            Kind(name, home, queue, settings[number], bool(typed)) for name, home, queue, number, typed in data["kinds"]
+        ]
+        self.bodies = [StoredBody(body) for body in data["bodies"]]
+
+
+def write_header(
+    plan: Plan[Any],
+    options: RunOptions,
+    fingerprint: str,
+    kinds: list[list[Any]],
+    settings: list[dict[str, Any]],
+    bodies: Sequence[tuple[list[bytes], Body]],
+) -> bytes:
+    """The header of a run of *plan*; `Header` reads it."""
+    return encode(
+        {
+            "v": FORM,
+            "id": options.run_id,
+            "key": options.key,
+            "name": plan.name,
+            "size": len(plan),
+            "roots": plan.roots,
+            "several": plan.several,
+            "trace": options.trace_id,
+            "carrier": dict(options.carrier),
+            "options": {name: getattr(options, name) for name in _OPTIONS},
+            "fingerprint": fingerprint,
+            "limits": plan.limits,
+            "kinds": kinds,
+            "settings": settings,
+            "bodies": [
+                {
+                    "rows": [decode(row) for row in rows],
+                    "names": body.names,
+                    "links": body.links,
+                    "limit": body.limit,
+                    "root": body.root,
+                }
+                for rows, body in bodies
+            ],
+        }
+    ).encode()
+
+
+class Headers:
+    """The headers of the runs that a process works on, the last few hundred of them. Safe for threads.
+
+    Args:
+        load: Fetches the header that is stored under a storage id.
+        kept: How many at most.
+    """
+
+    def __init__(self, load: Callable[[str], bytes], kept: int = HEADERS_KEPT) -> None:
+        self._load = load
+        self._kept = kept
+        self._lock = threading.Lock()
+        self._headers: OrderedDict[str, Header] = OrderedDict()
+
+    def __getitem__(self, storage_id: str) -> Header:
+        """The header of that run; fetched, outside any lock, where it is not here yet.
+
+        Raises:
+            UnsupportedError: It was written in a form that this version cannot read.
+        """
+        with self._lock:
+            header = self._headers.get(storage_id)
+            if header is not None:
+                self._headers.move_to_end(storage_id)
+                return header
+        return self.put(storage_id, self._load(storage_id))
+
+    def get(self, storage_id: str) -> Header | None:
+        """The header of that run if it is here."""
+        with self._lock:
+            return self._headers.get(storage_id)
+
+    def put(self, storage_id: str, payload: bytes) -> Header:
+        """Take in a header that came along with something else."""
+        header = Header(payload)
+        with self._lock:
+            self._headers[storage_id] = header
+            self._headers.move_to_end(storage_id)
+            while len(self._headers) > self._kept:
+                self._headers.popitem(last=False)
+        return header
+
+    def drop(self, storage_id: str) -> None:
+        """Forget a header: the run is gone."""
+        with self._lock:
+            self._headers.pop(storage_id, None)

@@ -1,0 +1,107 @@
+"""What is asked of a run's plan and columns on behalf of one job: told from its row, and how its children ended."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from executors._stored._rows import IDS, children_of, more_of
+from executors._stored._shape import Place
+from flows._opts import Settings
+from flows._state import COMPLETED
+
+if TYPE_CHECKING:
+    from executors._stored._brief import Brief
+
+_REMOVED: Final = Settings(on_failure="remove")
+_KEPT: Final = Settings()
+_NOTHING: Final[Mapping[Any, Any]] = {}
+
+
+class OneState:
+    """What is asked of a run's columns on behalf of one job."""
+
+    __slots__ = ("_brief",)
+    item_of: ClassVar[Mapping[int, int]] = _NOTHING
+    lists: ClassVar[Mapping[int, int]] = _NOTHING
+
+    def __init__(self, brief: Brief) -> None:
+        self._brief = brief
+
+    @property
+    def cancelling(self) -> bool:
+        return self._brief.cancelling
+
+    @cancelling.setter
+    def cancelling(self, cancelling: bool) -> None:
+        self._brief.cancelling = cancelling
+
+    @property
+    def gated(self) -> Collection[int]:
+        return (self._brief.job,) if self._brief.gated else ()
+
+    @property
+    def state(self) -> dict[int, int]:
+        return {end.child: end.state for end in self._brief.inputs}
+
+    @property
+    def cut(self) -> dict[int, int]:
+        early = any(end.state < COMPLETED for end in self._brief.inputs)
+        return {self._brief.job: 1} if early else {}
+
+    @property
+    def ordinal(self) -> dict[int, int]:
+        return {end.child: int(end.state >= COMPLETED) for end in self._brief.inputs}
+
+
+class OnePlan:
+    """What is asked of a run's plan on behalf of one job: columns that have this one and its children."""
+
+    __slots__ = ("gone", "ids", "inputs", "lists", "name", "names", "optional", "queues_of", "settings", "tasks")
+
+    def __init__(self, brief: Brief) -> None:
+        job, row, kind = brief.job, brief.row, brief.kind
+        more = more_of(row)
+        children, rows = children_of(row), brief.space
+        names = row[3].split(IDS) if children else []
+        self.ids = {job: row[0] + _label(brief.place)}
+        optional, removed = more.get("o", ()), more.get("r", ())
+        self.settings = {}
+        for child, name in zip(children, names, strict=True):
+            there = rows[child] if rows else child
+            if type(there) is int:
+                self.ids[there] = name + _label_of(brief, child)
+                self.settings[there] = _REMOVED if child in removed else _KEPT
+        self.settings[job] = brief.settings
+        inputs = children[: more.get("n", len(children))]
+        self.inputs = {job: _rows(rows, inputs)}
+        self.optional = {job: frozenset(_rows(rows, optional))} if optional else _NOTHING
+        self.name = brief.header.name
+        self.names = {job: kind.name}
+        self.queues_of = {job: kind.queue}
+        self.tasks = {job: kind.task}
+        self.lists: Mapping[int, Any] = _NOTHING
+        self.gone: Collection[int] = ()
+
+
+def _rows(space: Sequence[Any], places: Sequence[int]) -> tuple[int, ...]:
+    """The rows of the run at these places; items are none."""
+    if not space:
+        return tuple(places)
+    return tuple([space[place] for place in places if type(space[place]) is int])
+
+
+def _label(places: Sequence[Place]) -> str:
+    return "".join([f"[{place.position}]" for place in places])
+
+
+def _label_of(brief: Brief, place: int) -> str:
+    """What the id of the job at a place of the index space ends with: that of the body which it is of."""
+    chain = brief.place
+    for level in range(len(chain) - 1, -1, -1):
+        body = brief.header.bodies[chain[level].body]
+        size = len(body.rows)
+        if place < size:
+            return _label(chain[: level + 1])
+        place = body.links[place - size - 1]
+    return ""

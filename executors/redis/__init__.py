@@ -1,0 +1,1 @@
+"""``redis://``: runs on a Redis server, worked off by a fleet of workers."""

@@ -1,0 +1,241 @@
+"""Shard: the verbs as a server offers them, one script each; and the reading of what scripts leave to be read apart."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from executors.redis import _layout as layout
+from executors.redis._keys import BUCKET, Keys
+from executors.redis._scripts import Calls, script
+from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
+from flows._state import SWEEP_LIMIT
+
+AT_ONCE: Final = 500
+"""Jobs that are submitted in one step; what has more is staged first."""
+
+STAGE_SECONDS: Final = 3600
+INLINE: Final = 8192
+"""Bytes of data that come along with a grant; what is more is read apart, outside of scripts."""
+
+_STAGED_BYTES: Final = 1 << 20
+
+
+class NewRun(NamedTuple):
+    """A run as a shard takes it.
+
+    Attributes:
+        fields: Of its hash: ``header``, ``name``, ``queues`` ... ; the shard adds those of its own.
+        timeout: Microseconds to its deadline; 0 where it has none.
+    """
+
+    run_id: str
+    key: str
+    fingerprint: str
+    fields: Mapping[str, str | bytes | int]
+    rows: Sequence[bytes]
+    laid_out: layout.Layout
+    timeout: int
+
+
+class Holder(NamedTuple):
+    """Who has a run's key."""
+
+    run_id: str
+    fingerprint: str
+
+
+def _lost(message: str) -> str:
+    failed = {"type": "LeaseLostError", "message": message, "traceback": "", "job": "", "state": "failed"}
+    return json.dumps(failed, separators=(",", ":"))
+
+
+_LOST: Final = _lost("the worker died or was cut off")
+_SPENT: Final = _lost("lost its worker 3 times; the handler may be killing its process")
+
+
+class Shard:
+    """One shard of a namespace on one server.
+
+    Args:
+        server: The way there.
+        keys: The names of its keys.
+        chunk: Edges applied by a call at most.
+        inline: Bytes of a job's data that come along with its grant.
+    """
+
+    def __init__(self, server: Calls, keys: Keys, *, chunk: int = SWEEP_LIMIT, inline: int = INLINE) -> None:
+        self.server = server
+        self.keys = keys
+        self.chunk = chunk
+        self.inline = inline
+
+    def on(self, server: Calls) -> Shard:
+        """The same shard by another way, as a connection of a thread's own."""
+        return Shard(server, self.keys, chunk=self.chunk, inline=self.inline)
+
+    def run(self, name: str, *arguments: Any) -> Any:
+        """Run a script."""
+        return script(name).on(self.server, self.keys.meta, *arguments)
+
+    def put_run(self, run: NewRun) -> Holder:
+        """Accept a run in one visible step; may be sent twice.
+
+        Returns:
+            Who has the key now: the run itself, or the one that was there before it.
+        """
+        if _is_small(run):
+            held, fingerprint = self._put_at_once(run)
+        else:
+            # Under a name of its own: what is staged again must not write over what is at work already.
+            stage = os.urandom(12).hex()
+            self._stage(stage, run)
+            held, fingerprint = self.run(
+                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, stage),
+                *(_lanes(run.laid_out), len(run.laid_out.buckets)),
+            )
+            if not fingerprint or held.decode() != run.run_id:
+                self._unstage(stage, run)
+        return Holder(held.decode(), fingerprint.decode() or run.fingerprint)
+
+    def exchange(
+        self,
+        loop: str,
+        seq: int,
+        outcomes: Iterable[Outcome],
+        queues: Sequence[str],
+        *,
+        limit: int,
+        at_once: int,
+        suspects: bool,
+        worker: str,
+        lease: int,
+    ) -> Answer:
+        """Settle and claim, in one step; the same *seq* again is answered as before.
+
+        Args:
+            lease: Microseconds.
+        """
+        ids, numbers, payloads = pack_settles(outcomes)
+        reply = self.run(
+            *("exchange", loop, seq, worker, lease, limit, int(suspects), at_once, self.inline, self.chunk),
+            *(ids, numbers, payloads, "\n".join(queues)),
+        )
+        return unpack_answer(reply)
+
+    def extend(self, leases: Iterable[tuple[str, int, int]], lease: int) -> tuple[Sequence[int], Sequence[int]]:
+        """Extend leases; the numbers of those that are over, and of those whose run was cancelled."""
+        over, stopped = self.run("extend", lease, *pack_leases(leases))
+        return over, stopped
+
+    def rescue(self) -> tuple[int, bool]:
+        """Take back expired leases; how many, and whether there is more to do."""
+        taken, more = self.run("rescue", _LOST, _SPENT, self.chunk)
+        return taken, bool(more)
+
+    def sweep(self, run_id: str = "") -> bool:
+        """Apply a chunk of unswept edges; whether some are left."""
+        return bool(self.run("sweep", run_id, self.chunk))
+
+    def cancel(self, run_id: str, reason: str) -> bool:
+        """Cancel a run and go on until all of it is marked; whether there is such a run."""
+        said: int = self.run("cancel", run_id, reason, self.chunk)
+        while said == 2 and self.sweep(run_id):
+            pass
+        return said >= 0
+
+    def retire(self, most: int = 200) -> bool:
+        """Forget runs whose time is over, *most* keys at most; whether there is more."""
+        return bool(self.run("retire", most))
+
+    def close_loop(self, loop: str) -> None:
+        """Forget an exchange loop that will not call again."""
+        self.server.call("UNLINK", self.keys.of(f"l:{loop}"))
+
+    def _put_at_once(self, run: NewRun) -> tuple[bytes, bytes]:
+        laid = run.laid_out
+        (bucket,) = laid.buckets
+        fields = _fields(run)
+        counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
+        held: tuple[bytes, bytes] = self.run(
+            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, counts),
+            b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready),
+            *(layout.u32s(laid.late), bucket.records, bucket.edges, len(fields)),
+            *fields,
+            len(laid.delays),
+            *_delays(laid),
+            *run.rows,
+        )
+        return held
+
+    def _stage(self, stage: str, run: NewRun) -> None:
+        """Put all of a run where nobody finds it yet; what is not made visible goes away by itself."""
+        laid, of = run.laid_out, self.keys.staged
+        self._send(of(stage, "run"), [("HSET", of(stage, "run"), *_fields(run))])
+        for number, bucket in enumerate(laid.buckets):
+            self._send(of(stage, f"c:{number}"), [("SET", of(stage, f"c:{number}"), bucket.records)])
+            if bucket.edges:
+                self._send(of(stage, f"e:{number}"), [("SET", of(stage, f"e:{number}"), bucket.edges)])
+            first, rows = number * BUCKET, of(stage, f"w:{number}")
+            for command in _row_commands(rows, run.rows[first : first + BUCKET], first):
+                self._send(rows, [command])
+        for lane, jobs in laid.ready.items():
+            self._send_many("RPUSH", of(stage, f"j:{lane}"), list(map(layout.name_of, jobs)))
+        if laid.late:
+            self._send(of(stage, "late"), [("SET", of(stage, "late"), layout.u32s(laid.late))])
+        self._send_many("HSET", of(stage, "d"), _delays(laid))
+
+    def _send_many(self, command: str, key: str, arguments: Sequence[Any]) -> None:
+        for first in range(0, len(arguments), 2 * AT_ONCE):
+            self._send(key, [(command, key, *arguments[first : first + 2 * AT_ONCE])])
+
+    def _send(self, key: str, commands: Sequence[Sequence[Any]]) -> None:
+        """Write to a staged key, which has an end from the first moment on."""
+        for answered in self.server.calls([("MULTI",), *commands, ("EXPIRE", key, STAGE_SECONDS), ("EXEC",)]):
+            if isinstance(answered, Exception):
+                raise answered
+
+    def _unstage(self, stage: str, run: NewRun) -> None:
+        parts = ["run", "d", "late", *[f"j:{lane}" for lane in run.laid_out.ready]]
+        parts += [f"{part}:{number}" for number in range(len(run.laid_out.buckets)) for part in "cew"]
+        for first in range(0, len(parts), 200):
+            self.server.call("UNLINK", *[self.keys.staged(stage, part) for part in parts[first : first + 200]])
+
+
+def _is_small(run: NewRun) -> bool:
+    return len(run.rows) <= AT_ONCE and sum(map(len, run.rows)) <= _STAGED_BYTES
+
+
+def _delays(laid: layout.Layout) -> list[Any]:
+    return [part for job, delay in laid.delays.items() for part in (layout.name_of(job), delay)]
+
+
+def _lanes(laid: layout.Layout) -> str:
+    return " ".join(laid.lanes)
+
+
+def _fields(run: NewRun) -> list[Any]:
+    size = len(run.rows)
+    late = 0 if run.laid_out.late and not _is_small(run) else -1
+    flags = (int(run.timeout > 0), int("fast" in run.fields))
+    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late)
+    fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
+    return [part for item in fields.items() for part in item]
+
+
+def _row_commands(key: str, rows: Sequence[bytes], first: int) -> list[tuple[Any, ...]]:
+    """Rows in as few commands as their size allows."""
+    commands: list[tuple[Any, ...]] = []
+    part: list[Any] = []
+    size = 0
+    for job, row in enumerate(rows, first):
+        part += (layout.name_of(job), row)
+        size += len(row)
+        if size > _STAGED_BYTES:
+            commands.append(("HSET", key, *part))
+            part, size = [], 0
+    if part:
+        commands.append(("HSET", key, *part))
+    return commands

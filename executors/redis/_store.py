@@ -1,0 +1,246 @@
+"""RedisStore: the verbs of a store, for workers and clients, over the shard that has the runs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, cast
+
+from executors._stored import Brief, Headers, Packed, brief
+from executors.redis._inputs import Inputs, Payloads
+from executors.redis._keys import Keys
+from executors.redis._layout import lay_out, name_of
+from executors.redis._scripts import Calls
+from executors.redis._shard import Holder, NewRun, Shard
+from executors.redis._wire import CONTROLLED, GATE, SUSPECT, Answer, Granted, Outcome
+from flows._keeper import LEASE_SECONDS
+from flows._verbs import ControlGrant, End, Grant, Reply, Settle, SuspectGrant, Want
+from flows.errors import UnknownRunError
+
+MICRO: Final = 1_000_000
+_COMPLETED: Final = End.COMPLETED
+
+
+class Way(Calls, Protocol):
+    """The way to a server for all threads; and connections of a thread's own."""
+
+    def channel(self, purpose: str, /) -> Any:
+        """A connection for one thread: `Calls` that can be closed."""
+        ...
+
+
+class StaleCallError(RuntimeError):
+    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
+
+
+class ApartGrant(Grant):
+    """A grant whose inputs are read apart."""
+
+    __slots__ = ()
+
+    def fetch(self) -> None:
+        """Read them; may block."""
+        cast("Inputs", cast("Brief", self.run).inputs).load()
+
+
+class RedisStore:
+    """Runs in one shard of a namespace. Safe to call from any thread; each verb is one atomic step.
+
+    Args:
+        way: The way to the server.
+        namespace: Sets its runs apart from those of other applications.
+        lease_seconds: How long a grant lasts without being extended.
+    """
+
+    def __init__(
+        self, way: Way, namespace: str, *, lease_seconds: float = LEASE_SECONDS, shard: Shard | None = None
+    ) -> None:
+        self.lease_seconds: float = lease_seconds
+        self._way = way
+        self.shard = shard or Shard(way, Keys(namespace))
+        self._headers = Headers(self._load_header)
+        self._payloads = Payloads()
+        self._loops: dict[str, Shard] = {}
+        self._ahead: float | None = None
+        self._lock = threading.Lock()
+
+    def clock(self) -> float:
+        """The server's clock in seconds since 1970, as far as the last answer tells."""
+        if self._ahead is None:
+            seconds, micros = self._way.call("TIME")
+            shift = self._way.call("HGET", self.shard.keys.meta, "shift")
+            self._ahead = int(seconds) + (int(micros) + int(shift or 0)) / MICRO - time.monotonic()
+        return time.monotonic() + self._ahead
+
+    def put_run(self, run: Packed) -> Holder:
+        """Accept a run, visible in one step; may be sent twice.
+
+        Returns:
+            Who has its key now: the run itself, or the one that was there before.
+
+        Raises:
+            UnavailableError: The server is away, or full; if it is full, nothing was stored.
+        """
+        return self.shard.put_run(new_run(run))
+
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        """Settle attempts that have ended and claim jobs; see `executors._store.Store.exchange`.
+
+        Raises:
+            StaleCallError: *seq* is older than the last one answered; nothing was changed.
+            UnavailableError: The server is away; whether it took the step is unknown, and the same *seq* finds out.
+        """
+        shard = self._loops.get(loop) or self._open_loop(loop)
+        now = self.clock()
+        outcomes = [outcome_of(settle, now) for settle in settles]
+        try:
+            answer = shard.exchange(
+                *(loop, seq, outcomes, sorted(want.queues or ())),
+                limit=want.limit,
+                at_once=want.at_once,
+                suspects=want.suspects,
+                worker=worker or loop,
+                lease=int(self.lease_seconds * MICRO),
+            )
+        except Exception as error:
+            if str(error).startswith("STALE"):
+                raise StaleCallError(str(error)) from error
+            raise
+        return self._reply(answer, settles, shard)
+
+    def close_loop(self, loop: str) -> None:
+        """Forget an exchange loop that will not call again."""
+        shard = self._loops.pop(loop, None)
+        self.shard.close_loop(loop)
+        if shard is not None:
+            cast("Any", shard.server).close()
+
+    def extend(self, grants: Sequence[Grant]) -> list[Grant]:
+        """Extend leases by their full length from now; returns the grants that hold none any more."""
+        held = [(grant.run.id, grant.job, grant.fence) for grant in grants]
+        over, stopped = self.shard.extend(held, int(self.lease_seconds * MICRO))
+        for number in stopped:
+            self.stopping(grants[number])
+        return [grants[number] for number in over]
+
+    def stopping(self, grant: Grant) -> None:
+        """The run of a grant was cancelled."""
+        grant.run.state.cancelling = True
+
+    def rescue(self) -> int:
+        """Take back the jobs of expired leases, cancel overdue runs, go on with sweeps, forget runs that are due.
+
+        Returns:
+            How many jobs were taken back.
+        """
+        rescued = 0
+        more = True
+        while more:
+            taken, more = self.shard.rescue()
+            rescued += taken
+        self.shard.retire()
+        return rescued
+
+    def cancel(self, run_id: str, reason: str) -> None:
+        """Cancel a run: what has not started ends at once, what runs is told to stop. A second call changes nothing.
+
+        Raises:
+            UnknownRunError: There is no such run.
+        """
+        if not self.shard.cancel(run_id, reason):
+            raise UnknownRunError(f"there is no run {run_id!r}")
+
+    def pass_on(self, settle: Settle, worker: str) -> Grant | None:
+        """Nothing is saved by an exchange of one: the round trip is what costs."""
+        return None
+
+    def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
+        """As `pass_on`."""
+        return None
+
+    def _open_loop(self, loop: str) -> Shard:
+        with self._lock:
+            shard = self._loops.get(loop)
+            if shard is None:
+                shard = self._loops[loop] = self.shard.on(self._way.channel("exchange"))
+            return shard
+
+    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard) -> Reply:
+        self._ahead = answer.now / MICRO - time.monotonic()
+        for run_id, header in answer.headers.items():
+            self._headers.put(run_id, header)
+        apart = [grant for grant in answer.grants if grant.row is None]
+        rows = self._rows(apart, shard) if apart else {}
+        suspects = 0
+        grants: list[Grant] = []
+        for grant in answer.grants:
+            grants.append(self._grant(grant, rows))
+            suspects += grant.flags & SUSPECT
+        refused = [settles[number] for number in answer.refused]
+        due = None if answer.due < 0 else answer.due / MICRO
+        return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
+
+    def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
+        run_id, job, attempt, flags, fence, since, row, inputs = granted
+        taken: Sequence[Any] = inputs
+        kind: type[Grant] = Grant
+        if row is None:
+            row = rows[run_id, job]
+            taken, kind = Inputs(self.shard, run_id, job, self._payloads), ApartGrant
+        if flags & CONTROLLED:
+            kind = ControlGrant
+        elif flags & SUSPECT:
+            kind = SuspectGrant
+        began = since / MICRO if since else None
+        run = brief(self._headers[run_id], job, row, taken, since=began, gated=bool(flags & GATE))
+        return kind(cast("Any", run), job, attempt, fence)
+
+    def _rows(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], bytes]:
+        keys = shard.keys
+        asked = [("HGET", keys.run(one.run_id, f"w:{one.job // 512}"), name_of(one.job)) for one in apart]
+        return {(one.run_id, one.job): row for one, row in zip(apart, shard.server.calls(asked), strict=True)}
+
+    def _load_header(self, run_id: str) -> bytes:
+        header = self._way.call("HGET", self.shard.keys.run(run_id), "header")
+        if header is None:
+            raise UnknownRunError(f"there is no run {run_id!r}")
+        return cast("bytes", header)
+
+
+def outcome_of(settle: Settle, now: float) -> Outcome:
+    """A settle as it travels: by its age, since clocks differ.
+
+    Args:
+        now: By the clock of the settle's times.
+    """
+    grant, end, value = settle.grant, settle.end, settle.value
+    payload = value if type(value) is bytes else b""
+    if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
+        payload = b""
+    return Outcome(
+        *(grant.run.id, grant.job, end, settle.counted, grant.fence),
+        *(max(0.0, now - settle.started_at) * MICRO, max(0.0, now - settle.ended_at) * MICRO, settle.after * MICRO),
+        payload,
+    )
+
+
+def new_run(run: Packed) -> NewRun:
+    """A packed run as a shard takes it."""
+    options, shape = run.options, run.shape
+    fields: dict[str, str | bytes | int] = {
+        "header": run.header,
+        "name": run.name,
+        "queues": "\n".join(shape.queues),
+        "keep": int(options.keep * MICRO),
+        "keep_failed": int(options.keep_failed * MICRO),
+    }
+    if options.key is not None:
+        fields |= {"key": options.key, "key_ttl": int(options.key_ttl * MICRO)}
+    if options.keep_count is not None:
+        fields["keep_count"] = options.keep_count
+    if options.fail_fast:
+        fields["fast"] = 1
+    laid_out = lay_out(shape, [len(row) for row in run.rows])
+    timeout = int((options.timeout or 0) * MICRO)
+    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout)

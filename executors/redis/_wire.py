@@ -1,0 +1,146 @@
+"""The wire: settles, leases and grants as the few long strings in which they travel.
+
+A server's answer of many small elements costs its client more than the jobs do; one string of packed numbers and one of
+payloads cost next to nothing. ``lua/settling.lua`` and ``lua/grants.lua`` have the same formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Final, NamedTuple
+
+from executors._stored import Input
+
+SUSPECT, CONTROLLED, GATE = 1, 2, 4
+"""Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition."""
+
+_SETTLE: Final = Struct("<HIBBddddI")
+_LEASE: Final = Struct("<HId")
+_HEAD: Final = Struct("<ddBHH")
+_REFUSAL: Final = Struct("<H")
+_GRANT: Final = Struct("<HIHBddIH")
+_INPUT: Final = Struct("<IBBI")
+_NONE: Final = 4294967295
+NULL: Final = b"null"
+"""What an empty payload of a completed job stands for."""
+
+
+class Outcome(NamedTuple):
+    """A settle as it travels.
+
+    Attributes:
+        started, ended: How many microseconds ago.
+        after: Microseconds until the next try.
+    """
+
+    run_id: str
+    job: int
+    end: int
+    counted: bool
+    fence: int
+    started: float
+    ended: float
+    after: float
+    payload: bytes
+
+
+class Granted(NamedTuple):
+    """A grant as it came.
+
+    Attributes:
+        since: When the job's first attempt began, in microseconds of the store's clock; 0 where this is the first.
+        row: None where it is to be read apart, with the inputs.
+    """
+
+    run_id: str
+    job: int
+    attempt: int
+    flags: int
+    fence: int
+    since: float
+    row: bytes | None
+    inputs: tuple[Input, ...]
+
+
+class Answer(NamedTuple):
+    """The answer to an exchange.
+
+    Attributes:
+        now, due: Microseconds of the store's clock; *due* is negative where nothing is delayed.
+        refused: Numbers of the settles that were refused.
+        headers: By run, where the worker is new to it.
+    """
+
+    now: float
+    due: float
+    more: bool
+    refused: tuple[int, ...]
+    grants: list[Granted]
+    headers: dict[str, bytes]
+
+
+def pack_settles(outcomes: Iterable[Outcome]) -> tuple[str, bytes, bytes]:
+    """Ids of runs, numbers, payloads."""
+    ids: dict[str, int] = {}
+    numbers: list[bytes] = []
+    payloads: list[bytes] = []
+    pack = _SETTLE.pack
+    for run_id, job, end, counted, fence, started, ended, after, payload in outcomes:
+        index = ids.setdefault(run_id, len(ids))
+        numbers.append(pack(index, job, end, counted, fence, started, ended, after, len(payload)))
+        payloads.append(payload)
+    return " ".join(ids), b"".join(numbers), b"".join(payloads)
+
+
+def pack_leases(leases: Iterable[tuple[str, int, int]]) -> tuple[str, bytes]:
+    """Ids of runs, and numbers, of (run id, job, fence)."""
+    ids: dict[str, int] = {}
+    pack = _LEASE.pack
+    numbers = [pack(ids.setdefault(run_id, len(ids)), job, fence) for run_id, job, fence in leases]
+    return " ".join(ids), b"".join(numbers)
+
+
+def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
+    """What an exchange was answered."""
+    numbers, payloads, names, headers = reply
+    assert isinstance(numbers, bytes)
+    assert isinstance(payloads, bytes)
+    assert isinstance(names, bytes)
+    ids = names.decode().split()
+    now, due, more, count, refusals = _HEAD.unpack_from(numbers)
+    at = _HEAD.size
+    refused = tuple([_REFUSAL.unpack_from(numbers, at + 2 * place)[0] for place in range(refusals)])
+    at += 2 * refusals
+    grants: list[Granted] = []
+    position = 0
+    unpack, size = _GRANT.unpack_from, _GRANT.size
+    for _ in range(count):
+        index, job, attempt, flags, fence, since, length, inputs = unpack(numbers, at)
+        at += size
+        if length == _NONE:
+            grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, None, ()))
+            continue
+        row = payloads[position : position + length]
+        position += length
+        taken: tuple[Input, ...] = ()
+        if inputs:
+            taken, at, position = _inputs(numbers, payloads, at, position, inputs)
+        grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, row, taken))
+    found = {
+        run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header
+    }
+    return Answer(now, due, bool(more), refused, grants, found)
+
+
+def _inputs(numbers: bytes, payloads: bytes, at: int, position: int, count: int) -> tuple[tuple[Input, ...], int, int]:
+    taken = []
+    for _ in range(count):
+        child, state, first, length = _INPUT.unpack_from(numbers, at)
+        at += _INPUT.size
+        payload: bytes | None = None
+        if length != _NONE:
+            payload = payloads[position : position + length] or NULL
+            position += length
+        taken.append(Input(child, state, payload, first or None))
+    return tuple(taken), at, position

@@ -1,0 +1,40 @@
+-- A run becomes visible: its key is taken, its lanes join their rings, its clocks start.
+
+-- Who has the key; nil if nobody has. A call that was sent twice finds itself.
+local function holder_of(key, id)
+  if call('HEXISTS', P .. 'r:' .. id, 'submitted') == 1 then
+    return { id, '' }
+  end
+  if key ~= '' then
+    local found = call('HMGET', P .. 'k:' .. key, 'run', 'fingerprint')
+    if found[1] then
+      return found
+    end
+  end
+  return nil
+end
+
+local function accept(id, key, fingerprint, lanes, timeout)
+  local run_key = P .. 'r:' .. id
+  call('HSET', run_key, 'submitted', whole(now))
+  if key ~= '' then
+    call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
+  end
+  call('ZADD', P .. 'runs', now, id)
+  call('ZADD', P .. 'open', now, id)
+  if tonumber(timeout) > 0 then
+    call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+  end
+  local run = run_of(id)
+  queue_name(run, 0)
+  for first = 1, #run.queues, 900 do
+    call('SADD', P .. 'queues', unpack(run.queues, first, min(#run.queues, first + 899)))
+  end
+  for index, priority in string.gmatch(lanes, '(%d+):(%d+)') do
+    local queue = queue_name(run, tonumber(index))
+    call('ZADD', of_queue(queue, 'ring'), 'NX', next_turn(tonumber(priority)), id .. ':' .. index .. ':' .. priority)
+    rouse(queue)
+  end
+  note(run, TOLD.submitted)
+  return run
+end

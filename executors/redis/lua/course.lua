@@ -1,0 +1,160 @@
+-- How runs go on: what this call has decided is written, runs end.
+local closing = { ids = {}, dues = {}, told = {} }
+
+local function write_line(run, name)
+  local line, added, key = run[name], run['appended_' .. name], run.key .. ':' .. name
+  if line then
+    local taken = line.head - 1
+    local stored = min(taken, line.stored)
+    if stored > 0 then
+      call('LPOP', key, stored)
+    end
+    local fresh = {}
+    for place = max(line.head, line.stored + 1), line.count do
+      fresh[#fresh + 1] = line[place]
+    end
+    many('RPUSH', key, fresh)
+    local open = line.count > taken or not line.whole or #added > 0
+    many('RPUSH', key, added)
+    run[name], run['appended_' .. name] = nil, {}
+    return open
+  end
+  return run.unswept
+end
+
+local function close(run)
+  local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl')
+  local state = run.worst == 2 and 'failed' or run.worst == 1 and 'cancelled' or 'completed'
+  tell_apart(run, 'ended', whole(now))
+  tell_apart(run, 'state', state)
+  if run.timed == 1 then
+    call('ZREM', P .. 'deadlines', run.id)
+  end
+  if found[3] then
+    local until_free = now + (tonumber(found[4]) or 0) - (tonumber(settings[1]) or 0)
+    call('PEXPIREAT', P .. 'k:' .. found[3], whole(floor(until_free / 1000)))
+  end
+  closing.ids[#closing.ids + 1] = run.id
+  closing.dues[#closing.dues + 1] = whole(now + (tonumber(state == 'completed' and found[1] or found[2]) or 0))
+  closing.dues[#closing.dues + 1] = run.id
+  closing.told[#closing.told + 1] = run.id
+  closing.told[#closing.told + 1] = state
+  note(run, TOLD.ended)
+  run.ended = true
+end
+
+-- Runs that ended: those who wait for them hear of it, and their time of retention begins.
+local function write_closed()
+  if #closing.ids > 0 then
+    many('ZREM', P .. 'open', closing.ids)
+    many('ZADD', P .. 'retire', closing.dues, 2)
+    call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
+    closing = { ids = {}, dues = {}, told = {} }
+  end
+end
+
+-- Take up to 500 edges of the runs that have unswept ones.
+local function finish_sweeps(of)
+  if left <= 0 then
+    return
+  end
+  local waiting = of and { of } or call('ZRANGE', P .. 'unswept', 0, 15)
+  for _, id in ipairs(waiting) do
+    local run = run_of(id)
+    if not run then
+      call('ZREM', P .. 'unswept', id)
+    elseif left > 0 then
+      run.is_swept = true
+      sweep(run)
+    end
+  end
+end
+
+-- Leaves with a delay, of a run that was staged: their delays begin when the run was made visible.
+local function take_late(run)
+  while run.late >= 0 and left > 0 do
+    local wanted = min(left, 200)
+    local packed = call('GETRANGE', run.key .. ':late', 4 * run.late, 4 * (run.late + wanted) - 1)
+    local count_of = #packed / 4
+    local jobs = count_of > 0 and u32s(packed, 1, count_of) or {}
+    local submitted = tonumber(call('HGET', run.key, 'submitted'))
+    for place = 1, count_of do
+      local record = record_of(run, jobs[place])
+      if record[STATE] == DELAYED then
+        postpone(run, record, submitted + tonumber(call('HGET', run.key .. ':d', name_of(run, record[JOB]))))
+      end
+    end
+    left = left - max(1, count_of)
+    run.late = count_of == wanted and run.late + count_of or -1
+    if run.late < 0 then
+      call('UNLINK', run.key .. ':late')
+    end
+  end
+end
+
+local function write_run(run)
+  write_records(run)
+  local lines = write_line(run, 'cascade')
+  run.unswept = write_line(run, 'later') or lines
+  if run.unswept or run.sweeping >= 0 or run.marking >= 0 or run.late >= 0 then
+    call('ZADD', P .. 'unswept', 'NX', now, run.id)
+    run.in_work = true
+  elseif run.in_work then
+    call('ZREM', P .. 'unswept', run.id)
+    run.in_work = false
+  end
+  if run.open == 0 and not run.ended then
+    close(run)
+  end
+  write_course(run)
+end
+
+local function write_events()
+  local fields = {}
+  for _, run in ipairs(seen_runs) do
+    if run.told > 0 then
+      local told = {}
+      for first = 1, run.told, 600 do
+        local last = min(run.told, first + 599)
+        told[#told + 1] = pack('<' .. string.rep('BI4H', (last - first + 1) / 3), unpack(run.events, first, last))
+      end
+      fields[#fields + 1] = run.id
+      fields[#fields + 1] = concat(told)
+      run.events, run.told = {}, 0
+    end
+  end
+  if #fields > 0 then
+    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', whole(now), unpack(fields))
+  end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  for _, run in ipairs(seen_runs) do
+    if run.late >= 0 then
+      take_late(run)
+    end
+    if run.changes > 0 or run.is_swept then
+      write_run(run)
+    end
+  end
+  write_lanes()
+  for _, run in ipairs(seen_runs) do
+    if run.doomed_by and run.open > 0 and not run.cancelling then
+      begin_cancel(run, 'fail_fast:' .. run.doomed_by)
+      sweep(run)
+      write_run(run)
+    end
+    run.doomed_by = nil
+  end
+  write_closed()
+end
+
+local function write_marks()
+  if turn ~= first_turn then
+    call('HSET', meta, 'turn', whole(turn), 'mark', whole(fence_mark))
+  else
+    call('HSET', meta, 'mark', whole(fence_mark))
+  end
+end

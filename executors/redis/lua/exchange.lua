@@ -1,0 +1,155 @@
+-- Settle attempts that have ended and claim jobs, in one step.
+-- KEYS: meta
+-- ARGV: loop seq worker lease limit suspects at_once inline chunk ids settles payloads queues
+-- include: prelude
+-- include: records
+-- include: lanes
+-- include: machine
+-- include: course
+-- include: settling
+-- include: grants
+seen_by = 'w:' .. worker
+local wanted = {}
+for name in string.gmatch(queues, '[^\n]+') do
+  wanted[#wanted + 1] = name
+end
+local loop_key = P .. 'l:' .. loop
+local last = call('GET', loop_key)
+seq, limit, inline = tonumber(seq), tonumber(limit), tonumber(inline)
+
+local function queue_limits()
+  return #wanted > 0 and fetch(P .. 'limits', wanted) or {}
+end
+
+-- Whether a queue is paused, and how many of its jobs may be claimed.
+local function room_of(queue, stated, at_most)
+  if not stated then
+    return at_most
+  end
+  local paused, concurrency = string.match(stated, '^(%d+) (%d+)')
+  if paused == '1' then
+    return 0
+  elseif concurrency ~= '0' then
+    return min(at_most, tonumber(at_once) - granted, tonumber(concurrency) - call('ZCARD', of_queue(queue, 'leases')))
+  end
+  return at_most
+end
+
+local function soonest(stated)
+  local due = -1
+  for place, queue in ipairs(wanted) do
+    if not (stated[place] and string.sub(stated[place], 1, 1) == '1') then
+      local first = call('ZRANGE', of_queue(queue, 'due'), 0, 0, 'WITHSCORES')
+      if first[2] and (due < 0 or tonumber(first[2]) < due) then
+        due = tonumber(first[2])
+      end
+    end
+  end
+  return due
+end
+
+-- The same call again: its reply was lost. What was granted is told again; what belongs to it has not changed.
+local function repeated(at)
+  local list, numbers = {}, {}
+  local head_size, ids_size, count
+  head_size, ids_size, count, at = struct_unpack('<I4I4H', last, at)
+  local head = string.sub(last, at, at + head_size - 1)
+  local ids = string.sub(last, at + head_size, at + head_size + ids_size - 1)
+  local named = {}
+  for id in string.gmatch(ids, '%S+') do
+    named[#named + 1] = id
+  end
+  at = at + head_size + ids_size
+  for place = 1, count do
+    local index, job, attempt, flags, fence, following = struct_unpack(GRANT, last, at)
+    local run = run_of(named[index + 1])
+    if not run then
+      return redis.error_reply('GONE run ' .. named[index + 1] .. ' was retired')
+    end
+    numbers[place] = string.sub(last, at, following - 1)
+    list[place] = { run = run, record = record_of(run, job), inputs = false }
+    run.is_new = true
+    at = following
+  end
+  return answer(head, list, count, numbers, ids, inline)
+end
+
+if last then
+  local answered, at = struct_unpack('<d', last)
+  if seq < answered then
+    return redis.error_reply('STALE call ' .. seq .. ' came after call ' .. answered)
+  elseif seq == answered then
+    return repeated(at)
+  end
+end
+
+left = tonumber(chunk)
+local refused = {}
+if call('ZCARD', P .. 'unswept') > 0 then
+  finish_sweeps()
+  left = tonumber(chunk)
+end
+if #settles > 0 then
+  local named = {}
+  for id in string.gmatch(ids, '%S+') do
+    named[#named + 1] = id
+  end
+  refused = take_all(settles, payloads, named)
+end
+wake_due(wanted)
+write_all()
+
+local more = false
+local stated = queue_limits()
+if limit > 0 then
+  for place, queue in ipairs(wanted) do
+    local room = room_of(queue, stated[place], limit - granted)
+    if granted >= limit then
+      room = 0
+    end
+    if room > 0 then
+      if take_turns(queue, room) then
+        rouse(queue)
+        more = true
+      end
+    elseif not (stated[place] and string.sub(stated[place], 1, 1) == '1') and granted >= limit then
+      if call('ZCARD', of_queue(queue, 'ring')) > 0 then
+        rouse(queue)
+        more = true
+      end
+    end
+  end
+  if suspects == '1' then
+    for place, queue in ipairs(wanted) do
+      if granted < limit and room_of(queue, stated[place], 1) > 0 and take_suspect(queue) then
+        break
+      end
+    end
+  end
+end
+if granted > 0 then
+  write_leases(now + tonumber(lease))
+  for _, run in ipairs(seen_runs) do
+    write_records(run)
+    if run.told_apart then
+      write_course(run)
+    end
+  end
+  write_marks()
+elseif turn ~= first_turn then
+  write_marks()
+end
+write_events()
+write_tokens()
+if call('ZCARD', P .. 'unswept') > 0 then
+  more = true
+end
+local due = soonest(stated)
+local head = { pack('<ddBHH', now, due, more and 1 or 0, granted, #refused) }
+for place, number in ipairs(refused) do
+  head[place + 1] = pack('<H', number)
+end
+head = concat(head)
+local numbers, run_ids = numbers_of(grants, granted)
+call('SET', loop_key, pack('<dI4I4H', seq, #head, #run_ids, granted) .. head .. run_ids .. concat(numbers), 'EX', 3600)
+return answer(head, grants, granted, numbers, run_ids, inline)

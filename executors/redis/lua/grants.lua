@@ -1,0 +1,305 @@
+-- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
+-- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4
+
+
+local grants, granted = {}, 0
+fence_mark = max(fence_mark, now)
+
+-- The worker is new to the run: it gets a number there, and is told the run's header.
+local function worker_number(run)
+  local number = run.workers + 1
+  run.worker, run.workers, run.is_new = number, number, true
+  tell_apart(run, seen_by, number)
+  return number
+end
+
+local function grant(run, record, flags)
+  fence_mark = fence_mark + 1
+  local attempt = 1
+  if is_control(record) then
+    flags = flags + CONTROLLED
+    if record[FLAGS] % 2 == GATED and band(record[MARKS], PASSED) == 0 then
+      flags = flags + GATE
+    end
+  else
+    attempt = record[MADE] + 1
+    record[STARTED], record[FINISHED] = now, 0
+    note(run, TOLD.started, record)
+  end
+  record[STATE], record[FENCE], record[ATTEMPT] = ACTIVE, fence_mark, attempt
+  record[WORKER] = run.worker or worker_number(run)
+  touch(run, record)
+  local count = granted + 1
+  granted = count
+  grants[count] = { run = run, record = record, flags = flags, fence = fence_mark, attempt = attempt, inputs = false }
+end
+
+local function lane_named(member)
+  local id, index, priority = string.match(member, '^([^:]+):(%d+):(%d+)$')
+  return { id = id, index = tonumber(index), priority = tonumber(priority), member = member, key = P .. 'j:' .. member, taken = 0 }
+end
+
+local function take_from(lane, limit)
+  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit - 1)
+  lane.taken = lane.taken + #found
+  lane.spent = #found < limit
+  local run = run_of(lane.id)
+  if run and #found > 0 then
+    for place = 1, #found do
+      local name = found[place]
+      local job = struct_unpack('<I4', name)
+      run.names[job] = name
+      local record = record_of(run, job)
+      if record[STATE] == WAITING then
+        grant(run, record, 0)
+      end
+    end
+  end
+end
+
+-- Runs of equal priority take turns of 32 jobs; a lower number goes first. True if the queue has more.
+local function take_turns(queue, limit)
+  local key = of_queue(queue, 'ring')
+  local goal = granted + limit
+  local found = call('ZRANGE', key, 0, limit - 1)
+  local line, head, seen = {}, 1, {}
+  for place = 1, #found do
+    line[place] = lane_named(found[place])
+    seen[place] = line[place]
+  end
+  while head <= #line and granted < goal do
+    local lane = line[head]
+    take_from(lane, min(TURN, goal - granted))
+    head = head + 1
+    if not lane.spent then
+      local place = head
+      while line[place] and line[place].priority == lane.priority do
+        place = place + 1
+      end
+      table.insert(line, place, lane)
+      lane.turned = true
+    end
+  end
+  local gone, moved = {}, {}
+  for _, lane in ipairs(seen) do
+    if lane.taken > 0 then
+      call('LPOP', lane.key, lane.taken)
+    end
+    if lane.spent or (lane.taken > 0 and call('LLEN', lane.key) == 0) then
+      lane.spent = true
+      gone[#gone + 1] = lane.member
+    end
+  end
+  for place = head, #line do
+    local lane = line[place]
+    if lane.turned and not lane.spent then
+      moved[#moved + 1] = next_turn(lane.priority)
+      moved[#moved + 1] = lane.member
+    end
+  end
+  many('ZREM', key, gone)
+  many('ZADD', key, moved, 2)
+  return #found - #gone > 0 or #found == limit
+end
+
+-- At most one job that has lost a worker, so that a deadly one takes no others with it.
+local function take_suspect(queue)
+  local key = of_queue(queue, 'suspects')
+  local before = granted
+  for _ = 1, 20 do
+    local found = call('ZRANGE', key, 0, 0)
+    if not found[1] then
+      return false
+    end
+    call('ZREM', key, found[1])
+    local id, job = member_parts(found[1])
+    local run = run_of(id)
+    local record = run and record_of(run, job)
+    if record and record[STATE] == WAITING then
+      grant(run, record, SUSPECT)
+      return true
+    end
+  end
+  return granted > before
+end
+
+local function write_leases(until_us)
+  local by_queue, order = {}, {}
+  until_us = whole(until_us)
+  for place = 1, granted do
+    local one = grants[place]
+    local queue = home_of(one.run, one.record)
+    local list = by_queue[queue]
+    if not list then
+      list = { count = 0 }
+      by_queue[queue] = list
+      order[#order + 1] = queue
+    end
+    local count = list.count
+    list[count + 1] = until_us
+    list[count + 2] = member_of(one.run, one.record[JOB])
+    list.count = count + 2
+  end
+  for _, queue in ipairs(order) do
+    many('ZADD', of_queue(queue, 'leases'), by_queue[queue], 2)
+  end
+end
+
+local function children_of(run, record)
+  local count_of = record[INPUTS]
+  if count_of == 1 then
+    return { record[INPUTS_AT] }
+  end
+  local at = record[INPUTS_AT]
+  local packed = call('GETRANGE', run.key .. ':e:' .. floor(record[JOB] / BUCKET), at, at + 4 * count_of - 1)
+  local children = u32s(packed, 1, count_of)
+  children[count_of + 1] = nil
+  return children
+end
+
+local NOTHING = {}
+
+-- What a job takes from its children: for each its state, and whose payload tells its result or failure.
+local function inputs_of(run, record, room)
+  if record[INPUTS] == 0 then
+    return NOTHING, room
+  elseif record[INPUTS] > 256 then
+    return nil, 0
+  end
+  local children = children_of(run, record)
+  local extra = extra_of(run, record)
+  local cut = extra and extra.cut or 0
+  local inputs = {}
+  for place, job in ipairs(children) do
+    local child = record_of(run, job)
+    local input = { job = job, state = child[STATE], first = 0, length = 4294967295 }
+    inputs[place] = input
+    if cut > 0 and (child[ORDINAL] == 0 or child[ORDINAL] > cut) then
+      input.state = min(child[STATE], ACTIVE)
+    elseif child[STATE] >= COMPLETED then
+      local teller = child
+      if child[STATE] ~= COMPLETED and band(child[MARKS], OWN) == 0 then
+        local sparse = extra_of(run, child)
+        teller = sparse and sparse.first >= 0 and child[STATE] ~= CANCELLED and record_of(run, sparse.first) or nil
+      end
+      if teller then
+        if teller ~= child then
+          input.first = teller[STATE]
+        end
+        input.length, input.teller = teller[LENGTH], teller[JOB]
+        room = room - teller[LENGTH]
+      end
+    end
+  end
+  return inputs, room
+end
+
+-- Read fields of the run's hashes *what*, one call a bucket; found[job] is the field's value.
+local function gather(run, what, jobs)
+  local by_bucket, found = {}, {}
+  for place = 1, #jobs do
+    local job = jobs[place]
+    local bucket = floor(job / BUCKET)
+    local list = by_bucket[bucket]
+    if not list then
+      list = { jobs = {}, count = 0 }
+      by_bucket[bucket] = list
+    end
+    local count = list.count + 1
+    list.count, list[count], list.jobs[count] = count, name_of(run, job), job
+  end
+  for bucket, list in pairs(by_bucket) do
+    local values = fetch(run.key .. ':' .. what .. ':' .. bucket, list)
+    for place = 1, list.count do
+      found[list.jobs[place]] = values[place]
+    end
+  end
+  return found
+end
+
+local GRANT = '<HI4HBd'
+local WITH_IT = '<dI4H'
+local INPUT = '<I4BBI4'
+
+-- What is granted, in numbers, and the ids of the runs: enough to say it again.
+local function numbers_of(list, count)
+  local ids, index, numbers = {}, {}, {}
+  for place = 1, count do
+    local one = list[place]
+    local run = one.run
+    local number = index[run]
+    if not number then
+      number = #ids
+      index[run] = number
+      ids[number + 1] = run.id
+    end
+    numbers[place] = pack(GRANT, number, one.record[JOB], one.attempt, one.flags, one.fence)
+  end
+  return numbers, concat(ids, ' ')
+end
+
+-- The jobs whose data comes along: all whose row and inputs are small.
+local function choose(list, count, inline)
+  local rows, payloads, order = {}, {}, {}
+  for place = 1, count do
+    local one = list[place]
+    local run, record = one.run, one.record
+    if not rows[run] then
+      rows[run], payloads[run] = {}, {}
+      order[#order + 1] = run
+    end
+    local inputs, room = inputs_of(run, record, inline - record[ROW_LENGTH])
+    if inputs and room >= 0 then
+      one.inputs = inputs
+      local of_run = rows[run]
+      of_run[#of_run + 1] = record[JOB]
+      for number = 1, #inputs do
+        local input = inputs[number]
+        if input.teller and input.length > 0 then
+          local told = payloads[run]
+          told[#told + 1] = input.teller
+        end
+      end
+    end
+  end
+  for _, run in ipairs(order) do
+    rows[run], payloads[run] = gather(run, 'w', rows[run]), gather(run, 'v', payloads[run])
+  end
+  return rows, payloads, order
+end
+
+-- The answer to a claim: numbers, payloads one after the other, ids of runs, headers of runs that are new to the worker.
+local function answer(head, list, count, numbers, ids, inline)
+  local rows, payloads, order = choose(list, count, inline)
+  local headers = {}
+  for place, run in ipairs(order) do
+    headers[place] = ''
+    if run.is_new and call('HSTRLEN', run.key, 'header') <= 4096 then
+      headers[place] = call('HGET', run.key, 'header')
+    end
+  end
+  local parts, bodies, last = { head }, {}, 1
+  for place = 1, count do
+    local one = list[place]
+    local run, record, inputs = one.run, one.record, one.inputs
+    local row = inputs and rows[run][record[JOB]]
+    local extra = record[MARKS] % 2 == SPARSE and extra_of(run, record)
+    parts[last + 1] = numbers[place]
+    last = last + 2
+    if row then
+      parts[last] = pack(WITH_IT, extra and extra.since or 0, #row, #inputs)
+      bodies[#bodies + 1] = row
+      for number = 1, #inputs do
+        local input = inputs[number]
+        last = last + 1
+        parts[last] = pack(INPUT, input.job, input.state, input.first, input.length)
+        if input.teller and input.length > 0 then
+          bodies[#bodies + 1] = payloads[run][input.teller]
+        end
+      end
+    else
+      parts[last] = pack(WITH_IT, extra and extra.since or 0, 4294967295, 0)
+    end
+  end
+  return { concat(parts), concat(bodies), ids, headers }
+end

@@ -1,0 +1,57 @@
+-- Accept a run of at most one bucket of jobs, in one step. Answers who has the run's key now, and with what fingerprint.
+-- KEYS: meta
+-- ARGV: id key fingerprint timeout lanes ready late records edges fields_count
+-- REST: fields and values of the run's hash, jobs and delays, rows
+-- include: prelude
+-- include: records
+-- include: lanes
+-- include: machine
+-- include: course
+-- include: accept
+local holder = holder_of(key, id)
+if holder then
+  return holder
+end
+local run_key = P .. 'r:' .. id
+local fields, at = {}, rest
+for place = 1, tonumber(fields_count) do
+  fields[place] = ARGV[at]
+  at = at + 1
+end
+many('HSET', run_key, fields, 2)
+call('SET', run_key .. ':c:0', records)
+if #edges > 0 then
+  call('SET', run_key .. ':e:0', edges)
+end
+local delayed = {}
+for _ = 1, tonumber(ARGV[at]) * 2 do
+  at = at + 1
+  delayed[#delayed + 1] = ARGV[at]
+end
+many('HSET', run_key .. ':d', delayed, 2)
+local rows = {}
+for place = at + 1, #ARGV do
+  rows[#rows + 1] = pack('<I4', #rows / 2)
+  rows[#rows + 1] = ARGV[place]
+end
+many('HSET', run_key .. ':w:0', rows, 2)
+local from = 1
+for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
+  count_of = tonumber(count_of)
+  local jobs = {}
+  for place = 1, count_of do
+    jobs[place] = string.sub(ready, from, from + 3)
+    from = from + 4
+  end
+  many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
+end
+local run = accept(id, key, fingerprint, lanes, timeout)
+for place = 1, #late / 4 do
+  local job = u32s(late, place, 1)[1]
+  postpone(run, record_of(run, job), now + tonumber(call('HGET', run_key .. ':d', name_of(run, job))))
+end
+write_all()
+write_marks()
+write_events()
+write_tokens()
+return { id, fingerprint }

@@ -1,0 +1,39 @@
+-- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now.
+-- KEYS: meta
+-- ARGV: most
+-- include: prelude
+local left = tonumber(most)
+while left > 0 do
+  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', now, 'LIMIT', 0, 1)
+  local id = due[1]
+  if not id then
+    return 0
+  end
+  local key = P .. 'r:' .. id
+  local found = call('HMGET', key, 'course', 'retired', 'lanes')
+  local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
+  local buckets = floor((size + BUCKET - 1) / BUCKET)
+  local bucket = tonumber(found[2]) or 0
+  while bucket < buckets and left > 0 do
+    local base = key .. ':'
+    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket)
+    bucket = bucket + 1
+    left = left - 4
+  end
+  if bucket < buckets then
+    call('HSET', key, 'retired', bucket)
+    return 1
+  end
+  for lane in string.gmatch(found[3] or '', '%d+:%d+') do
+    call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
+    left = left - 1
+  end
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', '' }) do
+    call('UNLINK', key .. what)
+  end
+  left = left - 7
+  for _, set in ipairs({ 'retire', 'runs', 'unswept', 'deadlines' }) do
+    call('ZREM', P .. set, id)
+  end
+end
+return call('ZCOUNT', P .. 'retire', '-inf', now) > 0 and 1 or 0

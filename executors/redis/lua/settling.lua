@@ -1,0 +1,164 @@
+-- What has become of attempts is taken down, and the machine told.
+
+-- File an attempt that will be followed by another.
+local function keep_attempt(run, record, outcome, payload)
+  local extra = extra_of(run, record, true)
+  run.history = run.history or {}
+  local history = run.history
+  history[#history + 1] = pack('<I4H', record[JOB], extra.tries)
+  history[#history + 1] = pack('<BHHdd', outcome, record[ATTEMPT], record[WORKER], record[STARTED], record[FINISHED]) .. payload
+  extra.tries = extra.tries + 1
+end
+
+-- An active job lost its worker. Costs no attempt, but may not happen for ever.
+local function lose(run, record, payload)
+  free(run, record)
+  record[FENCE] = -record[FENCE] -- its result is refused from now on, not only when another worker has the job
+  record[FINISHED] = now
+  record[LOST] = record[LOST] + 1
+  touch(run, record)
+  local control = is_control(record)
+  if not control then
+    keep_attempt(run, record, TOLD.lost, payload)
+    note(run, TOLD.lost, record)
+  end
+  if record[LOST] >= LOST_LIMIT then
+    record[MARKS] = bor(record[MARKS], OWN)
+    keep_value(run, record, payload)
+    settle(run, record, FAILED)
+  elseif run.cancelling then
+    settle(run, record, CANCELLED)
+  elseif control then
+    make_ready(run, record)
+  else
+    record[STATE] = WAITING
+    local queue = home_of(run, record)
+    call('ZADD', of_queue(queue, 'suspects'), now, member_of(run, record[JOB]))
+    rouse(queue)
+  end
+end
+
+local END = { completed = 0, failed = 1, retry = 2, skipped = 3, cancelled = 4, released = 5, passed = 6, expanded = 7, replayed = 8, lost = 9 }
+local STATE_OF = { [END.failed] = FAILED, [END.skipped] = SKIPPED, [END.cancelled] = CANCELLED }
+
+local function fail(run, record, state, payload)
+  if #payload > 0 then
+    record[MARKS] = bor(record[MARKS], OWN)
+    keep_value(run, record, payload)
+  end
+  settle(run, record, state)
+end
+
+local function settle_otherwise(run, record, outcome, payload, after, counted)
+  if outcome == END.lost then
+    lose(run, record, payload)
+    return
+  end
+  free(run, record)
+  touch(run, record)
+  if outcome == END.released then
+    if not is_control(record) then
+      note(run, TOLD.released, record)
+    end
+    requeue(run, record, after)
+  elseif outcome == END.passed then
+    record[MARKS] = bor(record[MARKS], PASSED)
+    if run.cancelling then
+      settle(run, record, CANCELLED)
+    else
+      release(run, record)
+    end
+  elseif outcome == END.replayed then
+    record[MARKS] = bor(record[MARKS], REPLAYED)
+    record[FINISHED] = 0
+    note(run, TOLD.replayed, record)
+    keep_value(run, record, payload)
+    settle(run, record, COMPLETED)
+  elseif outcome == END.retry then
+    if counted then
+      record[MADE] = record[MADE] + 1
+      if record[MADE] >= (record[LIMIT] > 0 and record[LIMIT] or 1000) then
+        fail(run, record, FAILED, payload)
+        return
+      end
+    end
+    if run.cancelling then
+      fail(run, record, CANCELLED, payload)
+      return
+    end
+    local extra = extra_of(run, record, true)
+    if extra.since == 0 then
+      extra.since = record[STARTED]
+    end
+    keep_attempt(run, record, FAILED, payload)
+    note(run, TOLD.retrying, record)
+    requeue(run, record, after)
+  else
+    fail(run, record, STATE_OF[outcome], payload)
+  end
+end
+
+local SETTLE = '<HI4BBddddI4'
+
+-- Take settles in order. Answers the numbers of those that were refused, counted from 0: their fence was not the newest.
+local function take_all(packed_settles, payloads, ids)
+  local refused, touched = {}, {}
+  local place, at, from, length = 0, 1, 1, #packed_settles
+  while at <= length do
+    local number, job, outcome, counted, fence, started, ended, after, size
+    number, job, outcome, counted, fence, started, ended, after, size, at = struct_unpack(SETTLE, packed_settles, at)
+    local run = run_of(ids[number + 1])
+    local record = run and record_of(run, job)
+    if not record or record[FENCE] ~= fence then
+      refused[#refused + 1] = place
+    elseif record[STATE] == ACTIVE then -- else it was settled before by this very grant: the answer is the same
+      if not touched[run] then
+        touched[run] = true
+        touched[#touched + 1] = run
+      end
+      if not is_control(record) then
+        record[STARTED], record[FINISHED] = now - started, now - ended
+      end
+      local payload = size > 0 and string.sub(payloads, from, from + size - 1) or ''
+      if outcome == END.completed then
+        free(run, record)
+        record[LENGTH] = size
+        if size > 0 then
+          keep_value(run, record, payload)
+        end
+        settle(run, record, COMPLETED)
+      else
+        settle_otherwise(run, record, outcome, payload, after, counted == 1)
+      end
+    end
+    from = from + size
+    place = place + 1
+  end
+  for _, run in ipairs(touched) do
+    sweep(run)
+  end
+  return refused
+end
+
+local function wake_due(queues)
+  local wakes = 200
+  for _, queue in ipairs(queues) do
+    local key = of_queue(queue, 'due')
+    local found = call('ZRANGEBYSCORE', key, '-inf', now, 'LIMIT', 0, wakes)
+    if #found > 0 then
+      many('ZREM', key, found)
+      for _, member in ipairs(found) do
+        local id, job = member_parts(member)
+        local run = run_of(id)
+        local record = run and record_of(run, job)
+        if record and record[STATE] == DELAYED then
+          make_ready(run, record)
+        end
+      end
+      wakes = wakes - #found
+      if wakes <= 0 then
+        return
+      end
+    end
+  end
+end

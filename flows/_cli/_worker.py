@@ -1,0 +1,88 @@
+"""``flows worker``: work off what others submit, until told to stop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import typer
+
+from flows._cli._options import ExecutorUrl, examples, stored
+from flows._cli._wrong import WrongCommandError
+
+EXAMPLES: Final = examples(
+    "flows worker app.tasks --executor redis://localhost",
+    "flows worker app.tasks app.mail -e redis://localhost -q payments,email -c 50",
+    "flows worker app.py -e sqlite:///shop.db --reload     while developing",
+)
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def worker(
+    modules: Annotated[
+        list[str],
+        typer.Argument(metavar="MODULE", help="Modules or files whose tasks are served.", show_default=False),
+    ],
+    executor: ExecutorUrl = None,
+    queues: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queues",
+            "-q",
+            metavar="A,B",
+            help="The queues to serve. Without it, those of the modules' tasks.",
+            show_default=False,
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", "-c", min=1, metavar="N", help="Handlers at once.", show_default=False),
+    ] = None,
+    grace: Annotated[
+        str,
+        typer.Option("--grace", metavar="TIME", help="How long handlers may go on when told to stop."),
+    ] = "30s",
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Start anew when a source file below this folder changes; for development.")
+    ] = False,
+    log_level: Annotated[Level, typer.Option("--log-level", help="What to log, to standard error.")] = "info",
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON lines.")] = False,
+) -> None:
+    """Serve queues: run the jobs of flows that were submitted elsewhere.
+
+    The first SIGTERM or Ctrl-C lets running handlers end within the grace and gives the rest back; a second one quits
+    at once. The exit code is 3 if the worker wants to be started anew by whoever supervises it.
+    """
+    from flows._cli._logging import configure
+    from flows._cli._target import module_of
+
+    url = stored(executor)
+    seconds = _seconds(grace)
+    names = [name.strip() for text in queues or () for name in text.split(",") if name.strip()]
+    if reload:
+        from flows._cli._reload import Reloader, worker_command
+
+        options = {"--executor": url, "--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace}
+        command = worker_command(modules, options | {"--log-level": log_level}, log_json=log_json)
+        raise typer.Exit(Reloader(command, grace=seconds).run())
+    configure(log_level, as_json=log_json)
+    for module in modules:
+        module_of(module)
+    given: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
+    code = _worker_class()(executor=url, queues=names or None, grace=seconds, **given).run()
+    raise typer.Exit(code if isinstance(code, int) else 0)
+
+
+def _seconds(grace: str) -> float:
+    from flows._duration import seconds
+
+    return seconds(grace, "--grace")
+
+
+def _worker_class() -> Any:
+    import flows
+
+    kind = getattr(flows, "Worker", None)
+    if kind is None:
+        raise WrongCommandError("this version of flows has no workers yet; `flows run` runs flows in this process")
+    return kind

@@ -1,0 +1,48 @@
+"""The picture of a run that goes on: laid out once and recoloured, laid out again only when jobs have been added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows._draw._picture import picture_of
+from flows._draw._status import statuses, summary
+from flows._draw._svg import Drawing
+from flows._typeset import line
+from flows._views import end_state
+
+if TYPE_CHECKING:
+    from flows.executor import RunRecord
+
+
+class LivePicture:
+    """Draws a run again and again. Not thread-safe.
+
+    Args:
+        unfold: A box for each job, however many there are.
+
+    Raises:
+        MissingDependencyError: pygraphviz is not installed.
+    """
+
+    def __init__(self, record: RunRecord, *, unfold: bool = False) -> None:
+        self._record = record
+        self._unfold = unfold
+        self._shape = (-1, -1)
+        self._drawing: Drawing | None = None
+        self.svg()
+
+    def svg(self) -> str:
+        """The run as it is at this moment."""
+        plan = self._record.plan
+        shape = (len(plan), len(plan.gone))
+        drawing = self._drawing
+        if drawing is None or shape != self._shape:
+            self._shape = shape
+            drawing = self._drawing = Drawing(picture_of(plan, unfold=self._unfold), live=True)
+        return drawing.svg(statuses(drawing.picture, self._record), self.words())
+
+    def words(self) -> str:
+        """How far the run is, in one line."""
+        record = self._record
+        state = end_state(record) if record.ended else "running"
+        return f"run {record.id} of {line(record.plan.name)}: {state}, {summary(record)}"
