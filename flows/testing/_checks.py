@@ -246,7 +246,7 @@ def deadline_respected(trace: Trace[Any]) -> None:
 
 def _away(trace: Trace[Any]) -> float:
     """How much later than it should a worker may act on a deadline, for all that strikes in this simulation."""
-    lease, faults = trace._world.lease, trace.replay.get("faults", ())
+    lease, faults = trace._world.lease, trace._world.mishaps.faults
     gone = sum(1 for step in trace.steps if step.what in ("crashes", "leaves", "joins"))
     lost = [fault for fault in faults if fault.verb in ("rescue", "exchange")]
     hung = sum(_length(step) for step in trace.steps if step.what in _HANGS)

@@ -334,9 +334,9 @@ def test_a_traceback_reads_as_python_writes_it_and_the_same_place_again_too() ->
                 raise KeyError("caused") from error
         if how == 3:
             raise ExceptionGroup("two", [OSError("one"), ValueError("two")])
-        error = OSError("noted")
-        error.add_note("a note")
-        raise error
+        noted = OSError("noted")
+        noted.add_note("a note")
+        raise noted
 
     for how in (1, 2, 3, 4) * 2:
         with pytest.raises(Exception) as caught:  # noqa: PT011

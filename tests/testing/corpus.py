@@ -74,7 +74,8 @@ def slow_ones() -> Job[Any]:
 
 
 def failing(policy: str) -> Any:
-    good, bad = twice(1), broken.using(on_failure=policy)([])
+    options: Any = {"on_failure": policy}
+    good, bad = twice(1), broken.using(**options)([])
     return total.using(id="after")([good.out, bad.out])
 
 
