@@ -8,7 +8,10 @@ from typing import Final
 KEPT: Final = 128
 """Places in the code whose text is kept; code objects are kept with it."""
 
-_kept: dict[tuple[tuple[CodeType, int], ...], str] = {}
+# Code objects of different files are equal where they read the same.
+_Place = tuple[CodeType, str, int, int | None]
+
+_kept: dict[tuple[_Place, ...], str] = {}
 
 
 def traceback_text(exc: BaseException, last_line: str | None) -> str:
@@ -27,10 +30,11 @@ def traceback_text(exc: BaseException, last_line: str | None) -> str:
 def _frames(trace: TracebackType | None) -> str:
     import traceback
 
-    places: list[tuple[CodeType, int]] = []
+    places: list[_Place] = []
     following = trace
     while following is not None:
-        places.append((following.tb_frame.f_code, following.tb_lasti))
+        code = following.tb_frame.f_code
+        places.append((code, code.co_filename, following.tb_lasti, following.tb_lineno))
         following = following.tb_next
     key = tuple(places)
     text = _kept.get(key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -12,18 +13,20 @@ from flows._names import nearest, shown
 from flows._state import LOST_LIMIT
 from flows.errors import DefinitionError
 from flows.testing._trace import literal
+from flows.testing._virtual_time import HIRED_AFTER
 
 if TYPE_CHECKING:
     from flows._opts import Settings
     from flows.testing._attempts import SimulatedAttempt
     from flows.testing._ledger import Effect, EffectLedger
     from flows.testing._trace import Trace
+    from flows.testing._world import Step
 
 SLACK_SECONDS: Final = 1e-6
 NOTICE_SECONDS: Final = 10.0
 """How long a worker may take to notice that its run was cancelled."""
 
-_AWAY: Final = ("crash", "slow", "duplicate", "store_restart", "worker_leaves", "clock_step")
+_HANGS: Final = ("hangs", "is cut off")
 
 
 def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
@@ -238,25 +241,53 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
 def deadline_respected(trace: Trace[Any]) -> None:
     """A run with a deadline started nothing after it, and a job with a timeout was not waited for beyond it.
 
-    It is workers that act upon both: they are asserted where no fault takes those, or the store, away.
+    It is workers that act upon both. Where faults take them away, the bounds are wider by what that may cost: the
+    periods of a lease and of a rescue, and the time for which workers hang, the store is away and calls are late.
 
     Raises:
         AssertionError: One was.
     """
     record, settings = trace._record, settings_of(trace)
-    faults = trace.replay.get("faults", ())
-    served = not any(fault.kind in _AWAY or fault.verb == "rescue" for fault in faults)
+    away = _away(trace)
     for attempt in trace.attempts:
-        late = record.deadline_at is not None and attempt.store_began_at > record.deadline_at + NOTICE_SECONDS
-        if late and served:
+        late = (
+            record.deadline_at is not None
+            and attempt.called
+            and attempt.store_began_at > record.deadline_at + NOTICE_SECONDS + away
+        )
+        if late:
             what = f"deadline_respected: job {attempt.job!r} began after the run's deadline"
             broken(trace, what, [attempt], "report it")
         timeout = settings[attempt.job].timeout
-        if timeout is None or attempt.ended_at is None or attempt.outcome in ("crashed", "lost", "refused"):
+        if timeout is None or attempt.ended_at is None or attempt.outcome != "completed":
             continue
         took = attempt.ended_at - attempt.began_at
-        if attempt.outcome == "completed" and took > timeout + SLACK_SECONDS and served:
+        if took > timeout + SLACK_SECONDS + _hung(trace, attempt):
             what = (
                 f"deadline_respected: job {attempt.job!r} has a timeout of {timeout:g} s and completed after {took:g} s"
             )
             broken(trace, what, [attempt], "look for a handler that catches asyncio.CancelledError and goes on")
+
+
+def _away(trace: Trace[Any]) -> float:
+    """How much later than it should a worker may act on a deadline, for all that strikes in this simulation."""
+    lease, faults = trace._world.lease, trace._world.mishaps.faults
+    gone = sum(1 for step in trace.steps if step.what in ("crashes", "leaves", "joins"))
+    lost = [fault for fault in faults if fault.verb in ("rescue", "exchange")]
+    hung = sum(_length(step) for step in trace.steps if step.what in _HANGS)
+    stood = sum(fault.seconds or 0.0 for fault in faults if fault.kind == "store_restart")
+    jumps = sum(abs(fault.seconds or 0.0) for fault in faults if fault.kind == "clock_step")
+    late = sum((fault.seconds or 0.0) + lease * (fault.times or 1) for fault in lost)
+    rescued = (lease + lease / 3 + max(HIRED_AFTER)) * min(gone, 1) + (lease / 3 + max(HIRED_AFTER)) * gone
+    return hung + stood + jumps + late + rescued
+
+
+def _hung(trace: Trace[Any], attempt: SimulatedAttempt) -> float:
+    """For how long the worker of *attempt* hung during it: meanwhile it cannot see that a time is over."""
+    end = math.inf if attempt.ended_at is None else attempt.ended_at
+    steps = [step for step in trace.steps if step.worker == attempt.worker and step.what in _HANGS]
+    return sum(_length(step) for step in steps if step.at + _length(step) >= attempt.began_at and step.at <= end)
+
+
+def _length(step: Step) -> float:
+    return float(step.detail.removeprefix("for ").removesuffix(" s"))

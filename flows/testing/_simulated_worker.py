@@ -27,6 +27,7 @@ from flows._worker import (
 from flows.errors import JobTimeoutError
 from flows.testing._attempts import Died, SimulatedAttempt
 from flows.testing._real_time import Violation
+from flows.testing._virtual_time import HIRED_AFTER as HIRED_AFTER
 
 if TYPE_CHECKING:
     from flows.testing._async_jobs import AsyncJobs
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 UNANSWERED_SECONDS: Final = 1.0
 """How long a worker waits for an answer before it takes the call for lost."""
 
-HIRED_AFTER: Final = (1.0, 50.0)
 NOTICED_AFTER: Final = (0.0, 3.0, 10.0)
 TAKES: Final = (0.0, 0.3, 5.0)
 NETWORK: Final = ("fine", "lost_reply", "lost_call", "doubled_call", "late_call")

@@ -17,6 +17,9 @@ BEGINNING: Final = 1000.0
 EPOCH: Final = 946_684_800.0 - BEGINNING
 """Simulations begin with the year 2000, UTC."""
 
+HIRED_AFTER: Final = (1.0, 50.0)
+"""How many seconds after a worker is gone another takes its place."""
+
 _IDLE_BEATS: Final = 8
 """Beats of each keeper, with nothing else to come, after which nothing will: lost leases have been taken back by then.
 """

@@ -6,7 +6,6 @@ import pickle
 import socket
 import subprocess
 import sys
-
 import traceback
 
 import pytest
@@ -335,21 +334,19 @@ def test_a_traceback_reads_as_python_writes_it_and_the_same_place_again_too() ->
                 raise KeyError("caused") from error
         if how == 3:
             raise ExceptionGroup("two", [OSError("one"), ValueError("two")])
-        error = OSError("noted")
-        error.add_note("a note")
-        raise error
+        noted = OSError("noted")
+        noted.add_note("a note")
+        raise noted
 
     for how in (1, 2, 3, 4) * 2:
-        try:
+        with pytest.raises(Exception) as caught:  # noqa: PT011
             fail(how)
-        except Exception as error:
-            assert Failed.of(error, "job").traceback == "".join(traceback.format_exception(error))
+        assert Failed.of(caught.value, "job").traceback == "".join(traceback.format_exception(caught.value))
 
 
 def test_texts_of_many_places_are_not_kept_for_ever() -> None:
     for number in range(3 * _traceback_text.KEPT):
-        try:
+        with pytest.raises(ZeroDivisionError) as caught:
             exec(compile("1 / 0", f"place-{number}", "exec"))
-        except ZeroDivisionError as error:
-            assert f"place-{number}" in Failed.of(error, "job").traceback
+        assert f"place-{number}" in Failed.of(caught.value, "job").traceback
     assert len(_traceback_text._kept) <= _traceback_text.KEPT

@@ -289,3 +289,25 @@ def test_a_trace_draws_itself() -> None:
     texts = [node.text for node in drawing.iter("{http://www.w3.org/2000/svg}text")]
     assert {"worker-1", "worker-2", "the world", "shop-charge", "crashed", "cancels the run"} <= set(texts)
     assert trace._repr_svg_() == trace.to_svg()
+
+
+@pytest.mark.parametrize("fault", [Fault.crash("shop-load"), Fault.slow("shop-load", 45), Fault.clock_step(60, at=1)])
+def test_faults_widen_the_bounds_of_a_deadline_and_do_not_lift_them(fault: Fault) -> None:
+    trace = simulate(shop.order_flow, faults=[fault], workers=2, timeout="10m")
+    deadline_respected(trace)
+    assert trace._record.deadline_at is not None
+    trace.attempts[-1].store_began_at = trace._record.deadline_at + 40
+    deadline_respected(trace)
+    trace.attempts[-1].store_began_at += 300
+    with pytest.raises(AssertionError, match="began after the run's deadline"):
+        deadline_respected(trace)
+
+
+def test_a_crash_elsewhere_excuses_no_timeout_that_was_not_heeded() -> None:
+    work = shop.nap.using(timeout="10s", attempts=1)
+    trace = simulate(work.using(id="second")(1.0, work.using(id="first")(5.0).out), faults=[Fault.crash("first")])
+    deadline_respected(trace)
+    second = trace.attempts[-1]
+    second.ended_at = second.began_at + 11.0
+    with pytest.raises(AssertionError, match="has a timeout of 10 s and completed after 11 s"):
+        deadline_respected(trace)
