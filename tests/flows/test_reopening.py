@@ -19,7 +19,7 @@ from flows._state import (
     Commands,
     RunState,
 )
-from tests.flows.naive_run import Dag, columns, dags
+from tests.flows.naive_run import Dag, Edge, columns, dags
 
 HARMS = ("failed", "skipped", "cancelled")
 MANY = settings(max_examples=max(60, settings().max_examples))
@@ -163,6 +163,19 @@ def test_reopened_jobs_are_taken_up_in_the_order_of_their_numbers() -> None:
     out = Commands()
     reopening.reopen(run, dict.fromkeys((2, 0, 1)), (), out)
     assert out.ready == [0, 1, 2]
+
+
+def test_harm_and_reruns_reach_through_a_chain() -> None:
+    chain = Dag(("fail",) * 4, tuple(Edge(job, job + 1) for job in range(3)))
+    run = columns(chain)
+    machine.begin(run, Commands())
+    machine.grant(run, [0])
+    machine.settle(run, 0, FAILED, Commands())
+    machine.sweep(run, 100, Commands())
+    assert reopening.harmed_by(run, [0], {0}) == {0, 1, 2, 3}
+    assert reopening.failures(run, [3], {0}) == [0]
+    assert reopening.failures(run, [3], {0, 2}) == [2], "what failed by itself was harmed by none"
+    assert reopening.downstream(run, 1) == ({1, 2, 3}, set())
 
 
 def listed(shared: int = ORDER_ONLY | SHARED) -> RunState:
