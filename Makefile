@@ -5,6 +5,9 @@ VENV    ?= .venv
 PYTHON  ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo python3)
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
+MUTATE_ARGS ?=
+SEEDS       ?= 100000
+FIRST       ?= 0
 
 BIN     := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -14,7 +17,7 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-fast check bench clean distclean
+.PHONY: help demo test test-fast check simulate mutate bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -36,6 +39,12 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
+	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)
+
+simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. For the night.
+	$(BIN)/python -m tests.testing.seeded --seeds $(SEEDS) --first $(FIRST)
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
