@@ -181,7 +181,7 @@ def test_the_jobs_of_a_dead_worker_are_taken_up_by_another() -> None:
 def test_runs_end_well_whatever_the_network_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows._worker.RETRY_SECONDS", (0.002, 0.01))
     luck, never = random.Random(seed), threading.Event()
-    store = MemoryStore(lease_seconds=0.4, chunk=7)
+    store = MemoryStore(lease_seconds=2.0, chunk=7)  # no handler, however late on a busy machine, outlasts it
     made: Counter[tuple[str, int, int]] = Counter()
 
     def note(number: int) -> int:
