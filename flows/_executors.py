@@ -13,9 +13,9 @@ from flows.errors import MissingDependencyError, UnknownExecutorError
 if TYPE_CHECKING:
     from flows.executor import Executor
 
-SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor"}
+SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor", "sqlite": "executors.sqlite:SqliteExecutor"}
 
-COMING: Final = ("sqlite", "redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
+COMING: Final = ("redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
 
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
@@ -36,6 +36,9 @@ def executor_of(given: str | Executor | None) -> Executor:
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
+    found = _shared.get(given)
+    if found is not None:
+        return found
     if "private=1" in given:
         return _made(given)
     with _lock:
