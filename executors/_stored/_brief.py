@@ -64,6 +64,7 @@ class Brief:
         *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
         *("_since", "_sink", "reason", "row", "settings", "unknown"),
         *("binding", "conditions", "items", "plan", "space", "values"),  # when first asked for
+        *("deadline_at", "rated", "tracing"),  # where the worker has not set them, there is nothing of the kind
         "__weakref__",
     )  # fmt: skip
 
@@ -74,6 +75,9 @@ class Brief:
     """The items that it stands in, the outermost first."""
     plan: Any
     """A `OnePlan`."""
+    deadline_at: float | None
+    rated: bool
+    tracing: Any
     space: Sequence[Any]
     """For a stamped job: what stands at each place of its body's index space."""
     values: Mapping[int, Any]
@@ -142,6 +146,10 @@ class Brief:
             if end.child == child:
                 return failed_of(self.plan.ids[child], end, self.reason)
         return failed_of(self.plan.ids[child], Input(child, 0, None))
+
+    def tell(self, sink: Sink) -> None:
+        """Have what the handler says of itself go there."""
+        self._sink = sink
 
     def report(self, job: int, progress: object) -> None:
         """Publish how far the handler is.
@@ -325,6 +333,9 @@ def _values(brief: Brief) -> Mapping[int, Any]:
 
 
 _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {
+    "deadline_at": lambda brief: None,
+    "rated": lambda brief: False,
+    "tracing": lambda brief: None,
     "binding": _binding,
     "conditions": _conditions,
     "items": _items,
