@@ -1,4 +1,4 @@
-"""Flows with jobs for processes, where the runs are stored: refused before anything is, and found again when claimed."""
+"""Flows with jobs for processes, where runs are stored: refused before anything is, and found again when claimed."""
 
 from __future__ import annotations
 

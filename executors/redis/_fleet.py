@@ -1,4 +1,4 @@
-"""FleetStore: the store as one worker has it, with what tells the worker of work, of cancels, and the fleet of the worker.
+"""FleetStore: the store as one worker has it: it tells the worker of work and of cancels, and the fleet of the worker.
 
 Everything that a worker asks for goes over connections of its threads: the exchange thread has one, the keeper another,
 the waker a third that blocks until a token is left for it. The stream of cancelled runs is read once a process.

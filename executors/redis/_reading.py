@@ -26,7 +26,7 @@ BYTES_AT_ONCE: Final = 1 << 20
 RUNS_KNOWN: Final = 256
 
 _FLAGS, _PRIORITY = 2, 3
-_STATE, _MARKS, _ATTEMPT, _LENGTH, _WORKER, _STARTED, _FINISHED = 9, 10, 12, 17, 18, 19, 20
+_STATE, _MARKS, _ATTEMPT, _FENCE, _LENGTH, _WORKER, _STARTED, _FINISHED = 9, 10, 12, 16, 17, 18, 19, 20
 _CAUSE, _TRIES, _DUE = 4, 9, 11
 _LOST: Final = 10
 _OUTCOMES: Final = {4: "completed", 5: "failed", 6: "skipped", 7: "cancelled", 9: "released", _LOST: "lost"}
@@ -266,7 +266,8 @@ def _facts(record: tuple[Any, ...], extra: tuple[Any, ...] | None, workers: dict
     state, marks = record[_STATE], record[_MARKS]
     own = bool(marks & OWN)
     cause = -1 if own or extra is None else extra[_CAUSE]
-    started = record[_STARTED] / MICRO if record[_STARTED] else None
+    filed = record[_FENCE] < 0  # its last attempt lost its worker, and is among the earlier ones
+    started = record[_STARTED] / MICRO if record[_STARTED] and not filed else None
     finished = record[_FINISHED] / MICRO if record[_FINISHED] and state != ACTIVE else None
     due = extra[_DUE] / MICRO if extra is not None and state == DELAYED and extra[_DUE] else None
     has_failure = own and state > COMPLETED and record[_LENGTH] > 0

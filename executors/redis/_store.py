@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
-from executors._stored import Brief, Headers, Packed, brief
+from executors._stored import Brief, Headers, Packed, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads
 from executors.redis._keys import Keys
 from executors.redis._layout import lay_out, name_of
@@ -216,6 +216,8 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
     """
     grant, end, value = settle.grant, settle.end, settle.value
     payload = value if type(value) is bytes else b""
+    if not payload and settle.failed is not None:  # by who gave the attempt up: the hand that ran it is still at it
+        payload = write_failed(settle.failed)
     if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
         payload = b""
     return Outcome(

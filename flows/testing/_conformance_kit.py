@@ -23,6 +23,7 @@ CAPABILITIES: Final = frozenset(
     {
         "cancel",
         "delays",
+        "embedded",
         "events",
         "keys",
         "lifo",
