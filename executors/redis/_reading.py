@@ -14,7 +14,9 @@ from typing import Any, Final
 from executors._stored import Input, JobFacts, ListFacts, PastAttempt, RunFacts, StoredEvent
 from executors.redis._inputs import FIELDS_AT_ONCE, Payloads, ends_of
 from executors.redis._keys import BUCKET
-from executors.redis._layout import COURSE, EXTRA, OWN, RECORD, REPLAYED, SPARSE, name_of
+from executors.redis._layout import COURSE, EXTRA, LIST, OWN, RECORD, REPLAYED, SPARSE, name_of
+from executors.redis._lists import moulds_of
+from executors.redis._moulds import Known, known_of
 from executors.redis._shard import Shard
 from executors.redis._told import History, told_of
 from executors.redis._waiting import Hub
@@ -27,7 +29,8 @@ RUNS_KNOWN: Final = 256
 
 _FLAGS, _PRIORITY = 2, 3
 _STATE, _MARKS, _ATTEMPT, _FENCE, _LENGTH, _WORKER, _STARTED, _FINISHED = 9, 10, 12, 16, 17, 18, 19, 20
-_CAUSE, _TRIES, _DUE = 4, 9, 11
+_CAUSE, _ITEMS, _BEGUN, _TRIES, _DUE = 4, 7, 8, 9, 11
+_SIZE, _ENDED, _OWN_JOBS = 2, 6, 14
 _LOST: Final = 10
 _OUTCOMES: Final = {4: "completed", 5: "failed", 6: "skipped", 7: "cancelled", 9: "released", _LOST: "lost"}
 _PAST: Final = Struct("<BHHdd")
@@ -65,9 +68,9 @@ class ServerReader:
         if course is None or submitted is None:
             raise unknown(run)
         stands = COURSE.unpack(course)
-        over = bool(stands[6])
+        over = bool(stands[_ENDED])
         at = int(ended) / MICRO if over and ended else None
-        return RunFacts(over, int(submitted) / MICRO, at, (reason or b"").decode(), int(openings or 1), stands[2])
+        return RunFacts(over, int(submitted) / MICRO, at, (reason or b"").decode(), int(openings or 1), stands[_SIZE])
 
     def header(self, run: str) -> bytes:
         """The run's header."""
@@ -79,17 +82,14 @@ class ServerReader:
     def rows(self, run: str) -> Sequence[bytes]:
         """What was submitted of each job."""
         found: list[bytes] = []
-        for first in range(0, self._size(run), FIELDS_AT_ONCE // 2):
-            jobs = range(first, first + FIELDS_AT_ONCE // 2)
-            rows = [row for row in self._values(run, "w", jobs) if row is not None]
-            found += rows
-            if len(rows) < len(jobs):
-                break
+        size = self._course(run)[_OWN_JOBS]
+        for first in range(0, size, FIELDS_AT_ONCE // 2):
+            found += self._values(run, "w", range(first, min(size, first + FIELDS_AT_ONCE // 2)))
         return found
 
     def jobs(self, run: str, jobs: Sequence[int] | None) -> Sequence[JobFacts]:
         """How these jobs stand, or all of them."""
-        wanted = range(self._size(run)) if jobs is None else jobs
+        wanted = range(self._course(run)[_SIZE]) if jobs is None else jobs
         records = self._records(run, wanted)
         odd = [job for job, record in zip(wanted, records, strict=True) if record[_MARKS] & SPARSE]
         extras = dict(zip(odd, map(EXTRA.unpack, self._sparse(run, odd)), strict=True))
@@ -102,6 +102,8 @@ class ServerReader:
         records = self._records(run, jobs)
         asked: list[tuple[int, int, int]] = []
         for place, (job, record) in enumerate(zip(jobs, records, strict=True)):
+            if record[_STATE] == COMPLETED and record[_FLAGS] & LIST:
+                continue
             if record[_STATE] == COMPLETED and not record[_LENGTH]:
                 found[place] = b"null"
             elif record[_LENGTH] and (record[_STATE] == COMPLETED or record[_MARKS] & OWN):
@@ -118,11 +120,22 @@ class ServerReader:
 
     def items(self, run: str, list_job: int) -> Sequence[bytes]:
         """The items of a list."""
-        return ()
+        (known,) = self._knowns(run, (list_job,))
+        ((length, _),) = self._lengths(run, (list_job,))
+        if known is None or length <= 0:
+            return ()
+        size = moulds_of(self._shard, run, [known.body])[known.body].size
+        bases = [known.base_of(position, size) for position in range(length)]
+        return self._values(run, "i", bases)
 
     def lists(self, run: str) -> Sequence[ListFacts]:
         """The lists that are expanded."""
-        return ()
+        jobs = [int.from_bytes(field, "little") for field in self._shard.server.call("HKEYS", self._key(run, "l"))]
+        found: list[ListFacts] = []
+        for job, known, (length, begun) in zip(jobs, self._knowns(run, jobs), self._lengths(run, jobs), strict=True):
+            if known is not None and length >= 0:
+                found.append(ListFacts(job, known.body, length, begun, known.segments, known.links))
+        return sorted(found, key=lambda one: one.segments[:1])
 
     def history(self, run: str, job: int) -> Sequence[PastAttempt]:
         """Earlier attempts."""
@@ -193,12 +206,22 @@ class ServerReader:
         """Failures of earlier attempts, for events that tell of them."""
         return History(lambda job: self.history(run, job))
 
-    def _size(self, run: str) -> int:
+    def _course(self, run: str) -> tuple[Any, ...]:
         (course,) = self._fields(run, "course")
         if course is None:
             raise unknown(run)
-        size: int = COURSE.unpack(course)[2]
-        return size
+        return COURSE.unpack(course)
+
+    def _key(self, run: str, part: str) -> str:
+        return self._shard.keys.run(run, part)
+
+    def _knowns(self, run: str, lists: Sequence[int]) -> list[Known | None]:
+        return [None if raw is None else known_of(raw) for raw in self._hash(run, "l", list(map(name_of, lists)))]
+
+    def _lengths(self, run: str, lists: Sequence[int]) -> list[tuple[int, int]]:
+        """How many items lists have, and how many have been stamped out; -1 items where they are not expanded."""
+        found = [None if raw is None else EXTRA.unpack(raw) for raw in self._sparse(run, lists)]
+        return [(-1, 0) if extra is None else (extra[_ITEMS], extra[_BEGUN]) for extra in found]
 
     def _fields(self, run: str, *fields: str) -> list[Any]:
         found: list[Any] = self._shard.server.call("HMGET", self._shard.keys.run(run), *fields)

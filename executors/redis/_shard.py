@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from executors.redis import _layout as layout
 from executors.redis._keys import BUCKET, Keys
+from executors.redis._moulds import portions
 from executors.redis._scripts import Calls, script
 from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
 from flows._state import SWEEP_LIMIT
@@ -125,6 +126,13 @@ class Shard:
         )
         return unpack_answer(reply)
 
+    def stow(self, run_id: str, job: int, fence: int, payloads: Sequence[bytes]) -> bool:
+        """Put the items of a list aside, before the settle that expands it; whether the lease still holds."""
+        for first, part in portions(payloads):
+            if not self.run("stow", run_id, job, fence, len(payloads), first, *part):
+                return False
+        return True
+
     def extend(self, leases: Iterable[tuple[str, int, int]], lease: int) -> tuple[Sequence[int], Sequence[int]]:
         """Extend leases; the numbers of those that are over, and of those whose run was cancelled."""
         over, stopped = self.run("extend", lease, *pack_leases(leases))
@@ -220,7 +228,7 @@ def _fields(run: NewRun) -> list[Any]:
     size = len(run.rows)
     late = 0 if run.laid_out.late and not _is_small(run) else -1
     flags = (int(run.timeout > 0), int("fast" in run.fields))
-    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late)
+    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late, size)
     fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
     return [part for item in fields.items() for part in item]
 

@@ -7,10 +7,12 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, cast
 
-from executors._stored import Brief, Headers, Packed, brief, write_failed
-from executors.redis._inputs import Inputs, Payloads
-from executors.redis._keys import Keys
-from executors.redis._layout import lay_out, name_of
+from executors._store import StaleCallError
+from executors._stored import Brief, Headers, Items, Packed, brief, write_failed
+from executors.redis._inputs import Inputs, Payloads, places
+from executors.redis._keys import BUCKET, Keys
+from executors.redis._layout import CONTROL, lay_out, name_of
+from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
 from executors.redis._wire import CONTROLLED, GATE, SUSPECT, Answer, Granted, Outcome
@@ -30,10 +32,6 @@ class Way(Calls, Protocol):
         ...
 
 
-class StaleCallError(RuntimeError):
-    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
-
-
 class ApartGrant(Grant):
     """A grant whose inputs are read apart."""
 
@@ -42,6 +40,26 @@ class ApartGrant(Grant):
     def fetch(self) -> None:
         """Read them; may block."""
         cast("Inputs", cast("Brief", self.run).inputs).load()
+
+
+class _ApartControl(ApartGrant, ControlGrant):
+    __slots__ = ()
+
+
+class _ApartSuspect(ApartGrant, SuspectGrant):
+    __slots__ = ()
+
+
+_KINDS: Final[dict[tuple[bool, int], type[Grant]]] = {
+    (False, 0): Grant,
+    (False, CONTROLLED): ControlGrant,
+    (False, SUSPECT): SuspectGrant,
+    (False, CONTROLLED | SUSPECT): ControlGrant,
+    (True, 0): ApartGrant,
+    (True, CONTROLLED): _ApartControl,
+    (True, SUSPECT): _ApartSuspect,
+    (True, CONTROLLED | SUSPECT): _ApartControl,
+}
 
 
 class RedisStore:
@@ -94,6 +112,9 @@ class RedisStore:
         shard = self._loops.get(loop) or self._open_loop(loop)
         now = self.clock()
         outcomes = [outcome_of(settle, now) for settle in settles]
+        for settle in settles:
+            if settle.end is End.EXPANDED:
+                self._stow(shard, settle)
         try:
             answer = shard.exchange(
                 *(loop, seq, outcomes, sorted(want.queues or ())),
@@ -159,6 +180,11 @@ class RedisStore:
         """As `pass_on`."""
         return None
 
+    def _stow(self, shard: Shard, settle: Settle) -> None:
+        items, grant = cast("Items", settle.value), settle.grant
+        if not is_small(items):
+            shard.stow(grant.run.id, grant.job, grant.fence, items.payloads)
+
     def _open_loop(self, loop: str) -> Shard:
         with self._lock:
             shard = self._loops.get(loop)
@@ -170,36 +196,41 @@ class RedisStore:
         self._ahead = answer.now / MICRO - time.monotonic()
         for run_id, header in answer.headers.items():
             self._headers.put(run_id, header)
-        apart = [grant for grant in answer.grants if grant.row is None]
-        rows = self._rows(apart, shard) if apart else {}
+        apart = [grant for grant in answer.grants if grant.apart]
+        told = self._told(apart, shard) if apart else {}
         suspects = 0
         grants: list[Grant] = []
         for grant in answer.grants:
-            grants.append(self._grant(grant, rows))
+            grants.append(self._grant(grant, told))
             suspects += grant.flags & SUSPECT
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
 
-    def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
-        run_id, job, attempt, flags, fence, since, row, inputs = granted
+    def _grant(self, granted: Granted, told: dict[tuple[str, int], Any]) -> Grant:
+        run_id, job, attempt, flags, fence, since, row, inputs, place = granted
         taken: Sequence[Any] = inputs
-        kind: type[Grant] = Grant
-        if row is None:
-            row = rows[run_id, job]
-            taken, kind = Inputs(self.shard, run_id, job, self._payloads), ApartGrant
-        if flags & CONTROLLED:
-            kind = ControlGrant
-        elif flags & SUSPECT:
-            kind = SuspectGrant
+        if granted.apart:
+            row, place = told[run_id, job]
+            taken = Inputs(self.shard, run_id, job, self._payloads)
+        kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
         began = since / MICRO if since else None
-        run = brief(self._headers[run_id], job, row, taken, since=began, gated=bool(flags & GATE))
+        header = self._headers[run_id]
+        run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         return kind(cast("Any", run), job, attempt, fence)
 
-    def _rows(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], bytes]:
-        keys = shard.keys
-        asked = [("HGET", keys.run(one.run_id, f"w:{one.job // 512}"), name_of(one.job)) for one in apart]
-        return {(one.run_id, one.job): row for one, row in zip(apart, shard.server.calls(asked), strict=True)}
+    def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
+        """Rows of jobs, or for stamped ones where they stand."""
+        keys, found = shard.keys, {}
+        by_run: dict[str, list[int]] = {}
+        for one in apart:
+            by_run.setdefault(one.run_id, []).append(one.job)
+        for run_id, jobs in by_run.items():
+            stand = places(shard, run_id, jobs)
+            asked = [("HGET", keys.run(run_id, f"w:{job // BUCKET}"), name_of(job)) for job in jobs]
+            for job, row in zip(jobs, shard.server.calls(asked), strict=True):
+                found[run_id, job] = (row, stand[job])
+        return found
 
     def _load_header(self, run_id: str) -> bytes:
         header = self._way.call("HGET", self.shard.keys.run(run_id), "header")
@@ -215,7 +246,7 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
         now: By the clock of the settle's times.
     """
     grant, end, value = settle.grant, settle.end, settle.value
-    payload = value if type(value) is bytes else b""
+    payload = value if type(value) is bytes else expanded(value) if type(value) is Items else b""
     if not payload and settle.failed is not None:  # by who gave the attempt up: the hand that ran it is still at it
         payload = write_failed(settle.failed)
     if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
@@ -230,10 +261,11 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
 def new_run(run: Packed) -> NewRun:
     """A packed run as a shard takes it."""
     options, shape = run.options, run.shape
+    queues = union_of(shape.queues, run.bodies)
     fields: dict[str, str | bytes | int] = {
         "header": run.header,
         "name": run.name,
-        "queues": "\n".join(shape.queues),
+        "queues": "\n".join(queues),
         "keep": int(options.keep * MICRO),
         "keep_failed": int(options.keep_failed * MICRO),
     }
@@ -243,6 +275,7 @@ def new_run(run: Packed) -> NewRun:
         fields["keep_count"] = options.keep_count
     if options.fail_fast:
         fields["fast"] = 1
-    laid_out = lay_out(shape, [len(row) for row in run.rows])
+    fields |= {f"body:{number}": mould_of(body, queues) for number, body in enumerate(run.bodies)}
+    laid_out = lay_out(shape, [len(row) for row in run.rows], lanes_of(run.bodies, queues, CONTROL))
     timeout = int((options.timeout or 0) * MICRO)
     return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout)

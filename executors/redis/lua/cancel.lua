@@ -6,6 +6,7 @@
 -- include: records
 -- include: lanes
 -- include: machine
+-- include: lists
 -- include: course
 left = min(left, tonumber(chunk))
 local run = run_of(id)

@@ -95,6 +95,7 @@ end
 local function write_run(run)
   write_records(run)
   local lines = write_line(run, 'cascade')
+  lines = write_line(run, 'grow') or lines
   run.unswept = write_line(run, 'later') or lines
   if run.unswept or run.sweeping >= 0 or run.marking >= 0 or run.late >= 0 then
     call('ZADD', P .. 'unswept', 'NX', now, run.id)

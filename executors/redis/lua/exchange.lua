@@ -5,6 +5,7 @@
 -- include: records
 -- include: lanes
 -- include: machine
+-- include: lists
 -- include: course
 -- include: settling
 -- include: grants

@@ -172,6 +172,9 @@ local function inputs_of(run, record, room)
   local inputs = {}
   for place, job in ipairs(children) do
     local child = record_of(run, job)
+    if child[FLAGS] % 4 >= LIST then
+      return nil, 0 -- its value is made of many: that is done apart
+    end
     local input = { job = job, state = child[STATE], first = 0, length = 4294967295 }
     inputs[place] = input
     if cut > 0 and (child[ORDINAL] == 0 or child[ORDINAL] > cut) then
@@ -217,6 +220,30 @@ local function gather(run, what, jobs)
   return found
 end
 
+-- Where a stamped job stands, the outermost list first; and how many bytes telling it takes at most.
+local function place_of(run, record)
+  local levels, bytes = {}, 0
+  while record[FLAGS] >= STAMPED do
+    local list = list_of(run, record[ROW_LENGTH])
+    local position, base = spot_of(run, list, record[JOB])
+    table.insert(levels, 1, { list = list, position = position, base = base })
+    bytes = bytes + list.biggest + #list.packed_links + 20
+    record = record_of(run, list.job)
+  end
+  return levels, bytes
+end
+
+-- Levels in numbers; the items are added to *bodies*.
+local function told_place(levels, items, bodies)
+  local parts = { pack('<B', #levels) }
+  for place, level in ipairs(levels) do
+    local item, links = items[level.base] or '', level.list.packed_links
+    parts[place + 1] = pack('<I4HI4I4I4I4', level.list.job, level.list.number, level.position, level.base, #item, #links / 4) .. links
+    bodies[#bodies + 1] = item
+  end
+  return concat(parts)
+end
+
 local GRANT = '<HI4HBd'
 local WITH_IT = '<dI4H'
 local INPUT = '<I4BBI4'
@@ -240,19 +267,28 @@ end
 
 -- The jobs whose data comes along: all whose row and inputs are small.
 local function choose(list, count, inline)
-  local rows, payloads, order = {}, {}, {}
+  local rows, payloads, items, order = {}, {}, {}, {}
   for place = 1, count do
     local one = list[place]
     local run, record = one.run, one.record
     if not rows[run] then
-      rows[run], payloads[run] = {}, {}
+      rows[run], payloads[run], items[run] = {}, {}, {}
       order[#order + 1] = run
     end
-    local inputs, room = inputs_of(run, record, inline - record[ROW_LENGTH])
+    local levels, size
+    if record[FLAGS] >= STAMPED then
+      levels, size = place_of(run, record)
+    end
+    local inputs, room = inputs_of(run, record, inline - (size or record[ROW_LENGTH]))
     if inputs and room >= 0 then
-      one.inputs = inputs
-      local of_run = rows[run]
-      of_run[#of_run + 1] = record[JOB]
+      one.inputs, one.levels = inputs, levels
+      local of_run = levels and items[run] or rows[run]
+      for _, level in ipairs(levels or NOTHING) do
+        of_run[#of_run + 1] = level.base
+      end
+      if not levels then
+        of_run[#of_run + 1] = record[JOB]
+      end
       for number = 1, #inputs do
         local input = inputs[number]
         if input.teller and input.length > 0 then
@@ -264,13 +300,14 @@ local function choose(list, count, inline)
   end
   for _, run in ipairs(order) do
     rows[run], payloads[run] = gather(run, 'w', rows[run]), gather(run, 'v', payloads[run])
+    items[run] = gather(run, 'i', items[run])
   end
-  return rows, payloads, order
+  return rows, payloads, items, order
 end
 
 -- The answer to a claim: numbers, payloads one after the other, ids of runs, headers of runs that are new to the worker.
 local function answer(head, list, count, numbers, ids, inline)
-  local rows, payloads, order = choose(list, count, inline)
+  local rows, payloads, items, order = choose(list, count, inline)
   local headers = {}
   for place, run in ipairs(order) do
     headers[place] = ''
@@ -282,13 +319,17 @@ local function answer(head, list, count, numbers, ids, inline)
   for place = 1, count do
     local one = list[place]
     local run, record, inputs = one.run, one.record, one.inputs
-    local row = inputs and rows[run][record[JOB]]
+    local row = inputs and (one.levels and '' or rows[run][record[JOB]])
     local extra = record[MARKS] % 2 == SPARSE and extra_of(run, record)
     parts[last + 1] = numbers[place]
     last = last + 2
     if row then
-      parts[last] = pack(WITH_IT, extra and extra.since or 0, #row, #inputs)
-      bodies[#bodies + 1] = row
+      if one.levels then
+        parts[last] = pack(WITH_IT, extra and extra.since or 0, 4294967294, #inputs) .. told_place(one.levels, items[run], bodies)
+      else
+        parts[last] = pack(WITH_IT, extra and extra.since or 0, #row, #inputs)
+        bodies[#bodies + 1] = row
+      end
       for number = 1, #inputs do
         local input = inputs[number]
         last = last + 1

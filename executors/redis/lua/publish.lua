@@ -6,6 +6,7 @@
 -- include: records
 -- include: lanes
 -- include: machine
+-- include: lists
 -- include: course
 -- include: accept
 local holder = holder_of(key, id)

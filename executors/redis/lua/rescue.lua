@@ -6,6 +6,7 @@
 -- include: records
 -- include: lanes
 -- include: machine
+-- include: lists
 -- include: course
 -- include: settling
 left = tonumber(chunk)

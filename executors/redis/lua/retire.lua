@@ -16,9 +16,9 @@ while left > 0 do
   local bucket = tonumber(found[2]) or 0
   while bucket < buckets and left > 0 do
     local base = key .. ':'
-    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket)
+    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket, base .. 'i:' .. bucket)
     bucket = bucket + 1
-    left = left - 4
+    left = left - 5
   end
   if bucket < buckets then
     call('HSET', key, 'retired', bucket)
@@ -28,7 +28,7 @@ while left > 0 do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':p', ':g', ':later', ':cascade', ':late', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':l', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 9

@@ -61,6 +61,8 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
       note(run, TOLD.released, record)
     end
     requeue(run, record, after)
+  elseif outcome == END.expanded then
+    expand(run, record, payload)
   elseif outcome == END.passed then
     record[MARKS] = bor(record[MARKS], PASSED)
     if run.cancelling then
@@ -77,7 +79,7 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
   elseif outcome == END.retry then
     if counted then
       record[MADE] = record[MADE] + 1
-      if record[MADE] >= (record[LIMIT] > 0 and record[LIMIT] or 1000) then
+      if record[MADE] >= (record[FLAGS] % 4 < LIST and record[LIMIT] > 0 and record[LIMIT] or 1000) then
         fail(run, record, FAILED, payload)
         return
       end

@@ -5,6 +5,7 @@
 -- include: records
 -- include: lanes
 -- include: machine
+-- include: lists
 -- include: course
 left = min(left, tonumber(chunk))
 finish_sweeps(id ~= '' and id or nil)
