@@ -35,6 +35,9 @@ _LOST: Final = 10
 _OUTCOMES: Final = {4: "completed", 5: "failed", 6: "skipped", 7: "cancelled", 9: "released", _LOST: "lost"}
 _PAST: Final = Struct("<BHHdd")
 
+_UNBORN: Final = RECORD.unpack(bytes(RECORD.size))
+"""Of a row that is kept for an item which has not been stamped out."""
+
 HeldBack = Callable[[str, int, str], str | None]
 
 
@@ -280,9 +283,9 @@ def unknown(run: str) -> UnknownRunError:
 def _record(run: str, raw: Any, at: int) -> tuple[Any, ...]:
     if isinstance(raw, Exception):
         raise raw
-    if not raw or len(raw) < at + RECORD.size:
+    if raw is None:
         raise unknown(run)
-    return RECORD.unpack_from(raw, at)
+    return RECORD.unpack_from(raw, at) if len(raw) >= at + RECORD.size else _UNBORN
 
 
 def _facts(record: tuple[Any, ...], extra: tuple[Any, ...] | None, workers: dict[int, str]) -> JobFacts:

@@ -44,6 +44,10 @@ class TestRedis(ExecutorConformance):
             yield executor
         executor.close()
 
+    @pytest.mark.slow
+    def test_a_long_chain(self, executor: RedisExecutor) -> None:
+        super().test_a_long_chain(executor)  # 10,000 steps, each of them two round trips
+
 
 @pytest.mark.slow
 class TestRedisOneAtATime(TestRedis):
