@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 from flows._job import Job
 from flows._names import shown
-from flows._reference import OptionalReference, Path, Reference, follow
+from flows._reference import OptionalReference, Part, Path, Reference, follow
 from flows.errors import DataError
 
 DEPTH_LIMIT = 64
@@ -23,7 +23,7 @@ LOOKS = 500_000
 thing twice, which holds another twice, and so on, is small in memory and without end to whoever goes through it.
 """
 
-_REFERENCES = frozenset((Reference, OptionalReference, Job))
+_REFERENCES = frozenset((Reference, Part, OptionalReference, Job))
 
 
 class Pick(NamedTuple):
@@ -153,11 +153,11 @@ def referred(value: Any) -> Job[Any]:
     """The job whose result *value*, a reference, stands for."""
     if type(value) is OptionalReference:
         value = value.reference
-    return value._job if type(value) is Reference else cast("Job[Any]", value)
+    return value._job if isinstance(value, Reference) else cast("Job[Any]", value)
 
 
 def only_references(value: object) -> bool:
-    """Whether *value* is a list or tuple of nothing but references: the long lists of fan-ins are."""
+    """Whether *value* is a list or tuple of nothing but whole results: the long lists of fan-ins are."""
     return type(value) in (list, tuple) and set(map(type, cast("list[object]", value))) == {Reference}
 
 
@@ -172,7 +172,7 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
     Depth was checked by `scan`, so the recursion is bounded.
     """
     kind = type(value)
-    if kind is Reference:
+    if kind is Reference or kind is Part:
         return Pick(index[value._job], value._path, False)
     if kind is OptionalReference:
         return Pick(index[value.reference._job], value.reference._path, True)
@@ -182,9 +182,7 @@ def compile_value(value: Any, index: Mapping[Any, int], spot: str) -> Any:
         return {key: compile_value(item, index, spot) for key, item in value.items()}
     if kind is list or kind is tuple:
         if only_references(value):
-            children = [index[item._job] for item in value if not item._path]
-            if len(children) == len(value):
-                return Picks(kind, children)
+            return Picks(kind, [index[item._job] for item in value])
         if holds_nothing(value):
             return value.copy() if kind is list else value
         parts = [compile_value(item, index, spot) for item in value]

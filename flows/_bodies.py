@@ -13,8 +13,9 @@ from typing import Any, Final, NamedTuple, cast
 
 from flows._binding import Arguments, Binding, Held, Pick, Picks, Ready
 from flows._flow import Flow
-from flows._holes import holes
+from flows._holes import REMOVING, holes
 from flows._job import Job
+from flows._placing import places_of
 from flows._plan import Plan
 from flows._planner import Planner
 from flows.errors import DefinitionError, DuplicateJobError
@@ -133,13 +134,10 @@ class BodyPlanner(Planner):
         self.depth = depth
         self.item = spread.item
         self.limit = spread.limit
-        self.inside = frozenset(spread.made)
+        self.inside: frozenset[Job[Any]] = frozenset(spread.made)
         self.walk()
         self.outside = [one for one in self.order if one not in self.inside and one is not self.item]
         self.own = [one for one in self.order if one in self.inside]
-
-    def _needs(self, job: Job[Any]) -> Iterator[Any]:
-        return super()._needs(job) if job in self.inside else iter(())
 
     def plan_body(self, list_id: str, taken: set[str]) -> None:
         """Everything but the bodies inside it, which need its ids.
@@ -153,10 +151,12 @@ class BodyPlanner(Planner):
         self.order = [*self.own, self.item, *self.outside]
         self.index = index = {one: place for place, one in enumerate(self.order)}
         self.places = [tuple([index[walked[place]] for place in places.get(one, ())]) for one in self.order]
-        self.plan.roots = (index[self.flow.roots[0]],)
+        self.plan = Plan(self.flow.name, (index[self.flow.roots[0]],), several=False)
+        self.rows = places_of(self.order)
         self.place_jobs()
         self._name_body(list_id, visited, taken)
         self.link_jobs()
+        self.bind_jobs()
         self._check_body(list_id)
 
     def body(self, around: Planner) -> Body:
@@ -244,7 +244,7 @@ def finish(planner: Planner) -> None:
             for one in leaked
         ]
     for around, job, inner in reversed(open_):  # inner bodies first: they look into the whole columns around them
-        planner.problems += inner.problems + holes(inner)
+        planner.problems += inner.problems + ([] if inner.policies.isdisjoint(REMOVING) else holes(inner))
         around.plan.limits = inner.plan.limits | around.plan.limits
         around.plan.lists[around.index[job]] = inner.body(around)
     planner.problems += _clashes(planner.plan.ids, templates)

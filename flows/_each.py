@@ -112,6 +112,7 @@ def when(condition: object, job: Job[R]) -> Job[R]:
     if not isinstance(condition, bool | Reference | Job):
         raise DefinitionError(f"when(): the condition is a bool or a reference such as job.out, not {shown(condition)}")
     job.conditions = (*job.conditions, condition)
+    job.odd = True
     return job
 
 

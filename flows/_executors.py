@@ -17,6 +17,7 @@ _REDIS: Final = "executors.redis:RedisExecutor"
 
 SCHEMES: Final = {
     "memory": "executors.memory:MemoryExecutor",
+    "sqlite": "executors.sqlite:SqliteExecutor",
     "redis": _REDIS,
     "rediss": _REDIS,
     "unix": _REDIS,
@@ -24,7 +25,7 @@ SCHEMES: Final = {
     "redis+sentinel": _REDIS,
 }
 
-COMING: Final = ("sqlite", "dask")
+COMING: Final = ("dask",)
 
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
@@ -45,6 +46,9 @@ def executor_of(given: str | Executor | None) -> Executor:
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
+    found = _shared.get(given)
+    if found is not None:
+        return found
     if "private=1" in given:
         return _made(given)
     with _lock:

@@ -15,7 +15,7 @@ from flows._context import Context, current_grant
 from flows._idempotency import job_key
 from flows._job import Job
 from flows._machine import inputs_of
-from flows._reference import OptionalReference, Reference
+from flows._reference import OptionalReference, Part, Reference
 from flows._signature import CHILDREN, CONTEXT, Parameters
 from flows._state import COMPLETED, RunState
 from flows._verbs import End, FailedSettle, Grant, RunBrief, Settle
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
-_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, OptionalReference))
+_UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, Part, OptionalReference))
 """Kinds of values that no handler means to return."""
 _COMPLETED = End.COMPLETED
 
@@ -49,9 +49,10 @@ class Handler:
 def handler_of(task: Task[..., Any]) -> Handler:
     """The handler of *task*; the same for all runs, unless an annotation could not be evaluated yet."""
     handler: Handler | None = task._handler
-    if handler is None or handler.fn is not task.fn:
-        handler = Handler(task)
-        task._handler = handler if handler.parameters.evaluated else None
+    if handler is not None and handler.fn is task.fn:
+        return handler
+    handler = Handler(task)
+    task._handler = handler if handler.parameters.evaluated else None
     return handler
 
 

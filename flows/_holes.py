@@ -14,16 +14,14 @@ if TYPE_CHECKING:
 
     from flows._planner import Planner
 
-_REMOVING = ("ignore", "remove", "continue")
+REMOVING = ("ignore", "remove", "continue")
 """Policies by which a dependent runs without the job's result."""
 
 
 def holes(planner: Planner) -> list[DefinitionError]:
     """What is wrong in a plan whose edges are laid; arguments that may fall away are bound by name from now on."""
     plan = planner.plan
-    if planner.policies.isdisjoint(_REMOVING):
-        return []
-    removing = {job for job, one in enumerate(plan.settings) if one.on_failure in _REMOVING}
+    removing = {job for job, one in enumerate(plan.settings) if one.on_failure in REMOVING}
     exposed = {dependent for child in removing for dependent in plan.dependents[child]}
     return [problem for position in sorted(exposed) for problem in _holes_of(planner, position, removing)]
 
@@ -52,7 +50,7 @@ def _hole(planner: Planner, position: int, place: str, child: int) -> Definition
     policy = planner.plan.settings[child].on_failure
     why = (
         f"has on_failure={policy!r}, so there may be no value"
-        if policy in _REMOVING
+        if policy in REMOVING
         else "may still be running when a dependency with on_failure='continue' releases the job"
     )
     return DefinitionError(

@@ -41,7 +41,7 @@ class Job(Generic[R_co]):
     """
 
     __slots__ = (
-        *("__weakref__", "args", "children", "conditions", "id", "kwargs", "name", "opts", "predecessors"),
+        *("__weakref__", "args", "children", "conditions", "id", "kwargs", "name", "odd", "opts", "predecessors"),
         *("queue", "spread", "task"),
     )  # fmt: skip
 
@@ -56,6 +56,8 @@ class Job(Generic[R_co]):
     predecessors: tuple[Job[Any], ...]
     conditions: tuple[object, ...]
     spread: Spread | None
+    odd: bool
+    """Whether the job may need more than its `args`. One look for the planner, as each costs: see `__getattr__`."""
 
     def __init__(
         self: Job[Any],  # what a literal's handler will return is not known to type checkers
@@ -80,6 +82,7 @@ class Job(Generic[R_co]):
         self.predecessors = ()
         self.conditions = ()
         self.spread = None
+        self.odd = bool(self.kwargs or self.children)
         _note(self)
 
     @property
@@ -93,6 +96,7 @@ class Job(Generic[R_co]):
         Changes and returns the job.
         """
         self.predecessors += self._checked_jobs(jobs, "after()")
+        self.odd = True
         return self
 
     def on_failure(self, policy: Policy) -> Self:
@@ -172,6 +176,7 @@ def call_job(task: Task[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]) 
     job.args = args
     job.kwargs = kwargs or _NO_KWARGS
     job.children = job.predecessors = job.conditions = ()
+    job.odd = bool(kwargs)
     job.spread = None
     _note(job)
     return job

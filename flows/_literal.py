@@ -41,7 +41,7 @@ from flows._literal_options import is_bullmq, opts_of, read_own, read_retention
 from flows._literal_out import to_dict
 from flows._names import check_name, check_queue, nearest, shown
 from flows._opts import Opts
-from flows._reference import OptionalReference, Reference
+from flows._reference import OptionalReference, Part, Reference
 from flows.errors import DataError, DefinitionError, DuplicateJobError
 
 __all__ = ["parse", "to_dict"]
@@ -285,6 +285,7 @@ class _Parser:
         before = self._jobs(node, "after")
         if job is not None:
             job.children, job.predecessors = tuple(children), tuple(before)
+            job.odd = True
         for trail, entry in self.problems.listed(node.source, "inputs", node.trail):
             self._input(job, entry, trail)
 
@@ -336,7 +337,7 @@ class _Parser:
         else:
             node = self._named(entry.get("from"), (trail, "from"))
             if job is not None and node is not None and node.job is not None:
-                reference = Reference(node.job, tuple(path))
+                reference = Part(node.job, tuple(path)) if path else Reference(node.job)
                 place = cast("list[Any]", at)
                 if not _put(job.kwargs, place, OptionalReference(reference) if optional else reference):
                     self.problems.refuse(

@@ -2,41 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flows import _registry
 from flows._job import Job
 from flows._opts import Queue, Settings, resolve
-from flows._task import DEFAULT_QUEUE, Task
+from flows._task import DEFAULT_QUEUE
 
 Limits = tuple[int | None, tuple[int, float] | None]
 """Of a queue: its concurrency, and its rate as (starts, seconds)."""
 
 
-class Place(NamedTuple):
-    """What jobs have in common that differ in their arguments only."""
+class Place:
+    """What jobs have in common that differ in their arguments only. Places compare by identity.
 
-    name: str
-    task: Task[..., Any] | None
-    queue: str
-    settings: Settings
-    known: Queue | None
-    """The queue as the object that knows its limits, where the declaration has one."""
-
-
-def place_of(job: Job[Any]) -> Place:
-    """The queue of a job, and its options resolved: its own over its task's over its queue's.
-
-    Tasks and queues never change, so that what is true of a job without options of its own holds for the task's next.
+    Attributes:
+        queue: The name of the queue.
+        settings: The options, resolved: those of the job over its task's over its queue's.
+        known: The queue as the object that knows its limits, where the declaration has one.
     """
-    task = job.task
-    if task is None or job.opts is not None or job.queue is not None:
-        return _resolved(job)
-    if task._place is None:
-        task._place = _resolved(job)
-    place: Place = task._place
-    return place
+
+    __slots__ = ("known", "name", "queue", "settings")
+
+    def __init__(self, name: str, queue: str, settings: Settings, known: Queue | None) -> None:
+        self.name = name
+        self.queue = queue
+        self.settings = settings
+        self.known = known
+
+
+def own_places(jobs: Sequence[Job[Any]]) -> list[Place | None]:
+    """The place of each job that has just the one of its task; None for others, and where that is not known yet.
+
+    Tasks and queues never change, so that what is true of a job whose options were left as its task had made them holds
+    for the task's next: it is kept on the task, and two such jobs have one place only if they have one task.
+    """
+    return [task._place if (task := job.task) is not None and job.opts is task.job_opts else None for job in jobs]
+
+
+def places_of(jobs: Sequence[Job[Any]]) -> list[Place]:
+    """The place of each job."""
+    own: dict[Any, Place] = {}
+
+    def resolved(job: Job[Any]) -> Place:
+        task = job.task
+        if task is not None and job.opts is task.job_opts:
+            if task._place is None:
+                task._place = _resolved(job)
+            place: Place = task._place
+            return place
+        key = (task or job.name, job.opts, job.queue)  # those of one task mostly have the same
+        found = own.get(key)
+        if found is None:
+            found = own[key] = _resolved(job)
+        return found
+
+    return [place or resolved(job) for place, job in zip(own_places(jobs), jobs, strict=True)]
 
 
 def _resolved(job: Job[Any]) -> Place:
@@ -52,7 +74,7 @@ def _resolved(job: Job[Any]) -> Place:
         known = task.home
     queue_opts, task_opts = None if known is None else known.opts, None if task is None else task.opts
     settings = resolve(queue_opts, task_opts, job.opts)
-    return Place(job.name, job.task, name, settings, known)
+    return Place(job.name, name, settings, known)
 
 
 def limits_of(places: Iterable[Place]) -> dict[str, Limits]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from flows._drawable import Drawable, seen_plan
 from flows._numbering import number
 from flows._state import CONTROL_QUEUE, ORDER_ONLY, SHARED
+from flows._traits import Traits
 
 if TYPE_CHECKING:
     import networkx
@@ -57,13 +58,23 @@ class Plan(Drawable, Generic[R_co]):
         *("name", "roots", "several", "names", "queues_of", "tasks", "settings", "distinct", "bindings"),
         *("inputs", "pending", "dependents", "effects", "optional", "conditions", "lists", "gone"),
         *("limits", "retention"),
-        *("_origin", "_fingerprint", "_ids", "_positions", "__weakref__"),
+        *("_origin", "_fingerprint", "_ids", "_positions", "_traits", "__weakref__"),
     )
 
-    def __init__(self, name: str, roots: tuple[int, ...], *, several: bool) -> None:
+    def __init__(self, name: str, roots: tuple[int, ...], *, several: bool, pattern: Plan[Any] | None = None) -> None:
         self.name = name
         self.roots = roots
         self.several = several
+        self._origin: Plan[R_co] | None = None
+        self._fingerprint: str | None = None
+        self.retention: Mapping[str, Mapping[str, float]] = {}
+        self.gone: set[int] = set()
+        if pattern is None:
+            self._begin()
+        else:
+            self._follow(pattern)
+
+    def _begin(self) -> None:
         self.names: list[str] = []
         self.queues_of: list[str] = []
         self.tasks: list[Task[..., Any] | None] = []
@@ -77,13 +88,24 @@ class Plan(Drawable, Generic[R_co]):
         self.optional: dict[int, set[int]] = {}
         self.conditions: dict[int, tuple[Any, ...]] = {}
         self.lists: dict[int, Body] = {}
-        self.gone: set[int] = set()
         self.limits: dict[str, tuple[int | None, tuple[int, float] | None]] = {}
-        self.retention: Mapping[str, Mapping[str, float]] = {}
         self._positions: Mapping[Job[Any], int] = {}
-        self._origin: Plan[R_co] | None = None
         self._ids: list[str] | None = None
-        self._fingerprint: str | None = None
+        self._traits: Traits | None = None
+
+    def pattern(self) -> Plan[Any]:
+        """A plan with what is the same in all plans of this one's shape: no data, tasks or jobs, its traits known."""
+        self._traits = self.traits
+        return Plan("", self.roots, several=self.several, pattern=self)
+
+    def _follow(self, pattern: Plan[Any]) -> None:
+        """Take the columns of a plan of the same shape in which there is no data; they are shared, and not changed."""
+        self.names, self.queues_of, self.settings = pattern.names, pattern.queues_of, pattern.settings
+        self.distinct, self.limits, self._traits = pattern.distinct, pattern.limits, pattern._traits
+        self.inputs, self.pending, self.dependents = pattern.inputs, pattern.pending, pattern.dependents
+        self.effects, self.optional = pattern.effects, pattern.optional
+        self.conditions, self.lists, self._ids = pattern.conditions, pattern.lists, pattern._ids
+        self.tasks, self.bindings, self._positions = [], [], {}  # which the planner fills
 
     def position_of(self, job: Job[Any]) -> int | None:
         """Where *job*, a job object of the flow that was planned, stands in the columns."""
@@ -107,6 +129,13 @@ class Plan(Drawable, Generic[R_co]):
     def origin(self) -> Plan[R_co]:
         """The plan that was submitted, where this one belongs to a run that has added jobs to it; else itself."""
         return self if self._origin is None else self._origin
+
+    @property
+    def traits(self) -> Traits:
+        """What is asked of the plan as a whole whenever it is run."""
+        if self._traits is None:
+            self._traits = Traits(self)
+        return self._traits
 
     @property
     def ids(self) -> list[str]:

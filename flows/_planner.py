@@ -8,8 +8,9 @@ before their parents.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from itertools import filterfalse
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flows._binding import (
@@ -23,16 +24,18 @@ from flows._binding import (
     referred,
     scan,
 )
+from flows._cycles import cycle_error
 from flows._each import Item
 from flows._flow import Flow
-from flows._holes import holes
+from flows._holes import REMOVING, holes
 from flows._job import Job
 from flows._numbering import number_around
-from flows._placing import limits_of, place_of
+from flows._placing import Place, limits_of, places_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
+from flows._shapes import SHAPE_JOBS, known, remember, shape_of
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
-from flows.errors import CycleError, DefinitionError, DuplicateJobError
+from flows.errors import DefinitionError, DuplicateJobError
 
 if TYPE_CHECKING:
     from flows._bodies import BodyPlanner
@@ -45,6 +48,8 @@ _VALUE, OPTIONAL, _ORDER, _CONDITION, _WAIT = range(5)
 """Kinds of edges: the last two bring a `when` its condition and an `each` what its body shares, but no argument."""
 
 _OPEN = -1
+
+_task_of = attrgetter("task")
 
 
 def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
@@ -65,13 +70,7 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     gc.disable()
     try:
         planner.walk()
-        planner.place_jobs()
-        planner.name_jobs()
-        planner.link_jobs()
-        if planner.bodies:
-            from flows._bodies import finish
-
-            finish(planner)
+        planner.lay_out()
         planner.check()
     finally:
         if was_on:
@@ -84,11 +83,16 @@ class Planner:
 
     depth = 0
     """How many lists the jobs stand in."""
+    inside: frozenset[AnyJob] | None = None
+    """The jobs whose needs are looked at, the others being leaves; None: all."""
+    alone = False
+    """Whether more than the shape of the flow decides about the columns: conditions, lists, jobs with odd options."""
+    plan: Plan[Any]
+    rows: list[Place]
+    roots: tuple[int, ...]
 
     def __init__(self, flow: Flow[Any]) -> None:
         self.flow = flow
-        self.plan: Plan[Any] = Plan(flow.name, (), several=flow.several)
-        self.plan.retention = flow.retention
         self.index: dict[AnyJob, int] = {}
         self.order: list[AnyJob] = []
         self.places: list[tuple[int, ...]] = []
@@ -98,6 +102,8 @@ class Planner:
         self.plain: list[AnyJob] = []
         """Jobs whose arguments are plain values that never change."""
         self.policies: set[str] = set()
+        self.shape: Hashable | None = None
+        """What to remember the columns under once they are known to be right."""
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
         """Jobs whose data cannot be read through; what is wrong is said when they have ids."""
@@ -106,17 +112,18 @@ class Planner:
 
     def walk(self) -> None:
         """Visit all jobs: fills `index` in the order of first visits, `order` and `places` in that of last visits."""
-        index, order, visited = self.index, self.order, self.index.get
+        index, order, all_places, inside = self.index, self.order, self.places, self.inside
+        visited = index.get
         for root in self.flow.roots:
             if root in index:
                 continue
-            job, rest = root, self._needs(root)
+            job, rest = root, iter(self._needs(root))
             places: list[int] = []
             index[job] = _OPEN
             stack: list[tuple[AnyJob, Iterator[Any], list[int]]] = []
             while True:
                 for value in rest:
-                    if type(value) is Reference and not value._path:
+                    if type(value) is Reference:
                         child = value._job
                     elif isinstance(value, Job):
                         child = value
@@ -125,51 +132,69 @@ class Planner:
                         break
                     place = visited(child)
                     if place is None:
-                        if child.args or child.kwargs or child.children or child.predecessors or child.conditions:
+                        if inside is not None and child not in inside:
+                            needed: Sequence[Any] = ()
+                        else:
+                            needed = self._needs_oddly(child) if child.odd else child.args
+                        if needed:
                             index[child] = _OPEN
                             stack.append((job, rest, places))
-                            job, rest, places = child, self._needs(child), []
+                            job, rest, places = child, iter(needed), []
                             break
                         index[child] = place = len(order)
                         order.append(child)
-                        self.places.append(())
+                        all_places.append(())
                     elif place < 0:
-                        raise self._cycle([job, *(entry[0] for entry in reversed(stack))], child)
+                        raise cycle_error(list(index), [job, *(entry[0] for entry in reversed(stack))], child)
                     places.append(place)
                 else:
                     index[job] = place = len(order)
                     order.append(job)
-                    self.places.append(tuple(places))
+                    all_places.append(tuple(places))
                     if not stack:
                         break
                     job, rest, places = stack.pop()
                     places.append(place)
-        self.plan.roots = tuple(index[root] for root in self.flow.roots)
+        self.roots = tuple([index[root] for root in self.flow.roots])
+
+    def lay_out(self) -> None:
+        """Fill the columns of the plan, or take those of one of the same shape."""
+        flow, roots, pattern = self.flow, self.roots, None
+        if not self.alone and len(self.order) <= SHAPE_JOBS:
+            self.shape = shape_of(self.order, self.places, self.odd, roots)
+            pattern = known(self.shape)
+        self.plan = Plan(flow.name, roots, several=flow.several, pattern=pattern)
+        self.plan.retention = flow.retention
+        self.plan._positions = self.index
+        if pattern is None:
+            self.rows = places_of(self.order)
+            self.place_jobs()
+            self.name_jobs()
+            self.link_jobs()
+        else:
+            self.shape = None
+        self.bind_jobs()
+        if self.bodies:
+            from flows._bodies import finish
+
+            finish(self)
 
     def place_jobs(self) -> None:
-        """Give each job its queue, task and options; those of the same task mostly have the same."""
-        plan, order = self.plan, self.order
-        keys: list[Any] = [
-            job.task or job.name
-            if job.opts is None and job.queue is None
-            else (job.task or job.name, job.opts, job.queue)
-            for job in order
-        ]
-        placed = {key: place_of(job) for key, job in dict(zip(keys, order, strict=True)).items()}
-        rows = [placed[key] for key in keys]
+        """Give each job its queue and options; those of the same task mostly have the same."""
+        plan, rows = self.plan, self.rows
         plan.names = [row.name for row in rows]
-        plan.tasks = [row.task for row in rows]
         plan.queues_of = [row.queue for row in rows]
         plan.settings = [row.settings for row in rows]
-        plan.distinct = tuple({id(row.settings): row.settings for row in placed.values()}.values())
-        plan.limits = limits_of(placed.values())
+        distinct = dict.fromkeys(rows)
+        plan.distinct = tuple({id(row.settings): row.settings for row in distinct}.values())
+        plan.limits = limits_of(distinct)
         self.policies = {settings.on_failure for settings in plan.distinct}
 
     def link_jobs(self) -> None:
-        """Lay the edges, and compile how results become arguments."""
+        """Lay the edges."""
         plan, index = self.plan, self.index
         odd = {index[job]: kinds for job, kinds in self.odd.items()}
-        plan.inputs, plan.bindings = self.places.copy(), [*self.places]
+        plan.inputs = self.places.copy()
         plan.pending = list(map(len, self.places))
         dependents: list[list[int] | tuple[int, ...]] = [()] * len(self.order)
         plan.dependents = dependents
@@ -194,9 +219,15 @@ class Planner:
         for position in twice:
             plan.inputs[position] = tuple(dict.fromkeys(self.places[position]))
             plan.pending[position] = len(plan.inputs[position])
+
+    def bind_jobs(self) -> None:
+        """Compile how results become arguments."""
+        plan, index = self.plan, self.index
+        plan.tasks = list(map(_task_of, self.order))
+        plan.bindings = self.places.copy()  # type: ignore[assignment]  # others will be put in
         for job in self.plain:
             plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
-        for position in sorted(odd):
+        for position in sorted([index[job] for job in self.odd]) if self.odd else ():
             plan.bindings[position] = self._binding(position)
             conditions = self.order[position].conditions
             if conditions:
@@ -209,7 +240,6 @@ class Planner:
         A run needs none as long as all goes well, so that mere numbers are left to whoever asks the plan first.
         """
         plan, index = self.plan, self.index
-        plan._positions = index
         given: dict[str, AnyJob] = {}
         for job in [job for job in self.order if job.id is not None]:
             job_id = cast("str", job.id)
@@ -229,26 +259,29 @@ class Planner:
 
     def check(self) -> None:
         """Raise what is wrong: duplicate ids, jobs that nothing depends on, values that may be missing."""
-        for job in filterfalse(self.index.__contains__, self.flow.made):
+        made = self.flow.made
+        for job in filterfalse(self.index.__contains__, made) if made else ():
             self.problems.append(
                 DefinitionError(
                     f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
                     "depends on it; pass its .out on, add it with .after(), or return it too"
                 )
             )
-        self.problems += holes(self)
+        if not self.policies.isdisjoint(REMOVING):
+            self.problems += holes(self)
+            self.shape = None  # more than that decides about bindings, too
         if self.problems:
             raise DefinitionError.of(self.problems)
+        if self.shape is not None:
+            remember(self.shape, self.plan)
 
-    def _needs(self, job: AnyJob) -> Iterator[Any]:
+    def _needs(self, job: AnyJob) -> Sequence[Any]:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors.
 
         Jobs, and whole results of jobs. The arguments of a job that has nothing else are given as they are, as they
         mostly are just that.
         """
-        if job.kwargs or job.children or job.predecessors or job.conditions:
-            return iter(self._needs_oddly(job))
-        return iter(job.args)
+        return self._needs_oddly(job) if job.odd else job.args
 
     def _needs_closely(self, job: AnyJob) -> Sequence[AnyJob]:
         """As `_needs`, for arguments that are more or less than whole results."""
@@ -267,11 +300,11 @@ class Planner:
             if type(item) is OptionalReference:
                 optional.add(len(needed))
                 item = item.reference
-            needed.append(item._job if type(item) is Reference else cast("AnyJob", item))
+            needed.append(item._job if isinstance(item, Reference) else cast("AnyJob", item))
 
         try:
             for value in (*job.args, *job.kwargs.values()):
-                if type(value) is Reference:
+                if isinstance(value, Reference):
                     needed.append(value._job)
                 elif only_references(value):
                     needed.extend([item._job for item in value])
@@ -292,6 +325,7 @@ class Planner:
 
     def _add_control(self, job: AnyJob, needed: list[AnyJob], kinds: list[int]) -> None:
         """What a condition is taken from, and what the body of a list shares."""
+        self.alone = self.alone or bool(job.conditions) or job.spread is not None
         judged = [referred(condition) for condition in job.conditions if is_reference(condition)]
         needed += judged
         kinds += [_CONDITION] * len(judged)
@@ -356,19 +390,3 @@ class Planner:
 
     def spot(self, position: int) -> str:
         return f"job {self.plan.ids[position]!r}"
-
-    def _cycle(self, path: list[AnyJob], child: AnyJob) -> CycleError:
-        """*path* leads from the job at hand up to a root; *child* stands on it and is needed again."""
-        self.order = list(self.index)
-        self.index = {job: place for place, job in enumerate(self.order)}
-        self.plan.names = [job.name for job in self.order]
-        self.name_jobs()
-        names = [self.plan.ids[self.index[job]] for job in path[: path.index(child) + 1]]
-        if len(names) == 1:
-            return CycleError(f"job {names[0]!r} depends on itself", cycle=(names[0], names[0]))
-        shown = [names[-1], *names] if len(names) <= 20 else [names[-1], *names[:9], "...", *names[-9:]]
-        return CycleError(
-            f"jobs wait for each other in a circle: {' -> '.join(shown)} (each runs before the next); "
-            "take one of these edges out",
-            cycle=(names[-1], *names),
-        )

@@ -33,25 +33,26 @@ _HINTS = {"bool": f"{_HINT}; flows.when(job.out, other) runs a job only if it ho
 
 
 class Reference:
-    """The future result of a job, or a part of it."""
+    """The future result of a job, or, as a `Part`, a part of it."""
 
-    __slots__ = ("_job", "_path")
+    # What is whole has no path to look at: a look costs the planner much, as `__getattr__` slows all of them down.
+    __slots__ = ("_job",)
+    _path: Path = ()
 
-    def __init__(self, job: Job[Any], path: Path = ()) -> None:
+    def __init__(self, job: Job[Any]) -> None:
         self._job = job
-        self._path = path
 
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("_"):
             raise AttributeError(
                 f"a reference has no attribute {name!r}: underscore names cannot be reached through one"
             )
-        return Reference(self._job, (*self._path, name))
+        return Part(self._job, (*self._path, name))
 
     def __getitem__(self, key: str | int) -> Reference:
         if type(key) is not int and not isinstance(key, str):
             raise TypeError(f"{self!r}[{shown(key)}]: only a name or a position can be taken of a reference ({_HINT})")
-        return Reference(self._job, (*self._path, key))
+        return Part(self._job, (*self._path, key))
 
     def __copy__(self) -> Reference:
         return self
@@ -61,6 +62,16 @@ class Reference:
 
     def __repr__(self) -> str:
         return f"<{describe(self._job)}.out{spell(self._path)}>"
+
+
+class Part(Reference):
+    """A part of the future result of a job."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, job: Job[Any], path: Path) -> None:
+        self._job = job
+        self._path = path
 
 
 class OptionalReference:
@@ -110,7 +121,7 @@ def optional(value: R) -> R | Failed:
     """
     given: Any = value
     reference = given.out if hasattr(type(given), "out") else given
-    if type(reference) is not Reference:
+    if not isinstance(reference, Reference):
         raise DefinitionError(f"optional() takes a reference such as job.out, not {shown(value)}")
     return cast("R", OptionalReference(reference))
 

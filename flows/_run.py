@@ -38,16 +38,20 @@ T = TypeVar("T")
 
 
 class Run(Drawable, Generic[R_co]):
-    """One run of a flow: its state, its jobs, its value.
-
-    Attributes:
-        jobs: Job id, or `Job` object, -> `JobView`.
-    """
+    """One run of a flow: its state, its jobs, its value."""
 
     def __init__(self, executor: Executor, record: RunRecord, plan: Plan[Any] | None = None) -> None:
         self._executor = executor
         self._record = record
-        self.jobs = JobViews(record, plan or record.plan)
+        self._plan = plan or record.plan
+        self._jobs: JobViews | None = None
+
+    @property
+    def jobs(self) -> JobViews:
+        """Job id, or `Job` object, -> `JobView`."""
+        if self._jobs is None:
+            self._jobs = JobViews(self._record, self._plan)
+        return self._jobs
 
     @property
     def id(self) -> str:
@@ -89,11 +93,12 @@ class Run(Drawable, Generic[R_co]):
             RunCancelledError: The root was cancelled.
         """
         record = self._record
-        for root in record.plan.roots:
+        plan, values = record.plan, []
+        for root in plan.roots:
             if record.state_of(root) != "completed":
                 raise self._no_value(root)
-        values = tuple(record.value_of(root) for root in record.plan.roots)
-        return values if record.plan.several else values[0]  # type: ignore[return-value]
+            values.append(record.value_of(root))
+        return tuple(values) if plan.several else values[0]  # type: ignore[return-value]
 
     def wait(self, timeout: Duration | None = None) -> Run[R_co]:
         """Return when the run has ended; embedded executors work it off in this process meanwhile.

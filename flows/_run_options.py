@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 from flows._duration import Duration, seconds
 from flows._names import check_name, nearest, shown
 from flows._option_checks import KEY_LIMIT, check_limit
-from flows._telemetry import carry, current_trace_id
+from flows._telemetry import carry, current_trace_id, may_be_traced
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
 
@@ -45,8 +45,10 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
         DefinitionError: Some are unknown or wrong; the error lists all of them.
     """
     run_id = os.urandom(16).hex()
+    traced = may_be_traced()
+    trace_id, carrier = (current_trace_id() or run_id, carry()) if traced else (run_id, {})
     if not given and not retention and key is None:
-        return RunOptions(run_id, None, current_trace_id() or run_id, carrier=carry())
+        return RunOptions(run_id, None, trace_id, carrier=carrier)
     asked: Mapping[str, Any] = given
     checks: dict[str, Callable[[], object]] = {
         "timeout": lambda: None if asked["timeout"] is None else seconds(asked["timeout"], "timeout", above_zero=True),
@@ -74,7 +76,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
         problems.append(error)
     if problems:
         raise DefinitionError.of(problems)
-    return RunOptions(run_id, key, current_trace_id() or run_id, carrier=carry(), **checked)
+    return RunOptions(run_id, key, trace_id, carrier=carrier, **checked)
 
 
 def _flag(value: object, what: str) -> bool:

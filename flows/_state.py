@@ -98,7 +98,6 @@ class RunState:
 
     def __init__(
         self,
-        *,
         size: int,
         state: Column,
         pending: Column,
@@ -129,7 +128,7 @@ class RunState:
         self.later: deque[int] = deque()
         self.sweeping = -1
         self.position = 0
-        self.gated = gated or set()
+        self.gated = set() if gated is None else gated
         self.lists: dict[int, int] = {}
         self.begun: dict[int, int] = {}
         self.item_of: dict[int, int] = {}

@@ -35,6 +35,11 @@ _EXPENDABLE: Final = ("baggage", "tracestate")
 """Left out first where there is too much; without them the trace still holds together."""
 
 
+def may_be_traced() -> bool:
+    """Whether the program has loaded the API at all: without it there is nothing to ask, for spans or metrics."""
+    return "opentelemetry.context" in sys.modules
+
+
 def current_trace_id() -> str | None:
     """The trace id of the caller's span, as 32 hex digits; None outside a trace."""
     trace = _loaded("opentelemetry.trace", "get_current_span")

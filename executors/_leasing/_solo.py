@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._monitor import TICK_SECONDS, monitor
 from flows._handlers import cancelled_inside, judge_error, perform
-from flows._verbs import End, Grant, Settle
+from flows._verbs import End, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
@@ -68,24 +68,20 @@ class Solo:
         return now + TICK_SECONDS
 
     def _work(self) -> None:
-        store, run, name = self._store, self._run, self._name
-        clock = store.clock
-        grant = store.step(run, None, name)
+        run, name, step, clock = self._run, self._name, self._store.step, self._store.clock
+        state = run.state
+        grant = step(run, None, name)
         while grant is not None:
-            if run.state.cancelling:
+            if state.cancelling:
                 now = clock()
                 settle = Settle(grant, End.CANCELLED, None, now, now)
             else:
-                settle = self._attempt(grant, clock)
+                try:
+                    settle = perform(grant, clock)
+                except BaseException as error:
+                    if type(error).__name__ != "CancelledError":  # of asyncio, which this module does not load
+                        raise
+                    now = clock()
+                    settle = judge_error(grant, cancelled_inside(error), now, now)
             self._steps += 1
-            grant = store.step(run, settle, name)
-
-    @staticmethod
-    def _attempt(grant: Grant, clock: Callable[[], float]) -> Settle:
-        try:
-            return perform(grant, clock)
-        except BaseException as error:
-            if type(error).__name__ != "CancelledError":  # of asyncio, which this module does not load
-                raise
-            now = clock()
-            return judge_error(grant, cancelled_inside(error), now, now)
+            grant = step(run, settle, name)

@@ -50,19 +50,23 @@ class Claims:
 
     def take_one(self, run: MemoryRun, now: float, worker: str) -> Grant | None:
         """Grant the next job of a run that has no control jobs and no limits."""
-        states = run.state.state
+        state = run.state
+        states = state.state
         for lane in run.lanes:
-            while lane.jobs:
-                job = lane.jobs.popleft()
+            jobs = lane.jobs
+            while jobs:
+                job = jobs.popleft()
                 if states[job] != WAITING:
                     continue  # cancelled meanwhile
-                if run.state.made or self.lease_seconds is not None:
+                if state.made or self.lease_seconds is not None:
                     grants: list[Grant] = []
                     self._grant(run, (job,), now, worker, grants)
                     return grants[0]
                 states[job] = ACTIVE
-                self.fence = fence = self.fence + 1
-                run.fences[job], run.started[job], run.workers[job] = fence, now, worker
+                fence = self.fence = self.fence + 1
+                run.fences[job] = fence
+                run.started[job] = now
+                run.workers[job] = worker
                 run.journal.append((now, "started", (job,)))
                 return Grant(run, job, 1, fence)
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors.memory._growth import Lists, Mould
 from executors.memory._journal import Entry
@@ -20,43 +20,32 @@ from flows.errors import Failed, FailedState
 
 if TYPE_CHECKING:
     from flows._bodies import Body
-    from flows._opts import Settings
 
 OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
 
-class _Same:
-    """A column whose entries are all the same."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: int) -> None:
-        self._value = value
-
-    def __getitem__(self, job: int) -> int:
-        return self._value
-
-
-def _initial(plan: Plan[Any], distinct: Collection[Settings]) -> RunState:
-    size, settings = len(plan), plan.settings
-    attempts = {one.attempts for one in distinct}
-    delayed = any(one.delay for one in distinct)
-    return RunState(
-        size=size,
-        state=bytearray(size),
-        pending=plan.pending.copy(),
-        ordinal=[0] * size,
-        edges=plan.dependents,
-        effects=plan.effects,
-        delays={job: one.delay for job, one in enumerate(settings) if one.delay} if delayed else {},
-        gated=set(plan.conditions),
-        limits=[one.attempts for one in settings] if len(attempts) > 1 else _Same(settings[0].attempts),
+def _initial(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> RunState:
+    size, traits = len(plan), plan.traits
+    limits = traits.attempts
+    if moulds:  # the columns will grow by jobs that may differ
+        distinct = {one.attempts for each in (plan, *[body.plan for body in moulds]) for one in each.distinct}
+        if len(distinct) > 1:
+            limits = [one.attempts for one in plan.settings]
+    return RunState(  # by position, as it is made for each small run
+        size,
+        bytearray(size),
+        plan.pending.copy(),
+        [0] * size,
+        plan.dependents,
+        plan.effects,
+        traits.delays,
+        limits,
+        set(plan.conditions),
     )
 
 
-def distinct_settings(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> Collection[Settings]:
-    """The different options of all jobs, those that lists will bring included."""
-    return [one for each in (plan, *(body.plan for body in moulds)) for one in each.distinct]
+_NO_LISTS: Final = Lists({})
+"""Of all runs without lists, which never write to it."""
 
 
 class Columns:
@@ -71,7 +60,11 @@ class Columns:
         unhandled: When each job first met a worker without a handler for it.
     """
 
-    replayed: frozenset[int] | set[int] = frozenset()
+    __slots__ = (
+        *("bindings", "conditions", "due", "earlier", "epoch", "errors", "exceptions", "fences", "finished"),
+        *("handlers", "journal", "lists", "logs", "numbers", "plan", "progress", "replayed", "since", "started"),
+        *("state", "unhandled", "values", "workers", "_firsts"),
+    )
 
     def __init__(
         self,
@@ -86,9 +79,8 @@ class Columns:
         self.plan = plan
         self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
         self.bindings: list[Binding] = bindings if isinstance(bindings, list) else list(bindings)
-        self.lists = Lists(moulds)
-        self.distinct = distinct_settings(plan, moulds)
-        self.state = _initial(plan, self.distinct)
+        self.lists = Lists(moulds) if moulds else _NO_LISTS
+        self.state = _initial(plan, moulds)
         self.conditions = plan.conditions
         self.values: list[Any] = [None] * size
         self.fences = [0] * size
@@ -104,6 +96,7 @@ class Columns:
         self.journal: list[Entry] = []
         self.due: dict[int, float] = {}
         self.unhandled: dict[int, float] = {}
+        self.replayed: set[int] = set()
         self._firsts: dict[int, int] = {}
 
     def is_control(self, job: int) -> bool:
@@ -134,8 +127,6 @@ class Columns:
         job = settle.grant.job
         self.values[job] = settle.value
         self.finished[job] = 0.0
-        if not isinstance(self.replayed, set):
-            self.replayed = set()
         self.replayed.add(job)
         self.journal.append((now, "replayed", ((job, None, f"the result of {settle.origin}"),)))
 
@@ -174,8 +165,7 @@ class Columns:
             self.keep_attempt(job, OUTCOMES[state.state[job]], self.errors.get(job))
         self.values[job] = self.workers[job] = None
         self.started[job] = 0.0
-        if job in self.replayed:
-            self.replayed -= {job}
+        self.replayed.discard(job)
         told = (self.errors, self.exceptions, self.progress)
         for column in (self.numbers, self.since, *told, self.unhandled, self._firsts):
             column.pop(job, None)

@@ -65,15 +65,7 @@ class Course(LimitVerbs, SharedResults):
             if not run.state.open:
                 self._end(run, now)
         if out.ready:
-            lane = run.only_lane
-            if lane is None:
-                self._enqueue(run, out.ready)
-            else:
-                lane.jobs.extend(out.ready)
-                if not lane.listed:
-                    self._claims.queues.enlist(lane)
-            if self._listeners:
-                self._listeners.stirred = True
+            self._queue_up(run, out.ready)
         if out.delayed:
             self._listeners.stirred = True
             for job, after in out.delayed:
@@ -82,6 +74,17 @@ class Course(LimitVerbs, SharedResults):
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
             self._check_root(run, out.ended, now)
+
+    def _queue_up(self, run: MemoryRun, ready: list[int]) -> None:
+        lane = run.only_lane
+        if lane is None:
+            self._enqueue(run, ready)
+        else:
+            lane.jobs.extend(ready)
+            if not lane.listed:
+                self._claims.queues.enlist(lane)
+        if self._listeners:
+            self._listeners.stirred = True
 
     def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
         plan, gated = run.plan, run.state.gated
@@ -113,12 +116,12 @@ class Course(LimitVerbs, SharedResults):
 
     def _end(self, run: MemoryRun, now: float) -> None:
         for lane in run.lanes:
-            self._claims.queues.delist(lane)
+            if lane.listed:
+                self._claims.queues.delist(lane)
             lane.jobs.clear()
-        self._timed.pop(run, None)
-        self._deadlines.pop(run, None)
-        self._claims.leased.pop(run, None)
-        self._open.pop(run, None)
+        for runs in (self._open, self._timed, self._deadlines, self._claims.leased):
+            if runs:
+                runs.pop(run, None)
         if run.holding or run.lines:
             self._limits.dismiss(run)
         if run.state.lost:

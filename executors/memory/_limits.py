@@ -178,6 +178,10 @@ class Limits:
             self._lift(limit, runs)
         self._stir(limit)
 
+    def touch(self, run: MemoryRun) -> bool:
+        """Whether any of the run's queues is limited."""
+        return any(lane.queue in self.of for lane in run.lanes)
+
     def hold(self, limit: Limit, run: MemoryRun, grants: Sequence[Grant]) -> None:
         """Note a place for each of *grants*."""
         limit.active += len(grants)

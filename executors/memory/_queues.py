@@ -7,10 +7,11 @@ one entry in the ring.
 
 from __future__ import annotations
 
+import weakref
 from bisect import insort
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from executors.memory._run import MemoryRun
@@ -20,16 +21,25 @@ TURN: Final = 32
 
 
 class Lane:
-    """The waiting jobs of one run in one queue at one priority."""
+    """The waiting jobs of one run in one queue at one priority.
 
-    __slots__ = ("jobs", "listed", "priority", "queue", "run")
+    It holds the run weakly, as the run holds it: a run without handles goes at once, and not when the garbage collector
+    next looks. A lane that stands in a ring has its run, since a store holds those that have not ended.
+    """
+
+    __slots__ = ("_run", "jobs", "listed", "priority", "queue")
 
     def __init__(self, run: MemoryRun, queue: str, priority: int) -> None:
-        self.run = run
+        self._run = weakref.ref(run)
         self.queue = queue
         self.priority = priority
         self.jobs: deque[int] = deque()
         self.listed = False
+
+    @property
+    def run(self) -> MemoryRun:
+        """Whose jobs these are."""
+        return cast("MemoryRun", self._run())
 
     def __lt__(self, other: Lane) -> bool:
         return self.priority < other.priority
@@ -127,7 +137,8 @@ class Queues:
             lane = ring[0]
             jobs = lane.jobs
             turn = min(TURN, len(jobs), limit - len(taken))
-            taken.extend([(lane.run, jobs.popleft()) for _ in range(turn)])
+            run = lane.run
+            taken.extend([(run, jobs.popleft()) for _ in range(turn)])
             if jobs:
                 ring.rotate(-1)
             else:

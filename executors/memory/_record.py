@@ -31,11 +31,13 @@ class Record(Columns):
         reason: Why it was cancelled.
     """
 
+    __slots__ = ("clock", "closed_at", "lanes", "reason", "store", "_submitted")
+
     clock: Callable[[], float]
+    closed_at: float | None
     lanes: list[Lane]
-    store: MemoryStore | None = None
-    closed_at: float | None = None
-    reason = ""
+    reason: str
+    store: MemoryStore | None
     _submitted: float
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing._log import say
@@ -17,7 +18,7 @@ from flows._binding import Binding
 from flows._handlers import Handler
 from flows._plan import Plan
 from flows._state import ACTIVE
-from flows._telemetry import trace_run
+from flows._telemetry import may_be_traced, trace_run
 from flows._verbs import Grant
 from flows._views import end_state
 from flows.executor import RunOptions
@@ -31,40 +32,41 @@ if TYPE_CHECKING:
     from flows._tracing import RunTrace
 
 
-def _alike(plan: Plan[Any]) -> bool:
-    """Whether all jobs go to one queue, first come first served."""
-    one_queue = plan.queues_of.count(plan.queues_of[0]) == len(plan)
-    simple = not plan.conditions and not plan.lists
-    return one_queue and simple and all(not one.priority and not one.lifo for one in plan.distinct)
+_is_async = attrgetter("is_async")
 
 
 class MemoryRun(Record):
     """One run in memory. Written by its store under the store's lock; read by anyone at any time.
+
+    Slotted, as it is made for each small flow: a dict of so many attributes would cost as much as two of its jobs.
 
     Attributes:
         shares: Whether any job shares its result under an idempotency key.
         on_end: Called under the store's lock when the run ends; must be quick.
         tracing: The run's trace, where somebody records it.
         telling: How far loggers and meters have heard of it, where there are any.
+        is_simple: Whether a thread may work the run off alone.
+        openings: How often the run was begun: more than once where it was reopened.
+        ended: Whether every job is terminal and the journal says so.
+        interrupters: Called when the run is cancelled, so that whoever runs its handlers can tell them.
+        wakers: Called when jobs may have become claimable by what happened in other runs.
+        holding: The places that active jobs hold on limited queues.
+        lines: The limits in whose line the run stands.
+        rated: Whether any of its jobs came from a queue with a rate, so that starts must be told.
+        awaited_by: The attempt whose handler waits for the run in this process.
+        seats: Who says how many of its jobs may be in processes at once, if any is for one.
+        only_lane: The one lane of a run whose jobs all wait in the same place; None where it depends on the job.
     """
 
-    tracing: RunTrace | None = None
-    telling: Telling | None = None
-    on_end: Callable[[], object] | None = None
+    writing = None
+    """Results are kept as they are."""
 
-    wakers: list[Callable[[], None]]
-    """Called when jobs may have become claimable by what happened in other runs."""
-    holding: dict[int, Place]
-    """The places that active jobs hold on limited queues."""
-    lines: dict[Limit, None]
-    """The limits in whose line the run stands."""
-    rated = False
-    """Whether any of its jobs came from a queue with a rate, so that starts must be told."""
-    awaited_by: Grant | None = None
-    """The attempt whose handler waits for the run in this process."""
-
-    seats: Seats | None = None
-    """Who says how many of its jobs may be in processes at once, if any is for one."""
+    __slots__ = (
+        *("awaited_by", "crew", "deadline_at", "delayed", "ended", "has_async", "has_process", "has_sync"),
+        *("has_timeout", "holding", "id", "interrupters", "is_simple", "key", "leases", "lines", "on_end"),
+        *("only_lane", "openings", "options", "rated", "seats", "shares", "telling", "trace_id", "tracing"),
+        *("wakers", "watchers", "_lane_of", "__weakref__"),
+    )
 
     def __init__(
         self,
@@ -76,41 +78,51 @@ class MemoryRun(Record):
         epoch: float,
         moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
-        moulds = moulds or {}
-        super().__init__(plan, handlers, bindings, moulds, epoch)
+        super().__init__(plan, handlers, bindings, moulds or {}, epoch)
         self.clock, self._submitted = clock, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id
-        every = set(handlers).union(*(mould.handlers for mould in moulds.values()))
-        kinds = {handler.is_async for handler in every}
-        self.has_async, self.has_sync = True in kinds, False in kinds
-        timed, self.has_process, self.shares = options.timeout is not None, False, False
-        for one in self.distinct:
-            timed = timed or one.timeout is not None
-            self.has_process = self.has_process or one.run_in == "process"
-            self.shares = self.shares or one.idempotency_key is not None
-        self.has_timeout = self.has_sync and timed
-        control = plan.conditions or plan.lists
-        self.is_simple = len(plan) <= SOLO_JOBS and not (
-            self.has_async or self.has_timeout or self.has_process or self.shares or control
-        )
-        """Whether a thread may work the run off alone."""
+        self._note_kinds(moulds or {})
+        self.tracing: RunTrace | None = None
+        self.telling: Telling | None = None
+        self.on_end: Callable[[], object] | None = None
+        self.store, self.closed_at, self.reason = None, None, ""
         self.openings = 1
-        """How often the run was begun: more than once where it was reopened."""
         self.ended = False
-        """Whether every job is terminal and the journal says so."""
         self.deadline_at: float | None = None
         self.delayed: list[tuple[float, int, int]] = []
         self.leases: dict[int, tuple[Grant, float]] = {}
         self.watchers: list[Callable[[], None]] = []
         self.interrupters: list[Callable[[], None]] = []
-        """Called when the run is cancelled, so that whoever runs its handlers can tell them."""
-        self.wakers, self.holding, self.lines = [], {}, {}
+        self.wakers: list[Callable[[], None]] = []
+        self.holding: dict[int, Place] = {}
+        self.lines: dict[Limit, None] = {}
+        self.rated = False
+        self.awaited_by: Grant | None = None
+        self.seats: Seats | None = None
         self.crew: Crew | None = None
-        self.lanes: list[Lane] = []
+        self.lanes = []
         self._lane_of: dict[tuple[str, int], Lane] = {}
-        self.only_lane = self.lane(plan.queues_of[0], 0) if _alike(plan) else None
-        """The one lane of a run whose jobs all wait in the same place; None where it depends on the job."""
+        self.only_lane: Lane | None = None
+        queue = plan.traits.queue
+        if queue is not None:
+            self.only_lane = self._lane_of[queue, 0] = lane = Lane(self, queue, 0)
+            self.lanes.append(lane)
+
+    def _note_kinds(self, moulds: Mapping[Body, Mould]) -> None:
+        """What the run needs to be worked off."""
+        plan, traits = self.plan, self.plan.traits
+        is_async = set(map(_is_async, self.handlers))
+        timed, self.has_process, self.shares = traits.timed, traits.in_process, traits.shares
+        for body, mould in moulds.items():
+            is_async.update(map(_is_async, mould.handlers))
+            inner = body.plan.traits
+            timed, self.shares = timed or inner.timed, self.shares or inner.shares
+            self.has_process = self.has_process or inner.in_process
+        self.has_async, self.has_sync = True in is_async, False in is_async
+        timed = timed or self.options.timeout is not None
+        self.has_timeout = timed and self.has_sync
+        self.is_simple = traits.steady and not timed and not self.has_async and len(plan.names) <= SOLO_JOBS
 
     def lane(self, queue: str, priority: int) -> Lane:
         """Where the run's jobs of that queue and priority wait."""
@@ -140,9 +152,10 @@ class MemoryRun(Record):
 
     def observe(self, place: Depths) -> None:
         """Decide, once and before the run begins, who will hear of it: a trace, loggers, meters."""
-        self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
-        if self.tracing is not None:
-            self.trace_id = self.tracing.trace_id
+        if may_be_traced():
+            self.tracing = trace_run(self.plan.name, len(self.plan), self.options)
+            if self.tracing is not None:
+                self.trace_id = self.tracing.trace_id
         told = listeners(place, len(self.plan))
         if told:
             self.telling = Telling(self, told)

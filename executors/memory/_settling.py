@@ -9,6 +9,7 @@ from executors.memory._course import Course
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
+from flows._machine_one import complete_one
 from flows._state import ACTIVE, COMPLETED, FAILED, Commands, Retry
 from flows._verbs import End, Grant, Settle
 from flows.errors import Failed, LeaseLostError
@@ -38,21 +39,32 @@ class Settling(Course):
                 touched[run] = Commands()
         return refused
 
-    def _settle_one(self, settle: Settle, now: float) -> None:
+    def _settle_one(self, run: MemoryRun, settle: Settle, now: float) -> None:
         """As `_settle`, for one; tight where the attempt completed and nothing else is to be seen to."""
-        grant = settle.grant
-        run: Any = grant.run
+        grant, state = settle.grant, run.state
         job = grant.job
-        if settle.end is not _COMPLETED or run.holding or run.leases or run.fences[job] != grant.fence:
+        if (
+            settle.end is not _COMPLETED
+            or run.fences[job] != grant.fence
+            or state.state[job] != ACTIVE
+            or run.holding
+            or run.leases
+        ):
             self._settle((settle,), now, {})
             return
-        if run.state.state[job] == ACTIVE:
-            run.values[job] = settle.value
-            run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-            out = Commands()
-            if machine.complete(run.state, (job,), self.chunk, out):
-                self._unswept[run] = None
-            self._carry_out(run, out, now)
+        run.values[job] = settle.value  # before the job's state says that there is one
+        run.started[job] = settle.started_at
+        run.finished[job] = now
+        ready = complete_one(state, job, self.chunk)
+        if ready is None:
+            self._settle((settle,), now, {})
+            return
+        attempt = grant.attempt
+        run.journal.append((now, "completed", (job if attempt == 1 else (job, attempt, None),)))
+        if ready:
+            self._queue_up(run, ready)
+        elif not state.open:
+            self._end(run, now)
 
     def _settle_run(
         self, run: MemoryRun, settles: Sequence[Settle], position: int, now: float, out: Commands, refused: list[Settle]

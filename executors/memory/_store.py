@@ -61,9 +61,14 @@ class MemoryStore(Settling):
             self._set_deadline(run, now)
             out = Commands()
             machine.begin(run.state, out)
-            self._carry_out(run, out, now)
-            woken, stirred = self._limits.waking(now), self._listeners.taken()
-        self._announce(woken, stirred)
+            if out.delayed:
+                self._carry_out(run, out, now)
+            else:
+                self._queue_up(run, out.ready)
+            woken = self._limits.waking(now) if self._limits.stirred else ()
+            stirred = bool(self._listeners) and self._listeners.taken()
+        if woken or stirred:
+            self._announce(woken, stirred)
 
     def publish(self, limits: Mapping[str, Stated]) -> None:
         """Put limits of queues into force, or lift them."""
@@ -160,14 +165,18 @@ class MemoryStore(Settling):
         """
         woken: Sequence[MemoryRun] = ()
         with self._lock:
-            now = self.clock() if settle is None else settle.ended_at
-            if settle is not None:
-                self._settle_one(settle, now)
+            if settle is None:
+                now = self.clock()
+            else:
+                now = settle.ended_at
+                self._settle_one(run, settle, now)
                 if self._limits.stirred:
                     woken = self._limits.waking(now)
             stirred = bool(self._listeners) and (self._listeners.taken() or bool(self._limited))
-            limited = self._limited and any(lane.queue in self._limited for lane in run.lanes)
-            grant = None if limited or run in self._unswept else self._claims.take_one(run, now, worker)
+            if run.ended or run in self._unswept or (self._limited and self._limits.touch(run)):
+                grant = None
+            else:
+                grant = self._claims.take_one(run, now, worker)
         if run.watchers:
             run.notify()
         if self._interrupted:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from flows._job_log import job_log
-from flows._telemetry import meters
+from flows._telemetry import may_be_traced, meters
 from flows._told import Listener, Told
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def listeners(place: Depths, jobs: int) -> Sequence[Listener]:
     logged = job_log()
     if logged is not None:
         found.append(logged)
-    measured = meters()
+    measured = meters() if may_be_traced() else None
     if measured is not None:
         measured.watch(place)
         found.append(measured.of_run(jobs))

