@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
-from executors._stored import Brief, Headers, Items, Packed, brief
+from executors._stored import Brief, Headers, Items, Packed, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._layout import CONTROL, lay_out, name_of
@@ -278,6 +278,8 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
     """
     grant, end, value = settle.grant, settle.end, settle.value
     payload = value if type(value) is bytes else expanded(value) if type(value) is Items else b""
+    if not payload and settle.failed is not None:  # by who gave the attempt up: the hand that ran it is still at it
+        payload = write_failed(settle.failed)
     if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
         payload = b""
     return Outcome(

@@ -23,7 +23,7 @@ local function grant(run, record, flags)
     end
   else
     attempt = record[MADE] + 1
-    record[STARTED], record[FINISHED] = now, 0
+    record[STARTED], record[FINISHED], record[ATTEMPT] = now, 0, attempt
     note(run, TOLD.started, record)
     if is_limited then
       local queue = home_of(run, record)

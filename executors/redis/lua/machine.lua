@@ -318,5 +318,6 @@ local function begin_cancel(run, reason)
     call('ZREM', P .. 'deadlines', run.id)
   end
   tell_apart(run, 'reason', reason)
+  call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', run.id, 1)
   call('UNLINK', run.key .. ':late')
 end

@@ -43,10 +43,10 @@ while left > 0 do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':l', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':l', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
-  left = left - 7
+  left = left - 9
   for _, set in ipairs({ 'retire', 'runs', 'unswept', 'deadlines' }) do
     call('ZREM', P .. set, id)
   end
