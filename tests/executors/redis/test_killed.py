@@ -39,7 +39,9 @@ class Fleet:
 
     def _started(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "tests.executors.redis.killed", *self._command]
-        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL
+        )
 
     def kill(self, number: int) -> None:
         """SIGKILL one, and start another in its place."""
@@ -95,7 +97,9 @@ def test_workers_are_killed_at_random_and_no_effect_is_lost(valkey: Server, tmp_
     ledger = tmp_path / "ledger"
     with fleet(valkey.url, ledger) as workers:
         for round_ in range(ROUNDS):
-            runs = [flows.submit(killed.shapes(30), executor=executor, key=f"{round_}-{number}") for number in range(12)]
+            runs = [
+                flows.submit(killed.shapes(30), executor=executor, key=f"{round_}-{number}") for number in range(12)
+            ]
             begun = sum(workers.done().values())
             struck = 0.0
             for number in (0, 1):  # a job that loses its worker a third time fails
