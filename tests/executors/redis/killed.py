@@ -79,6 +79,4 @@ def main(url: str, ledger: str, concurrency: str, lease: str) -> None:
 
 
 if __name__ == "__main__":
-    import tests.executors.redis.killed as here
-
-    here.main(*sys.argv[1:])
+    main(*sys.argv[1:])
