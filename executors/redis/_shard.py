@@ -30,6 +30,7 @@ class NewRun(NamedTuple):
     Attributes:
         fields: Of its hash: ``header``, ``name``, ``queues`` ... ; the shard adds those of its own.
         timeout: Microseconds to its deadline; 0 where it has none.
+        limits: Of its queues, as `stated` writes them.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class NewRun(NamedTuple):
     rows: Sequence[bytes]
     laid_out: layout.Layout
     timeout: int
+    limits: str = ""
 
 
 class Holder(NamedTuple):
@@ -94,7 +96,7 @@ class Shard:
             stage = os.urandom(12).hex()
             self._stage(stage, run)
             held, fingerprint = self.run(
-                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, stage),
+                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, stage),
                 *(_lanes(run.laid_out), len(run.laid_out.buckets)),
             )
             if not fingerprint or held.decode() != run.run_id:
@@ -154,6 +156,23 @@ class Shard:
             pass
         return said >= 0
 
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out no job of a queue, or again what its limits allow."""
+        self.run("pause", queue, int(paused))
+
+    def reserve(self, run_id: str, job: int, name: str, key: str, digest: str, instead: tuple[str, str]) -> list[Any]:
+        """Look at a job-level key, and reserve it if that is free to do; see ``lua/reserve.lua``."""
+        return list(self.run("reserve", run_id, job, name, key, digest, *instead))
+
+    def file(self, run_id: str, job: int, fence: int, name: str, key: str, value: bytes, ttl: float) -> bytes | None:
+        """File a result under a job-level key for *ttl* seconds; the one that counts."""
+        found: bytes | None = self.run("file", run_id, job, fence, name, key, value, max(1, int(ttl * 1000)))
+        return found
+
+    def began(self, run_id: str, job: int, fence: int) -> int:
+        """The handler of a granted job starts; the instant in microseconds."""
+        return int(self.run("began", run_id, job, fence))
+
     def retire(self, most: int = 200) -> bool:
         """Forget runs whose time is over, *most* keys at most; whether there is more."""
         return bool(self.run("retire", most))
@@ -168,7 +187,7 @@ class Shard:
         fields = _fields(run)
         counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
         held: tuple[bytes, bytes] = self.run(
-            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, counts),
+            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts),
             b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready),
             *(layout.u32s(laid.late), bucket.records, bucket.edges, len(fields)),
             *fields,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
@@ -15,8 +15,10 @@ from executors.redis._layout import CONTROL, lay_out, name_of
 from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
-from executors.redis._wire import CONTROLLED, GATE, SUSPECT, Answer, Granted, Outcome
+from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
 from flows._keeper import LEASE_SECONDS
+from flows._shared_results import Owner, Shared, owner_of
+from flows._state import STATE_NAMES
 from flows._verbs import ControlGrant, End, Grant, Reply, Settle, SuspectGrant, Want
 from flows.errors import UnknownRunError
 
@@ -172,6 +174,33 @@ class RedisStore:
         if not self.shard.cancel(run_id, reason):
             raise UnknownRunError(f"there is no run {run_id!r}")
 
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out nothing of a queue, whatever its limits, or again what these allow."""
+        self.shard.pause(queue, paused=paused)
+
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        """Look at what stands under *key*, and reserve it for the job of *grant* where that is free to do."""
+        me, instead = owner_of(grant), instead_of or ("", "")
+        run, name, said, done, value, state = self.shard.reserve(me.run, grant.job, me.job, key, digest, instead)
+        owner = Owner(run.decode(), name.decode())
+        state_name = None if state < 0 else STATE_NAMES[state]
+        return Shared(owner, said.decode(), bool(done), value if done else None, state_name)
+
+    def file(self, key: str, grant: Grant, value: bytes) -> bytes:
+        """File the result of the job of *grant*, which has reserved *key*, before it is settled.
+
+        Returns:
+            The result that counts from now on: the one filed first. *value*, where the job has lost its lease or its
+            reservation meanwhile: then nothing is filed.
+        """
+        ttl = cast("Brief", grant.run).header.options.key_ttl
+        found = self.shard.file(grant.run.id, grant.job, grant.fence, owner_of(grant).job, key, value, ttl)
+        return value if found is None else found
+
+    def began(self, grant: Grant) -> float:
+        """A handler is about to start; told of grants of `rated` runs. Returns the instant that is counted."""
+        return self.shard.began(grant.run.id, grant.job, grant.fence) / MICRO
+
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """Nothing is saved by an exchange of one: the round trip is what costs."""
         return None
@@ -217,6 +246,8 @@ class RedisStore:
         began = since / MICRO if since else None
         header = self._headers[run_id]
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
+        if flags & RATED:
+            run.rated = True
         return kind(cast("Any", run), job, attempt, fence)
 
     def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
@@ -278,4 +309,14 @@ def new_run(run: Packed) -> NewRun:
     fields |= {f"body:{number}": mould_of(body, queues) for number, body in enumerate(run.bodies)}
     laid_out = lay_out(shape, [len(row) for row in run.rows], lanes_of(run.bodies, queues, CONTROL))
     timeout = int((options.timeout or 0) * MICRO)
-    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout)
+    limits = stated(run.limits)
+    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout, limits)
+
+
+def stated(limits: Mapping[str, tuple[int | None, tuple[int, float] | None]]) -> str:
+    """The limits of queues as scripts read them."""
+    lines = []
+    for queue, (concurrency, rate) in limits.items():
+        starts, period = rate or (0, 0.0)
+        lines.append(f"{queue}\t{concurrency or 0}\t{starts}\t{int(period * MICRO)}")
+    return "\n".join(lines)

@@ -12,8 +12,11 @@ from typing import Final, NamedTuple
 
 from executors._stored import Input, Place
 
-SUSPECT, CONTROLLED, GATE = 1, 2, 4
-"""Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition."""
+SUSPECT, CONTROLLED, GATE, RATED = 1, 2, 4, 8
+"""
+Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition; its queue
+has a rate.
+"""
 
 _SETTLE: Final = Struct("<HIBBddddI")
 _LEASE: Final = Struct("<HId")

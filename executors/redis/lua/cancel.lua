@@ -5,6 +5,7 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
 -- include: lists
 -- include: course

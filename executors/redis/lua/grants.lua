@@ -1,8 +1,8 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
--- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4
+-- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
 
 
-local grants, granted = {}, 0
+local grants = {}
 fence_mark = max(fence_mark, now)
 
 -- The worker is new to the run: it gets a number there, and is told the run's header.
@@ -25,6 +25,12 @@ local function grant(run, record, flags)
     attempt = record[MADE] + 1
     record[STARTED], record[FINISHED], record[ATTEMPT] = now, 0, attempt
     note(run, TOLD.started, record)
+    if is_limited then
+      local queue = home_of(run, record)
+      local limit = limit_of(queue)
+      handed[queue] = (handed[queue] or 0) + 1
+      flags = limit and limit.starts > 0 and flags + RATED or flags
+    end
   end
   record[STATE], record[FENCE], record[ATTEMPT] = ACTIVE, fence_mark, attempt
   record[WORKER] = run.worker or worker_number(run)
@@ -40,12 +46,13 @@ local function lane_named(member)
 end
 
 local function take_from(lane, limit)
-  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit - 1)
-  lane.taken = lane.taken + #found
-  lane.spent = #found < limit
+  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit)
+  local taken = min(limit, #found)
+  lane.taken = lane.taken + taken
+  lane.spent = #found <= limit
   local run = run_of(lane.id)
-  if run and #found > 0 then
-    for place = 1, #found do
+  if run then
+    for place = 1, taken do
       local name = found[place]
       local job = struct_unpack('<I4', name)
       run.names[job] = name
@@ -54,6 +61,19 @@ local function take_from(lane, limit)
         grant(run, record, 0)
       end
     end
+  end
+end
+
+local taken_lanes, trims = {}, {}
+
+-- What was decided about lanes is written when all has been decided; removals first.
+local function write_taken()
+  for _, lane in ipairs(taken_lanes) do
+    call('LPOP', lane.key, lane.taken)
+  end
+  for _, trim in ipairs(trims) do
+    many('ZREM', trim.key, trim.gone)
+    many('ZADD', trim.key, trim.moved, 2)
   end
 end
 
@@ -83,10 +103,9 @@ local function take_turns(queue, limit)
   local gone, moved = {}, {}
   for _, lane in ipairs(seen) do
     if lane.taken > 0 then
-      call('LPOP', lane.key, lane.taken)
+      taken_lanes[#taken_lanes + 1] = lane
     end
-    if lane.spent or (lane.taken > 0 and call('LLEN', lane.key) == 0) then
-      lane.spent = true
+    if lane.spent then
       gone[#gone + 1] = lane.member
     end
   end
@@ -97,8 +116,7 @@ local function take_turns(queue, limit)
       moved[#moved + 1] = lane.member
     end
   end
-  many('ZREM', key, gone)
-  many('ZADD', key, moved, 2)
+  trims[#trims + 1] = { key = key, gone = gone, moved = moved }
   return #found - #gone > 0 or #found == limit
 end
 
@@ -111,14 +129,15 @@ local function take_suspect(queue)
     if not found[1] then
       return false
     end
-    call('ZREM', key, found[1])
     local id, job = member_parts(found[1])
     local run = run_of(id)
     local record = run and record_of(run, job)
     if record and record[STATE] == WAITING then
       grant(run, record, SUSPECT)
+      trims[#trims + 1] = { key = key, gone = { found[1] }, moved = {} }
       return true
     end
+    call('ZREM', key, found[1]) -- of a run that is gone, or was cancelled
   end
   return granted > before
 end
@@ -139,6 +158,9 @@ local function write_leases(until_us)
     list[count + 1] = until_us
     list[count + 2] = member_of(one.run, one.record[JOB])
     list.count = count + 2
+    if one.flags >= RATED then
+      call('ZADD', starts_key(queue), '+inf', start_named(one.run, one.record))
+    end
   end
   for _, queue in ipairs(order) do
     many('ZADD', of_queue(queue, 'leases'), by_queue[queue], 2)

@@ -24,6 +24,21 @@ while left > 0 do
     call('HSET', key, 'retired', bucket)
     return 1
   end
+  while true do -- what its jobs have reserved and not filed is free
+    local keys = call('SPOP', key .. ':k', 50)
+    for _, shared in ipairs(keys) do
+      local found = call('HMGET', P .. 'h:' .. shared, 'run', 'done')
+      if found[1] == id and not found[2] then
+        call('UNLINK', P .. 'h:' .. shared, P .. 'h:' .. shared .. ':waiting')
+      end
+    end
+    left = left - #keys
+    if #keys < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
+  end
   for lane in string.gmatch(found[3] or '', '%d+:%d+') do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1

@@ -12,7 +12,7 @@ end
 
 -- An active job lost its worker. Costs no attempt, but may not happen for ever.
 local function lose(run, record, payload)
-  free(run, record)
+  free(run, record, now) -- it may have started at any moment up to now
   record[FENCE] = -record[FENCE] -- its result is refused from now on, not only when another worker has the job
   record[FINISHED] = now
   record[LOST] = record[LOST] + 1
@@ -54,7 +54,7 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     lose(run, record, payload)
     return
   end
-  free(run, record)
+  free(run, record, outcome ~= END.released and outcome ~= END.replayed and record[STARTED] or nil)
   touch(run, record)
   if outcome == END.released then
     if not is_control(record) then
@@ -123,7 +123,7 @@ local function take_all(packed_settles, payloads, ids)
       end
       local payload = size > 0 and string.sub(payloads, from, from + size - 1) or ''
       if outcome == END.completed then
-        free(run, record)
+        free(run, record, record[STARTED])
         record[LENGTH] = size
         if size > 0 then
           keep_value(run, record, payload)

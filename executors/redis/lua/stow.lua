@@ -6,6 +6,7 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
 -- include: lists
 local run = run_of(id)
