@@ -106,9 +106,7 @@ class Operating(Suite):
     def test_dead_letters_of_all_runs_are_listed_until_they_are_dropped(self, executor: Where) -> None:
         executor, operating = self._both(executor)
         grave = failing("grave").using(queue=QUEUE, id="grave")
-        runs = [
-            flows.execute(give.using(id="above")(grave().out), executor=executor, check=False) for _ in range(3)
-        ]
+        runs = [flows.execute(give.using(id="above")(grave().out), executor=executor, check=False) for _ in range(3)]
         page = operating.dead_letters(limit=2)
         assert [entry.run for entry in page.letters] == [runs[2].id, runs[1].id]
         assert page.cursor is not None
