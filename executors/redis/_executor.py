@@ -114,12 +114,23 @@ class RedisExecutor(Operating):
             if held is None:
                 return None
             run_id = held.decode()
+        run_id = run_id or ""
         try:
-            return RedisRecord(self.reader, run_id or "", Header(self.reader.header(run_id or "")))
+            if not self._is_due(run_id):
+                return RedisRecord(self.reader, run_id, Header(self.reader.header(run_id)))
         except UnknownRunError:
-            if key is not None:
-                raise self._expired(key, run_id or "") from None
-            return None
+            pass
+        if key is not None:
+            raise self._expired(key, run_id)
+        return None
+
+    def _is_due(self, run_id: str) -> bool:
+        """Whether a run is past its retention: then it is as good as gone, whoever clears it away."""
+        due = self.link.call("ZSCORE", self.store.shard.keys.of("retire"), run_id)
+        if due is None or float(due) > self.store.clock() * 1_000_000:
+            return False
+        self.store.shard.retire()
+        return True
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run."""

@@ -15,6 +15,7 @@ from executors._store import Listener
 from executors._stored import Brief, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
+from executors.redis._scripts import Calls
 from executors.redis._server import check_namespace
 from executors.redis._store import RedisStore, stated
 from executors.redis._waiting import Hub
@@ -99,6 +100,7 @@ class FleetStore(RedisStore):
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
+            self._beat(self.shard.server)
         waker = self._waker
         if waker is not None and not want.limit:
             waker.disarm()
@@ -153,7 +155,7 @@ class FleetStore(RedisStore):
 
     def rescue(self) -> int:
         """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
-        self._beat()
+        self._beat(self._keeping)
         rescued, more = 0, True
         while more:
             taken, more = self._kept.rescue()
@@ -184,12 +186,13 @@ class FleetStore(RedisStore):
             self._traces[header.id] = carried_trace(header.name, header.options)
         return self._traces[header.id]
 
-    def _beat(self) -> None:
+    def _beat(self, server: Calls) -> None:
+        """Let the fleet know that this worker lives, and what it serves."""
         about = self._about
         if about is None or self._waker is None:
             return
         name, queues = about
-        keys, server = self.shard.keys, self._kept.server
+        keys = self.shard.keys
         server.calls(
             [
                 ("HSET", keys.of("served"), name, queues),
