@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import math
 import os
-import threading
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -35,8 +34,6 @@ from flows.executor import RunOptions, WorkerOptions
 if TYPE_CHECKING:
     from executors._leasing._workshop import Workshop
     from flows._tracing import RunTrace
-
-log = logging.getLogger("flows")
 
 
 class RedisRecord(StoredRecord):
@@ -81,8 +78,6 @@ class RedisExecutor(Operating):
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
         self._checked = 0
-        self._seen: tuple[float, frozenset[str]] = (0.0, frozenset())
-        self._lock = threading.Lock()
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
         """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
@@ -119,12 +114,23 @@ class RedisExecutor(Operating):
             if held is None:
                 return None
             run_id = held.decode()
+        run_id = run_id or ""
         try:
-            return RedisRecord(self.reader, run_id or "", Header(self.reader.header(run_id or "")))
+            if not self._is_due(run_id):
+                return RedisRecord(self.reader, run_id, Header(self.reader.header(run_id)))
         except UnknownRunError:
-            if key is not None:
-                raise self._expired(key, run_id or "") from None
-            return None
+            pass
+        if key is not None:
+            raise self._expired(key, run_id)
+        return None
+
+    def _is_due(self, run_id: str) -> bool:
+        """Whether a run is past its retention: then it is as good as gone, whoever clears it away."""
+        due = self.link.call("ZSCORE", self.store.shard.keys.of("retire"), run_id)
+        if due is None or float(due) > self.store.clock() * 1_000_000:
+            return False
+        self.store.shard.retire()
+        return True
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run."""
@@ -160,7 +166,7 @@ class RedisExecutor(Operating):
         """A worker for all runs of the namespace."""
         from executors._leasing._serving import workshop  # most programs have no worker
 
-        store = FleetStore(self.link, self._stops, lease_seconds=self.lease_seconds)
+        store = FleetStore(self.link, self._stops, options.limits, lease_seconds=self.lease_seconds)
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
 
     def close(self) -> None:
@@ -218,5 +224,22 @@ class RedisExecutor(Operating):
 
     def _held_back(self, run: str, job: int, queue: str) -> str | None:
         if not self._served((queue,)):
-            return f"no worker serves the queue {queue}"
-        return None
+            return f"no worker serves queue {queue}"
+        paused, concurrency, rate = self._limits().get(queue, (False, None, None))
+        if paused:
+            return f"queue {queue} is paused"
+        keys = self.store.shard.keys
+        active = self.link.call("ZCARD", keys.queue(queue, "leases")) if concurrency is not None else 0
+        if concurrency is not None and active >= concurrency:
+            return f"waits for a free place on queue {queue} ({active} of {concurrency} active)"
+        return self._rate_of(queue, rate)
+
+    def _rate_of(self, queue: str, rate: tuple[int, float] | None) -> str | None:
+        if rate is None:
+            return None
+        starts = self.link.call("ZREVRANGE", self.store.shard.keys.queue(queue, "starts"), 0, rate[0] - 1, "WITHSCORES")
+        if len(starts) < 2 * rate[0]:
+            return None
+        oldest = float(starts[-1])  # infinite: that job has been claimed and has not begun
+        left = rate[1] if oldest == math.inf else rate[1] - (self.store.clock() - oldest / 1_000_000)
+        return f"rate limit of queue {queue}, next in {max(0.0, left):.1f} s" if left > 0 else None

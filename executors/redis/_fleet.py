@@ -7,8 +7,7 @@ the waker a third that blocks until a token is left for it. The stream of cancel
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
@@ -16,8 +15,9 @@ from executors._store import Listener
 from executors._stored import Brief, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
+from executors.redis._scripts import Calls
 from executors.redis._server import check_namespace
-from executors.redis._store import RedisStore
+from executors.redis._store import RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import carried_trace
@@ -26,7 +26,8 @@ from flows._verbs import Grant, Reply, Settle, Want
 if TYPE_CHECKING:
     from executors.redis._wire import Granted
 
-BEAT_SECONDS: Final = 10.0
+QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
+
 GONE_SECONDS: Final = 45.0
 """A worker that has not been heard of for so long is taken for dead: a few beats, and a stall of its machine."""
 
@@ -72,15 +73,17 @@ class FleetStore(RedisStore):
     Args:
         link: The way to the server.
         stops: Hears of runs that are cancelled.
+        limits: Of queues, to be published for the fleet.
         lease_seconds: How long a grant lasts without being extended.
     """
 
     writing = Bytes
 
-    def __init__(self, link: Link, stops: Hub, *, lease_seconds: float) -> None:
+    def __init__(self, link: Link, stops: Hub, limits: QueueLimits, *, lease_seconds: float) -> None:
         super().__init__(link, link.address.namespace, lease_seconds=lease_seconds)
         self._link = link
         self._stops = stops
+        self._limits = limits
         self._about: tuple[str, str] | None = None
         self._listener: Listener | None = None
         self._waker: Waker | None = None
@@ -89,13 +92,15 @@ class FleetStore(RedisStore):
         self._traces: dict[str, Any] = {}
         self._token = False
         self._checked = False
-        self._lock_of_beat = threading.Lock()
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
         if not self._checked:
             check_namespace(self._link, self._link.address.shards)
+            if self._limits:
+                self.shard.run("state", stated(self._limits))
             self._checked = True
+            self._beat(self.shard.server)
         waker = self._waker
         if waker is not None and not want.limit:
             waker.disarm()
@@ -150,7 +155,7 @@ class FleetStore(RedisStore):
 
     def rescue(self) -> int:
         """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
-        self._beat()
+        self._beat(self._keeping)
         rescued, more = 0, True
         while more:
             taken, more = self._kept.rescue()
@@ -181,12 +186,13 @@ class FleetStore(RedisStore):
             self._traces[header.id] = carried_trace(header.name, header.options)
         return self._traces[header.id]
 
-    def _beat(self) -> None:
+    def _beat(self, server: Calls) -> None:
+        """Let the fleet know that this worker lives, and what it serves."""
         about = self._about
         if about is None or self._waker is None:
             return
         name, queues = about
-        keys, server = self.shard.keys, self._kept.server
+        keys = self.shard.keys
         server.calls(
             [
                 ("HSET", keys.of("served"), name, queues),

@@ -61,11 +61,10 @@ class Operating:
         from flows.operating import RunPage
 
         found: list[_Stand] = []
-        looked, after = 0, None if cursor is None else _read(cursor)
-        for stand in self._stands(after):
+        after = None if cursor is None else _read(cursor)
+        for looked, stand in enumerate(self._stands(after)):
             if len(found) == limit or looked == LOOKED_AT:
                 return RunPage([self._summary(one) for one in found], None if after is None else _written(after))
-            looked += 1
             after = stand.submitted, stand.id
             if _is(stand, state, flow):
                 found.append(stand)
@@ -93,11 +92,11 @@ class Operating:
 
     def pause_queue(self, queue: str) -> None:
         """Hand out no job of a queue until it is resumed."""
-        self.store.pause(queue, paused=True)  # type: ignore[attr-defined]
+        self.store.pause(queue, paused=True)
 
     def resume_queue(self, queue: str) -> None:
         """Hand out the jobs of a queue again."""
-        self.store.pause(queue, paused=False)  # type: ignore[attr-defined]
+        self.store.pause(queue, paused=False)
 
     def dead_letters(
         self, *, queue: str | None = None, flow: str | None = None, limit: int = 50, cursor: str | None = None
@@ -108,13 +107,12 @@ class Operating:
         found: list[DeadJob] = []
         before: Cursor = (float("inf"), "")
         begun, _, place = (cursor or "").partition("#")
-        looked, after, seen = 0, None if cursor is None else _read(begun), int(place) if place.isdecimal() else 0
+        after, seen = None if cursor is None else _read(begun), int(place) if place.isdecimal() else 0
         if seen and after is not None:  # within a run, which is looked at again
             after = after[0], after[1] + "\0"
-        for stand in self._stands(after):
+        for looked, stand in enumerate(self._stands(after)):
             if looked == LOOKED_AT and after is not None:
                 return DeadPage(found, _written(after))
-            looked += 1
             after = stand.submitted, stand.id
             letters = self._letters(stand.id)[::-1] if _is(stand, None, flow) else []
             for number, letter in enumerate(letters):
@@ -175,7 +173,13 @@ class Operating:
 
     def _limits(self) -> dict[str, tuple[bool, int | None, tuple[int, float] | None]]:
         """What is published of queues: paused, concurrency, rate."""
-        return {}
+        fields = self.store.shard.server.call("HGETALL", self.store.shard.keys.of("limits"))
+        found = {}
+        for name, stated in zip(fields[::2], fields[1::2], strict=True):
+            paused, concurrency, starts, period = map(int, stated.split())
+            rate = (starts, period / _MICRO) if starts else None
+            found[name.decode()] = bool(paused), concurrency or None, rate
+        return found
 
     def _waiting(self, queue: str) -> int:
         """How many jobs stand in the lanes of a queue."""

@@ -99,6 +99,7 @@ def _read(fields: Sequence[bytes], run: bytes, history: History) -> Iterator[Sto
 
 
 def _unpacked(value: bytes, at: float, history: History) -> Iterator[StoredEvent]:
+    replayed: set[int] = set()
     for place in range(0, len(value) - _TOLD.size + 1, _TOLD.size):
         number, job, attempt = _TOLD.unpack_from(value, place)
         kind = KINDS.get(number)
@@ -107,6 +108,10 @@ def _unpacked(value: bytes, at: float, history: History) -> Iterator[StoredEvent
             return
         if kind is None:
             continue
+        if kind == "replayed":
+            replayed.add(job)
+        if job in replayed:  # it took another's result, and made no attempt
+            attempt = 0
         if job == _RUN:
             yield StoredEvent(kind, at)
         else:

@@ -46,12 +46,12 @@ class Fleet:
     def kill(self, number: int) -> None:
         """SIGKILL one, and start another in its place."""
         self.workers[number].kill()
+        self.workers[number].wait()
         self.look_after()
 
     def look_after(self) -> None:
         for number, worker in enumerate(self.workers):
-            if worker.poll() is not None or worker.returncode is not None:
-                worker.wait()
+            if worker.poll() is not None:
                 self.deaths += 1
                 self.workers[number] = self._started()
 
@@ -59,6 +59,10 @@ class Fleet:
         for worker in self.workers:
             worker.kill()
             worker.wait()
+
+    def reach(self, effects: int) -> None:
+        """Wait until so many effects have been made."""
+        until(lambda: sum(self.done().values()) >= effects)
 
     def done(self) -> Counter[str]:
         return Counter(self.ledger.read_text().split()) if self.ledger.exists() else Counter()
@@ -103,7 +107,7 @@ def test_workers_are_killed_at_random_and_no_effect_is_lost(valkey: Server, tmp_
             begun = sum(workers.done().values())
             struck = 0.0
             for number in (0, 1):  # a job that loses its worker a third time fails
-                until(lambda begun=begun, more=rng.randint(5, 60): sum(workers.done().values()) >= begun + more)
+                workers.reach(begun + rng.randint(5, 60))
                 workers.kill(number)
                 struck = time.monotonic()
             for run in runs:
