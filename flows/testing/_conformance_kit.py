@@ -24,6 +24,7 @@ CAPABILITIES: Final = frozenset(
     {
         "cancel",
         "delays",
+        "embedded",
         "events",
         "keys",
         "lifo",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import flows
-from flows.testing._conformance_kit import QUEUE, Suite, Where, failing, states
+from flows.testing._conformance_kit import QUEUE, Suite, Where, failing, needs, states
 
 
 @dataclasses.dataclass
@@ -223,6 +223,7 @@ class Results(Suite):
         first = flows.execute(failing()(), executor=executor, check=False)
         assert (first.state, flows.execute(give(1), executor=executor).value) == ("failed", 1)
 
+    @needs("embedded")
     def test_a_task_that_is_not_registered_is_refused_before_anything_runs(self, executor: Where) -> None:
         calls: list[int] = []
         known = flows.task(lambda: calls.append(1), name="known", queue=QUEUE)
