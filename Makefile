@@ -17,7 +17,7 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-fast check simulate mutate bench clean distclean
+.PHONY: help demo test test-fast check simulate mutate soak bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -32,6 +32,9 @@ test: $(TEST) ## All tests, the fast ones first.
 
 test-fast: $(TEST) ## The tests to run after every change: under a minute.
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+soak: $(TEST) ## Workers are killed at random while flows run, for as many rounds as ROUNDS says.
+	FLOWS_SOAK_ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -m slow tests/executors/redis/test_killed.py --timeout 36000
 
 check: $(TEST) ## Linters, formatting, types, import contracts.
 	$(BIN)/ruff check .

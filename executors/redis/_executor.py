@@ -166,7 +166,7 @@ class RedisExecutor(Operating):
         """A worker for all runs of the namespace."""
         from executors._leasing._serving import workshop  # most programs have no worker
 
-        store = FleetStore(self.link, self._stops, options.limits, lease_seconds=self.lease_seconds)
+        store: Any = FleetStore(self.link, self._stops, options.limits, lease_seconds=self.lease_seconds)
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
 
     def close(self) -> None:

@@ -138,7 +138,7 @@ class ServerReader:
         for job, known, (length, begun) in zip(jobs, self._knowns(run, jobs), self._lengths(run, jobs), strict=True):
             if known is not None and length >= 0:
                 found.append(ListFacts(job, known.body, length, begun, known.segments, known.links))
-        return sorted(found, key=lambda one: one.segments[:1])
+        return sorted(found, key=lambda one: one.segments[0][0] if one.segments else 0)
 
     def history(self, run: str, job: int) -> Sequence[PastAttempt]:
         """Earlier attempts."""
@@ -183,7 +183,7 @@ class ServerReader:
         before = [lane for lane in (lanes or b"").decode().split() if _lane(lane)[0] == queue]
         earlier = [lane for lane in before if _lane(lane)[1] < priority]
         keys = self._shard.keys
-        asked = [("LLEN", keys.lane(run, lane)) for lane in earlier]
+        asked: list[tuple[Any, ...]] = [("LLEN", keys.lane(run, lane)) for lane in earlier]
         asked.append(("LPOS", keys.lane(run, f"{queue}:{priority}"), name_of(job)))
         *lengths, place = self._shard.server.calls(asked)
         return sum(lengths) + place if isinstance(place, int) else None

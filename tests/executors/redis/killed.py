@@ -6,7 +6,7 @@ Each effect is a line at the end of a file that all processes share: the job's i
 import ctypes
 import os
 import sys
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def note(key: str) -> None:
 @flows.task(queue=QUEUE)
 def effect(number: int, pause: float = 0.005) -> int:
     note(flows.current().idempotency_key)
-    time.sleep(pause)
+    threading.Event().wait(pause)
     return number
 
 

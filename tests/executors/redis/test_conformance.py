@@ -11,6 +11,7 @@ import flows
 import flows.testing
 from executors.redis import RedisExecutor
 from flows.testing import ExecutorConformance
+from flows.testing._conformance_kit import Where
 from tests.executors.redis.servers import Server
 
 SOURCES = sorted(Path(flows.testing.__file__).parent.glob("_conformance*.py"))
@@ -45,7 +46,7 @@ class TestRedis(ExecutorConformance):
         executor.close()
 
     @pytest.mark.slow
-    def test_a_long_chain(self, executor: RedisExecutor) -> None:
+    def test_a_long_chain(self, executor: Where) -> None:
         super().test_a_long_chain(executor)  # 10,000 steps, each of them two round trips
 
 

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,7 +82,7 @@ def until(holds: Callable[[], bool], seconds: float = SOON) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        threading.Event().wait(0.01)
 
 
 def check(run: flows.Run[Any], done: Counter[str]) -> None:
@@ -191,9 +192,9 @@ def test_a_reply_that_is_lost_does_nothing_twice(valkey: Server, tmp_path: Path)
         until(lambda: sum(workers.done().values()) > 10)
         for _ in range(8):
             proxy.strike(rng.choice((DROP_REPLY, CUT_REQUEST)))
-            time.sleep(0.05)
+            threading.Event().wait(0.05)
             proxy.strike(PASS)
-            time.sleep(rng.uniform(0.05, 0.2))
+            threading.Event().wait(rng.uniform(0.05, 0.2))
         for run in runs:
             run.wait(SOON)
             assert run.value == sum(range(20)) + 1
