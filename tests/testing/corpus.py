@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def defined(example: str, name: str) -> Any:
-    """A flow of an example, whose script is not run: only what it imports and defines. Its tasks are the calling test's."""
+    """A flow of an example, made of what it imports and defines; its tasks are the calling test's."""
     tree = ast.parse((EXAMPLES / f"{example}.py").read_text("utf-8"))
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     tree.body = [
