@@ -13,7 +13,7 @@ from typing import Any
 
 import flows
 
-TASKS = '''
+TASKS = """
 import os
 import flows
 
@@ -24,7 +24,7 @@ def reserve(sku: str) -> str:
 @flows.task(queue="mail")
 def confirm(lines: list[str]) -> dict[str, object]:
     return {"lines": len(lines), "worker": os.getpid()}
-'''
+"""
 
 
 def server(folder: str) -> tuple[subprocess.Popen[bytes] | None, str]:

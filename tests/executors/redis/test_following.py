@@ -6,8 +6,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from executors.redis._wire import Granted, Outcome
 from executors.redis._reopen import reopen
+from executors.redis._wire import Granted, Outcome
 from flows import _machine as machine
 from flows import _reopening
 from flows._state import COMPLETED, Commands
@@ -24,7 +24,7 @@ ENDINGS = (
 
 deeds = st.sampled_from(("work", "work", "work", "work", "claim", "late", "time", "die", "extend", "cancel"))
 steps = st.tuples(deeds, st.integers(0, 1000), st.integers(0, 31))
-LEFT_BEHIND = {"meta", "events", "ended", "queues"}
+LEFT_BEHIND = {"meta", "stops", "events", "ended", "queues"}
 
 
 def outcome_of(followed: Followed, grant: Granted, pick: int) -> Outcome:
