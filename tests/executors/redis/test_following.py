@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from executors.redis._reopen import reopen
@@ -16,7 +16,7 @@ from tests.executors.redis.servers import VALKEY, Server, installed, shared
 from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
-FAST = settings(max_examples=max(30, settings().max_examples // 2), phases=[Phase.generate])
+FAST = settings(max_examples=max(30, settings().max_examples // 2))
 ENDINGS = (
     *(End.COMPLETED, End.COMPLETED, End.COMPLETED, End.FAILED, End.RETRY, End.RETRY),
     *(End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST),

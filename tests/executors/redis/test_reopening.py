@@ -67,7 +67,7 @@ def work(store: RedisStore) -> str:
 
 def flows_of_lists() -> Any:
     by = factor()
-    return total(flows.each(lambda item: times(item, by), items()))
+    return total(flows.each(lambda item: times(item, by), items().out))
 
 
 def again(store: RedisStore, run: str, job: int | None, *, anew: bool) -> None:
