@@ -157,7 +157,7 @@ class RedisExecutor(Operating):
 
     def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again."""
-        self.store.reopen(record, job, anew=anew)  # type: ignore[attr-defined]
+        self.store.reopen(record, job, anew=anew)
         record.refresh()
         if record.tracing is not None:
             record.tracing.reopen(len(record.plan))

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, overload
 
-from executors._stored import Input, Place
+from executors._stored import Header, Input, Place, rows_from
 from executors.redis._keys import BUCKET
 from executors.redis._layout import EXTRA, LIST, OWN, RECORD, SPARSE, name_of
 from executors.redis._lists import Records, places_of, value_of
@@ -154,6 +154,17 @@ def _first(job: int, teller: int | None, wanted: dict[int, Any]) -> int | None:
 def places(shard: Shard, run_id: str, jobs: Sequence[int]) -> dict[int, tuple[Place, ...]]:
     """Where stamped jobs stand."""
     return places_of(shard, run_id, jobs, Records(_records, lambda *_: []))
+
+
+def job_id(shard: Shard, run_id: str, job: int) -> str:
+    """The id of a job, for messages."""
+    place = places(shard, run_id, [job])[job]
+    if not place:
+        packed = shard.server.call("HGET", shard.keys.run(run_id, f"w:{job // BUCKET}"), name_of(job))
+        return str(rows_from([packed])[0][0])
+    header = Header(shard.server.call("HGET", shard.keys.run(run_id), "header"))
+    name: str = header.bodies[place[-1].body].rows[job - place[-1].base][0]
+    return name + "".join(f"[{one.position}]" for one in place)
 
 
 def _records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:

@@ -67,17 +67,19 @@ class Known(NamedTuple):
 
 
 class Mould(NamedTuple):
-    """What readers have to know of a body; see `executors._stored.PackedBody`."""
+    """What readers have to know of a body; see `executors._stored.PackedBody`. `outer` counts links from 0."""
 
     size: int
     root: int
     drops: bool
+    outer: list[tuple[int, int, int]]
 
 
 def mould_head(packed: bytes) -> Mould:
     """Read the head of a mould."""
-    size, _, root, drops, _ = _BODY.unpack_from(packed)
-    return Mould(size, root, bool(drops))
+    size, _, root, drops, outers = _BODY.unpack_from(packed)
+    outer = [_OUTER.unpack_from(packed, _BODY.size + place * _OUTER.size) for place in range(outers)]
+    return Mould(size, root, bool(drops), outer)
 
 
 def known_of(packed: bytes) -> Known:

@@ -181,6 +181,10 @@ class Shard:
         """Forget an exchange loop that will not call again."""
         self.server.call("UNLINK", self.keys.of(f"l:{loop}"))
 
+    def stage_many(self, command: str, stage: str, part: str, arguments: Sequence[Any]) -> None:
+        """Put something where nobody finds it yet."""
+        self._send_many(command, self.keys.staged(stage, part), arguments)
+
     def _put_at_once(self, run: NewRun) -> tuple[bytes, bytes]:
         laid = run.laid_out
         (bucket,) = laid.buckets

@@ -13,6 +13,7 @@ from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._layout import CONTROL, lay_out, name_of
 from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
+from executors.redis._reopen import reopen
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
 from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
@@ -201,6 +202,18 @@ class RedisStore:
         """A handler is about to start; told of grants of `rated` runs. Returns the instant that is counted."""
         return self.shard.began(grant.run.id, grant.job, grant.fence) / MICRO
 
+    def reopen(self, run: Any, job: int | None, *, anew: bool) -> bool:
+        """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+            UnknownRunError: It is past its retention.
+        """
+        return reopen(self.shard, run.id, job, anew=anew)
+
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """Nothing is saved by an exchange of one: the round trip is what costs."""
         return None
@@ -297,6 +310,7 @@ def new_run(run: Packed) -> NewRun:
         "header": run.header,
         "name": run.name,
         "queues": "\n".join(queues),
+        "timeout": int((options.timeout or 0) * MICRO),
         "keep": int(options.keep * MICRO),
         "keep_failed": int(options.keep_failed * MICRO),
     }
