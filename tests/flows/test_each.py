@@ -43,7 +43,7 @@ def test_a_job_made_inside_that_nothing_needs_is_refused_by_name() -> None:
         give.using(id="lost")(item)
         return double(item)
 
-    with pytest.raises(DefinitionError, match=r"'give', made inside each\(\) \('double'\), would never run"):
+    with pytest.raises(DefinitionError, match=r"job 'lost', made inside each\(\) \('double'\), would never run"):
         flows.plan(each(body, [1]))
 
 
