@@ -7,6 +7,9 @@ PYTHON  ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
+MUTATE_ARGS ?=
+SEEDS       ?= 100000
+FIRST       ?= 0
 
 BIN     := $(VENV)/bin
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
@@ -24,7 +27,7 @@ PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
 SPREAD  := -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test test-fast check bench clean distclean
+.PHONY: help demo test test-fast check simulate mutate soak bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -40,12 +43,21 @@ test: $(TEST) ## All tests, the fast ones first.
 test-fast: $(TEST) ## The tests to run after every change: under a minute.
 	HYPOTHESIS_PROFILE=$(PROFILE) $(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)
 
+soak: $(TEST) ## Workers are killed at random while flows run, for as many rounds as ROUNDS says.
+	FLOWS_SOAK_ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -m slow tests/executors/redis/test_killed.py --timeout 36000
+
 check: $(TEST) ## Linters, formatting, types, import contracts.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
+	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)
+
+simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. For the night.
+	$(BIN)/python -m tests.testing.seeded --seeds $(SEEDS) --first $(FIRST)
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)

@@ -51,7 +51,7 @@ class Store(Protocol):
     @property
     def lease_seconds(self) -> float | None: ...
 
-    def put_run(self, run: Any, /) -> None:
+    def put_run(self, run: Any, /) -> object:
         """Accept a run and release the jobs that wait for nothing."""
         ...
 
@@ -130,7 +130,7 @@ class Store(Protocol):
         """
         ...
 
-    def reopen(self, run: Any, job: int | None, /, *, anew: bool) -> None:
+    def reopen(self, run: Any, job: int | None, /, *, anew: bool) -> object:
         """Have jobs of an ended run done again, with their keys and a fresh attempts budget; see `flows._reopening`.
 
         Args:

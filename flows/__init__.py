@@ -6,7 +6,7 @@ them their results. ``flows.execute(flow)`` runs it here and returns the *run*. 
 
 import typing as _typing
 
-from flows._api import aexecute, asubmit, execute, get, submit
+from flows._api import aexecute, asubmit, execute, get, resume, submit
 from flows._backoff import Backoff
 from flows._children import INJECTED, Children
 from flows._context import Context, current
@@ -118,6 +118,7 @@ __all__ = [
     "get",
     "optional",
     "plan",
+    "resume",
     "submit",
     "task",
     "watch",

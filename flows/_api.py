@@ -135,6 +135,40 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     return Run(chosen, record)
 
 
+def resume(run: str, *, executor: str | Executor | None = None, check: bool = True) -> Run[Any]:
+    """Go on with a run whose process has ended or was killed, and return when it has ended; as `execute` does.
+
+    What had completed is not done again: its results are read. What was under way is, under the same idempotency key;
+    it costs no attempt, but no job may lose its worker three times. A run that others are working on is joined, one
+    that has ended is returned as it stands. To execute the same flow under the same key does the same.
+
+    Args:
+        run: Its id or its key.
+        executor: Where it lives: a URL or an executor; without it ``FLOWS_EXECUTOR``, then ``memory://``.
+        check: Whether to raise when the run failed or was cancelled.
+
+    Raises:
+        DefinitionError: *run* is no text.
+        UnknownRunError: The executor knows no such run.
+        ResultExpiredError: The key's run has ended and is past its retention, while the key is still held.
+        UnknownTaskError: Tasks of the flow are not registered in this process; nothing has run.
+        FlowFailedError: The flow failed; ``.run`` is the run, ``__cause__`` the handler's exception.
+        RunCancelledError: The run was cancelled.
+        UnavailableError: The executor cannot be reached.
+    """
+    if not isinstance(run, str):
+        raise DefinitionError(f"flows.resume() takes a run's id or key as text, not {shown(run)}")
+    chosen = executor_of(executor)
+    record = chosen.find(run_id=run) or chosen.find(key=run)
+    if record is None:
+        raise UnknownRunError(
+            f"there is no run of id or key {shown(run)} here; is it another executor's, or past its retention?"
+        )
+    found: Run[Any] = Run(chosen, record)
+    found.wait()
+    return found.check() if check else found
+
+
 def _prepared(
     flow: Any, executor: str | Executor | None, key: str | None, given: RunKeywords
 ) -> tuple[Executor, Plan[Any], RunOptions]:

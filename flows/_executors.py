@@ -13,9 +13,19 @@ from flows.errors import MissingDependencyError, UnknownExecutorError
 if TYPE_CHECKING:
     from flows.executor import Executor
 
-SCHEMES: Final = {"memory": "executors.memory:MemoryExecutor"}
+_REDIS: Final = "executors.redis:RedisExecutor"
 
-COMING: Final = ("sqlite", "redis", "rediss", "unix", "redis+cluster", "redis+sentinel", "dask")
+SCHEMES: Final = {
+    "memory": "executors.memory:MemoryExecutor",
+    "sqlite": "executors.sqlite:SqliteExecutor",
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "unix": _REDIS,
+    "redis+cluster": _REDIS,
+    "redis+sentinel": _REDIS,
+}
+
+COMING: Final = ("dask",)
 
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()

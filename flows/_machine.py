@@ -242,15 +242,18 @@ def take_up(run: RunState, jobs: Iterable[int], out: Commands) -> None:
                 _decide(run, job, out)
 
 
-def cancel(run: RunState, out: Commands) -> None:
+def cancel(run: RunState, out: Commands, jobs: Iterable[int] | None = None) -> None:
     """Cancel the run: what has not started is cancelled, active jobs are told to stop. A second call changes nothing.
 
     Active jobs end by their own settle: a handler that completes all the same has completed.
+
+    Args:
+        jobs: The run's jobs, where not every row of the columns is one.
     """
     if run.cancelling:
         return
     run.cancelling = True
-    for job in range(run.size):
+    for job in range(run.size) if jobs is None else jobs:
         state = run.state[job]
         if state < ACTIVE:
             _end(run, job, CANCELLED, out)

@@ -11,7 +11,7 @@ spaces starts evenly and lets the first ones wait. The list is short: starts tha
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 ENTRIES: Final = 1024
 """About how many entries a log has at most: a rate of a million an hour is kept to a thousandth of the hour."""
@@ -40,6 +40,16 @@ class Rate:
     def change(self, count: int, period: float) -> None:
         """Go on with another rate; what has started still counts, as far back as the shorter of the periods."""
         self.count, self.period = count, period
+
+    def written(self) -> list[Any]:
+        """All that is known, as JSON can hold it, for stores that keep it in a file."""
+        return [self.reserved, [list(entry) for entry in self._log]]
+
+    def read(self, written: list[Any]) -> None:
+        """Know what `written` has said."""
+        self.reserved, log = written
+        self._log = deque(log)
+        self._used = sum(int(entry[2]) for entry in log)
 
     def room(self, now: float) -> int:
         """How many may start at *now*; below 0 after the rate was lowered."""

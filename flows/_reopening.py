@@ -50,7 +50,7 @@ def failures(run: RunState, roots: Collection[int], own: Collection[int]) -> lis
 
 def harmed(run: RunState, child: int, own: Collection[int]) -> Iterator[int]:
     """The jobs that *child* has failed, skipped or cancelled; not those that ended with an error of their *own*."""
-    if run.state[child] == COMPLETED:
+    if run.state[child] <= COMPLETED:  # in an ended run, rows that are no jobs yet stand below
         return
     codes = run.effects.get(child)
     for position, dependent in enumerate(run.edges[child]):

@@ -132,6 +132,23 @@ def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
         return None
 
 
+def carried_trace(name: str, options: RunOptions) -> RunTrace | None:
+    """The trace of a run that was submitted elsewhere, for who makes attempts of it; None where none is recorded."""
+    trace = _loaded("opentelemetry.trace", "get_tracer_provider")
+    if trace is None:
+        return None
+    try:
+        provider = trace.get_tracer_provider()
+        if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
+            return None
+        from flows._tracing import CarriedTrace
+
+        return CarriedTrace(provider, name, options)
+    except Exception:
+        _log().exception("attempts of run %s are not traced here", options.run_id)
+        return None
+
+
 def meters() -> Meters | None:
     """The instruments to record a run on; None where no SDK is there to collect them."""
     metrics = _loaded("opentelemetry.metrics", "get_meter_provider")

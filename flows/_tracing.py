@@ -21,12 +21,15 @@ from opentelemetry import propagate
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
     Link,
+    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     StatusCode,
+    TraceFlags,
     Tracer,
     TracerProvider,
+    get_current_span,
     set_span_in_context,
 )
 
@@ -352,3 +355,26 @@ class RunTrace:
     def _abandon(span: Span) -> None:
         span.set_attribute(names.OUTCOME, "abandoned")
         span.end()
+
+
+class CarriedTrace(RunTrace):
+    """The trace of a run whose own span is open in another process: here it has attempts only."""
+
+    __slots__ = ()
+
+    def _begin(self, context: Context, jobs: int, former: SpanContext | None) -> None:
+        """There is no span of ours: attempts are under the one that was carried here."""
+
+    def __init__(self, provider: TracerProvider, name: str, options: RunOptions) -> None:
+        super().__init__(provider, name, 0, options)
+        context = propagate.extract(checked_carrier(options.carrier), Context())
+        parent = get_current_span(context).get_span_context()
+        if not parent.is_valid:  # who submitted it was not traced; what is done for it still belongs together
+            span_id = int(options.trace_id[:16], 16) or 1
+            sampled = TraceFlags(TraceFlags.SAMPLED)
+            parent = SpanContext(int(options.trace_id, 16), span_id, is_remote=True, trace_flags=sampled)
+            context = set_span_in_context(NonRecordingSpan(parent), context)
+        self._ended = True  # nothing is left for `finish` to do
+        self.context = context
+        self.recording = bool(parent.trace_flags & TraceFlags.SAMPLED)
+        self.trace_id = f"{parent.trace_id:032x}"

@@ -338,13 +338,9 @@ def _text_of(exc: BaseException, name: str) -> str:
 def _trace_of(exc: BaseException, last_line: str | None) -> str:
     """The traceback's text. With *last_line* that stands for the message, which would push the frames out."""
     try:
-        import traceback
+        from flows._traceback_text import traceback_text  # loaded when something fails
 
-        if last_line is None:
-            lines = traceback.format_exception(exc)
-        else:
-            lines = [*traceback.format_tb(exc.__traceback__), last_line]
-        return _cut("".join(lines), TRACEBACK_BYTES, keep_end=True)
+        return _cut(traceback_text(exc, last_line), TRACEBACK_BYTES, keep_end=True)
     except Exception:
         return ""
 

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PACKAGES = ("flows", "executors")
+MODULES = ("pytest_flows.py",)
 EXTRAS = {"redis", "otel", "viz", "notebook", "cli", "dask", "test", "all"}
 
 pytestmark = pytest.mark.slow
@@ -45,9 +46,9 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     return Parser().parsestr(wheel.read(name).decode())
 
 
-def test_the_wheel_holds_exactly_the_two_packages(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_exactly_the_two_packages_and_the_plugin(wheel: zipfile.ZipFile) -> None:
     top = {name.split("/", 1)[0] for name in wheel.namelist()}
-    assert top == {*PACKAGES, f"flowproducer-{PROJECT['version']}.dist-info"}
+    assert top == {*PACKAGES, *MODULES, f"flowproducer-{PROJECT['version']}.dist-info"}
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
@@ -58,7 +59,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> N
         if path.is_file() and path.suffix in {".py", ".lua", ".sql", ".typed"} and "__pycache__" not in path.parts
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= source
-    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == source
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == {*source, *MODULES}
 
 
 def test_the_metadata_names_extras_licence_and_python(metadata: Message) -> None:
@@ -94,3 +95,8 @@ def test_every_pinned_version_is_a_plain_pin() -> None:
     pins = [line for line in lines if line and not line.startswith("#")]
     assert pins
     assert not [line for line in pins if "@" in line or "/" in line or line.count("==") != 1]
+
+
+def test_pytest_finds_the_plugin_under_the_name_of_its_module(wheel: zipfile.ZipFile) -> None:
+    [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert wheel.read(name).decode() == "[pytest11]\npytest_flows = pytest_flows\n"

@@ -27,6 +27,9 @@ def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
         from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need
 
         attempt = ProcessAttempts(crew.run, crew.name, seats)
+    writing = crew.run.writing
+    if writing is not None:
+        attempt, async_attempt = writing.around(attempt), writing.around_async(async_attempt)
     if tracing is not None:
         attempt = tracing.around(attempt, crew.name)
         async_attempt = tracing.around_async(async_attempt, crew.name)

@@ -73,6 +73,7 @@ class Crew:
         self._lookout = Lookout()
         self.gate = Gate(slots, self._help)
         self._attempt, self.async_attempt = attempts_of(self)
+        self._control = control if run.writing is None else run.writing.around(control)
         self._on_loop = self._loop_line(slots) if run.has_async else None
         run.interrupters.append(self._interrupt)
         run.wakers.append(self._wake)
@@ -243,10 +244,10 @@ class Crew:
             self._tells = True
             self._attempt = telling(self._attempt, self.store)
         if self._on_loop is not None:
-            on_loop = [grant for grant in grants if handlers[grant.job].is_async and not grant.control]
+            on_loop = [grant for grant in grants if not grant.control and handlers[grant.job].is_async]
             if on_loop:
                 self._on_loop.put(on_loop)
-                grants = [grant for grant in grants if not handlers[grant.job].is_async or grant.control]
+                grants = [grant for grant in grants if grant.control or not handlers[grant.job].is_async]
         if grants:
             self._line.extend(grants)
             if self._long and self._long.waiting(grants):
@@ -309,7 +310,7 @@ class Crew:
     def _settled(self, grant: Grant) -> Settle:
         """Make the attempt."""
         try:
-            return control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
+            return self._control(grant, self.clock) if grant.control else self._attempt(grant, self.clock)
         except BaseException as error:
             now = self.clock()
             if type(error).__name__ == "CancelledError":  # of asyncio, which this module does not load

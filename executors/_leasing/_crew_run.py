@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from flows._verbs import RunBrief
 
 if TYPE_CHECKING:
+    from executors._leasing._attempts import AsyncAttempt, Attempt
     from executors._leasing._seats import Seats
 
 
@@ -61,4 +62,21 @@ class CrewRun(RunBrief, Protocol):
     @property
     def wakers(self) -> list[Callable[[], None]]:
         """Called when jobs may have become claimable by what happened in other runs."""
+        ...
+
+    @property
+    def writing(self) -> Writing | None:
+        """What makes bytes of results in the hand that ran the handler, where the store takes nothing else."""
+        ...
+
+
+class Writing(Protocol):
+    """Goes around what makes attempts."""
+
+    def around(self, attempt: Attempt) -> Attempt:
+        """*attempt*, whose settles carry bytes."""
+        ...
+
+    def around_async(self, attempt: AsyncAttempt) -> AsyncAttempt:
+        """*attempt*, whose settles carry bytes."""
         ...

@@ -20,15 +20,18 @@ class LongTasks(dict[Handler, int]):
 
     def was_long(self, grant: Grant) -> bool:
         """An attempt took long; says whether from now on its task is known to."""
+        if grant.control:
+            return False
         handler = grant.run.handlers[grant.job]
         self[handler] = times = self.get(handler, 0) + 1
         return times == LONG_TIMES
 
     def was_short(self, grant: Grant) -> None:
         """An attempt did not take long."""
-        self.pop(grant.run.handlers[grant.job], None)
+        if not grant.control:
+            self.pop(grant.run.handlers[grant.job], None)
 
     def waiting(self, grants: Iterable[Grant]) -> int:
         """How many of these are of tasks that take long."""
         times = self.get
-        return sum(times(grant.run.handlers[grant.job], 0) >= LONG_TIMES for grant in grants)
+        return sum(times(grant.run.handlers[grant.job], 0) >= LONG_TIMES for grant in grants if not grant.control)

@@ -32,7 +32,7 @@ from executors._leasing._store_clock import StoreClock
 from executors._store import Store
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
-from flows.errors import GiveUp, UnavailableError
+from flows.errors import GiveUp, LeaseLostError, UnavailableError
 
 UNWELL: Final = 4
 """A worker gives up when every so manieth of its slots is held by a thread that was left behind."""
@@ -91,7 +91,7 @@ class Workshop:
         attempts = AnyAttempts(store, name, Seats(processes), self._over)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
-        self._keeper = LeaseKeeper(store, self._leases, lambda grant, why: self.withdraw((grant,), why), name)
+        self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
         self._floor = Floor(name, slots, attempts, self.clock, self._bell, self._abandoned, self._keeper.rescue_by)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
 
@@ -193,9 +193,12 @@ class Workshop:
                 settle.end = End.CANCELLED
                 settle.failed = settle.failed and dataclasses.replace(settle.failed, state="cancelled")
             return settle
-        stopped = told is End.RELEASED and settle.end in (End.RETRY, End.FAILED, End.CANCELLED)
+        stopped = told is not None and settle.end in (End.RETRY, End.FAILED, End.CANCELLED)
         if not stopped or isinstance(settle.error, GiveUp):
             return settle
+        if told is End.LOST:  # not given back: where no renewal is ever confirmed, that could go on for ever
+            error = LeaseLostError(grant.stop or "", job=grant.run.plan.ids[grant.job])
+            return FailedSettle(grant, End.LOST, error, settle.started_at, settle.ended_at)
         return Settle(grant, End.RELEASED, None, settle.started_at, settle.ended_at)
 
     def _carry_out(self) -> None:
@@ -280,6 +283,11 @@ class Workshop:
         for grant in grants:
             self._told.setdefault(grant, End.RELEASED)
         self._floor.tell(grants, why)
+
+    def _lose(self, grant: Grant, why: str) -> None:
+        """Its lease is lost: where its handler has begun, that counts; else it goes back."""
+        self._told.setdefault(grant, End.LOST)
+        self._floor.tell((grant,), why)
 
     def give_up(self) -> None:
         """Let go of all that is held, whatever its handlers do."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
-from executors._stored._header import Header
+from executors._stored._header import Header, Kind
 from executors._stored._limits import LIMITS, sized
 from executors._stored._one_job import OnePlan, OneState
 from executors._stored._rows import arguments_of, more_of
 from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
+from flows import _registry
 from flows._binding import Arguments, Binding, Deferred, Held, Lookup, Ready
 from flows._bodies import stamped, stamped_conditions
 from flows._handlers import Handler
@@ -64,6 +65,7 @@ class Brief:
         *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
         *("_since", "_sink", "reason", "row", "settings", "unknown"),
         *("binding", "conditions", "items", "plan", "space", "values"),  # when first asked for
+        *("deadline_at", "rated", "tracing"),  # where the worker has not set them, there is nothing of the kind
         "__weakref__",
     )  # fmt: skip
 
@@ -74,6 +76,9 @@ class Brief:
     """The items that it stands in, the outermost first."""
     plan: Any
     """A `OnePlan`."""
+    deadline_at: float | None
+    rated: bool
+    tracing: Any
     space: Sequence[Any]
     """For a stamped job: what stands at each place of its body's index space."""
     values: Mapping[int, Any]
@@ -105,7 +110,7 @@ class Brief:
         if handler is None:
             self.unknown = not kind.is_control
             self.settings = kind.settings_for(None)
-            self.handlers: Mapping[int, Handler] = _NOTHING
+            self.handlers: Mapping[int, Handler] = _Nobody(kind)
         else:
             self.unknown = False
             self.settings = kind.settings_for(handler.task)
@@ -142,6 +147,10 @@ class Brief:
             if end.child == child:
                 return failed_of(self.plan.ids[child], end, self.reason)
         return failed_of(self.plan.ids[child], Input(child, 0, None))
+
+    def tell(self, sink: Sink) -> None:
+        """Have what the handler says of itself go there."""
+        self._sink = sink
 
     def report(self, job: int, progress: object) -> None:
         """Publish how far the handler is.
@@ -218,6 +227,20 @@ def brief(
     elif isinstance(row, bytes):
         row = cast("list[Any]", read(row))
     return Brief(header, job, row, inputs, place, since, gated, sink)
+
+
+class _Nobody(dict[int, Handler]):
+    """The handlers of a job whose task is not known here.
+
+    Raises:
+        UnknownTaskError: Whenever one is asked for.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+
+    def __missing__(self, job: int) -> Handler:
+        raise _registry.unknown(self._kind.name, self._kind.queue, self._kind.name)
 
 
 class _Call(Deferred):
@@ -325,6 +348,9 @@ def _values(brief: Brief) -> Mapping[int, Any]:
 
 
 _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {
+    "deadline_at": lambda brief: None,
+    "rated": lambda brief: False,
+    "tracing": lambda brief: None,
     "binding": _binding,
     "conditions": _conditions,
     "items": _items,

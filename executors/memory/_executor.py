@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
 import os
-import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from types import ModuleType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import Crew, _main_import
+from executors._leasing._callers import blocking, loop_line, loop_runs_here, next_name
 from executors._leasing._seats import Seats
 from executors._leasing._solo import Solo
 from executors.memory._growth import Mould
@@ -46,9 +43,6 @@ interpreter.
 """
 
 MAX_SLOTS: Final = 10_000
-
-_numbers = itertools.count(1)
-"""Tell the crews of this process apart."""
 
 
 class _Home:
@@ -175,11 +169,11 @@ class MemoryExecutor(Operating):
 
     def _work(self, record: MemoryRun, deadline: float | None) -> bool:
         simple = deadline is None and record.is_simple and record.tracing is None and record.crew is None
-        if simple and not _loop_runs_here() and self._worked_alone(record):
+        if simple and not loop_runs_here() and self._worked_alone(record):
             return True
         crew, mine = self._crew(record)
-        if _loop_runs_here():
-            with _blocking(record):
+        if loop_runs_here():
+            with blocking(record.id):
                 return crew.await_end(deadline)
         if mine and deadline is None and not record.has_timeout:
             crew.lend()
@@ -189,7 +183,7 @@ class MemoryExecutor(Operating):
     def _worked_alone(self, record: MemoryRun) -> bool:
         """Begin on a small run without a crew; says whether it has ended with that."""
         try:
-            Solo(self.store, record, _next_name(), lambda: self._crew(record)[0]).work()
+            Solo(self.store, record, next_name(), lambda: self._crew(record)[0]).work()
         finally:
             crew = record.crew
             if crew is not None:  # which came to help, and may not know that all is done
@@ -245,7 +239,7 @@ class MemoryExecutor(Operating):
         Raises:
             RunError: The caller is itself an async handler, or one waits for it, so that it would wait for ever.
         """
-        line = _loop_line()
+        line = loop_line()
         if line is None and run.has_async:
             from executors._leasing import _loop as line
         if line is None:
@@ -269,13 +263,8 @@ class MemoryExecutor(Operating):
                 return run.crew, False
             on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
             run.seats = self._seats if run.has_process else None
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=_next_name(), on_end=on_end)
+            run.crew = crew = Crew(self.store, run, slots=self.slots, name=next_name(), on_end=on_end)
             return crew, True
-
-
-def _next_name() -> str:
-    """A name for who works a run off, unique on this machine."""
-    return f"{os.getpid()}-{next(_numbers)}"
 
 
 def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
@@ -338,32 +327,6 @@ def _waiter() -> Grant | None:
     """The attempt whose handler calls, if it is one of a run in this process's memory."""
     grant = current_grant.get(None)
     return grant if grant is not None and isinstance(grant.run, MemoryRun) else None
-
-
-def _loop_runs_here() -> bool:
-    """Whether an event loop runs in this thread: a sync handler beside it could not start one of its own."""
-    running = getattr(sys.modules.get("asyncio"), "_get_running_loop", None)  # absent while another thread loads it
-    return running is not None and running() is not None
-
-
-def _loop_line() -> ModuleType | None:
-    """The module of the handlers' event loop, if anybody has needed it yet: it takes long to load."""
-    line = sys.modules.get("executors._leasing._loop")
-    return line if hasattr(line, "loop_thread") else None  # another thread may be loading it just now
-
-
-@contextlib.contextmanager
-def _blocking(run: MemoryRun) -> Iterator[None]:
-    """For as long as an async handler holds up the handlers' event loop to wait for *run*."""
-    line = _loop_line()
-    if line is None or not line.loop_thread.runs_here():
-        yield
-        return
-    line.loop_thread.blocked_on = run.id
-    try:
-        yield
-    finally:
-        line.loop_thread.blocked_on = None
 
 
 def _options(url: str) -> dict[str, int]:

@@ -58,6 +58,9 @@ class MemoryRun(Record):
         only_lane: The one lane of a run whose jobs all wait in the same place; None where it depends on the job.
     """
 
+    writing = None
+    """Results are kept as they are."""
+
     __slots__ = (
         *("awaited_by", "crew", "deadline_at", "delayed", "ended", "has_async", "has_process", "has_sync"),
         *("has_timeout", "holding", "id", "interrupters", "is_simple", "key", "leases", "lines", "on_end"),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from executors._store import Listener, StaleCallError
-from executors.memory._limits import QueueLimit, Stated, wake
+from executors.memory._limits import Stated, wake
 from executors.memory._listeners import tell_crews
+from executors.memory._queue_limit import QueueLimit
 from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from executors.memory._settling import Settling

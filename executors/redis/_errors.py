@@ -20,7 +20,7 @@ from flows.errors import ExecutorError, FlowsError, UnavailableError, Unsupporte
 ACL_COMMANDS: Final = (
     "+@hash +@list +@sortedset +@set +@string +@stream +evalsha +script|load +time +info +ping +auth +select "
     "+client|setname +cluster|slots +asking +del +unlink +exists +type +expire +pexpire +expireat +pexpireat +persist "
-    "+wait"
+    "+pttl +rename +multi +exec +wait"
 )
 """All that the executor calls, for a user of its own; a test runs as such a user."""
 

@@ -7,9 +7,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, overload
 
-from executors._stored import Input
+from executors._stored import Header, Input, Place, rows_from
 from executors.redis._keys import BUCKET
-from executors.redis._layout import EXTRA, OWN, RECORD, SPARSE, name_of
+from executors.redis._layout import EXTRA, LIST, OWN, RECORD, SPARSE, name_of
+from executors.redis._lists import Records, places_of, value_of
 from executors.redis._shard import Shard
 from executors.redis._wire import NULL
 from flows._state import ACTIVE, CANCELLED, COMPLETED
@@ -18,7 +19,7 @@ FIELDS_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 1 << 20
 KEPT_BYTES: Final = 32 << 20
 
-_INPUTS_AT, _INPUTS, _STATE, _MARKS, _ORDINAL, _LENGTH = 7, 8, 9, 10, 15, 17
+_FLAGS, _INPUTS_AT, _INPUTS, _STATE, _MARKS, _ORDINAL, _LENGTH = 2, 7, 8, 9, 10, 15, 17
 _FIRST, _CUT = 5, 6
 
 
@@ -118,17 +119,52 @@ def ends_of(shard: Shard, run_id: str, jobs: Sequence[int], kept: Payloads, cut:
             teller = firsts[job]
             wanted[teller] = tellers[teller]
         ends.append((job, state, teller))
+    lists = {job: wanted.pop(job) for job in list(wanted) if _is_made(wanted[job])}
     payloads = _payloads(shard, run_id, wanted, kept)
+    for job, record in lists.items():
+        payloads[job] = _list_value(shard, run_id, job, record, sparse.get(job), kept)
+    wanted |= lists
     return [
         Input(job, state, None if teller is None else payloads[teller], _first(job, teller, wanted))
         for job, state, teller in ends
     ]
 
 
+def _is_made(record: Any) -> bool:
+    """Whether it is a list that has completed: its value is made of those of its items."""
+    return bool(record[_FLAGS] & LIST) and record[_STATE] == COMPLETED
+
+
+def _list_value(shard: Shard, run_id: str, job: int, record: Any, extra: Any, kept: Payloads) -> bytes:
+    turn = -record[_ORDINAL]  # a list may complete again without being expanded again
+    found = kept.get(run_id, job, turn) if turn else None
+    if found is None:
+        read = Records(_records, lambda shard, run_id, jobs: ends_of(shard, run_id, jobs, kept))
+        found = value_of(shard, run_id, job, extra, read)
+        kept.put(run_id, job, turn, found)
+    return found
+
+
 def _first(job: int, teller: int | None, wanted: dict[int, Any]) -> int | None:
     """The state of the first cause, where a failure is that one's and not the job's own."""
     state: int | None = None if teller is None or teller == job else wanted[teller][_STATE]
     return state
+
+
+def places(shard: Shard, run_id: str, jobs: Sequence[int]) -> dict[int, tuple[Place, ...]]:
+    """Where stamped jobs stand."""
+    return places_of(shard, run_id, jobs, Records(_records, lambda *_: []))
+
+
+def job_id(shard: Shard, run_id: str, job: int) -> str:
+    """The id of a job, for messages."""
+    place = places(shard, run_id, [job])[job]
+    if not place:
+        packed = shard.server.call("HGET", shard.keys.run(run_id, f"w:{job // BUCKET}"), name_of(job))
+        return str(rows_from([packed])[0][0])
+    header = Header(shard.server.call("HGET", shard.keys.run(run_id), "header"))
+    name: str = header.bodies[place[-1].body].rows[job - place[-1].base][0]
+    return name + "".join(f"[{one.position}]" for one in place)
 
 
 def _records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:

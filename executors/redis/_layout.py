@@ -7,14 +7,14 @@ Its first part never changes; ``lua/records.lua`` has the same format.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
 from executors.redis._keys import BUCKET
 from flows._state import DELAYED, WAITING, WAITING_CHILDREN
 
-GATED, LIST, SHARES, LIFO, DELAY, CODES, ROOT = 1, 2, 4, 8, 16, 32, 64
+GATED, LIST, SHARES, LIFO, DELAY, CODES, ROOT, STAMPED = 1, 2, 4, 8, 16, 32, 64, 128
 """Flags of a job."""
 
 SPARSE, PASSED, REPLAYED, OWN = 1, 2, 4, 8
@@ -25,7 +25,8 @@ CONTROL: Final = 65535
 
 RECORD: Final = Struct("<HHHIIIIIIBBHHHiIdIHdd")
 """
-queue, limit, flags, priority, row length, edges at, edges, inputs at, inputs;
+queue, limit (of a list the number of its body), flags, priority, row length (of a stamped job the row of its list),
+edges at, edges, inputs at, inputs;
 state, marks, made, attempt, lost, pending, ordinal, fence, payload length, worker, started, finished.
 """
 
@@ -33,10 +34,10 @@ EXTRA: Final = Struct("<IIIIiiIiIHdd")
 """dooms, skips, cancels, conts, cause, first cause, cut, items, begun, tries, since, due."""
 
 
-COURSE: Final = Struct("<IIIBBBBBBHiIii")
+COURSE: Final = Struct("<IIIBBBBBBHiIiiI")
 """
 How a run goes: open jobs, turn, size, worst end of a root, whether lines are unswept, cancelling, ended, timed, to fail
-fast; workers, sweeping, position, marking, late.
+fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items).
 """
 
 
@@ -56,6 +57,7 @@ class Columns(Protocol):
     edges: Sequence[Sequence[int]]
     codes: dict[int, list[int]]
     inputs: Sequence[Sequence[int]]
+    body: dict[int, int]
 
 
 class Bucket(NamedTuple):
@@ -88,7 +90,7 @@ class Layout(NamedTuple):
     delays: dict[int, int]
 
 
-def lay_out(shape: Columns, row_lengths: Sequence[int]) -> Layout:
+def lay_out(shape: Columns, row_lengths: Sequence[int], lanes_of_items: Iterable[str] = ()) -> Layout:
     """Lay out the columns of a run that begins."""
     flags = list(_flags(shape))
     lanes: dict[str, None] = {}
@@ -120,6 +122,7 @@ def lay_out(shape: Columns, row_lengths: Sequence[int]) -> Layout:
         _bucket(shape, flags, states, row_lengths, range(first, min(first + BUCKET, shape.size)))
         for first in range(0, shape.size, BUCKET)
     ]
+    lanes |= dict.fromkeys(lanes_of_items)
     return Layout(buckets, list(lanes), ready, late, delays)
 
 
@@ -184,7 +187,13 @@ def _bucket(
             tail += u32s(inputs)
         records.append(
             pack(
-                *(shape.queue[job], shape.attempts[job], flags[job], shape.priority[job], row_lengths[job]),
+                *(
+                    shape.queue[job],
+                    shape.body.get(job, shape.attempts[job]),
+                    flags[job],
+                    shape.priority[job],
+                    row_lengths[job],
+                ),
                 *(edges_at, len(edges), inputs_at, len(inputs)),
                 *(states[job], 0, 0, 0, 0, shape.pending[job], 0, 0.0, 0, 0, 0.0, 0.0),
             )

@@ -19,8 +19,8 @@ OLDEST: Final = (6, 2)
 FORMAT: Final = 1
 """The version of what we write; the reader takes its own and the one before."""
 
-OUR_FIELDS: Final = frozenset({b"format", b"shards", b"shift", b"mark", b"turn"})
-"""What stands in a namespace's record; the last three are of our scripts."""
+OUR_FIELDS: Final = frozenset({b"format", b"shards", b"shift", b"mark", b"turn", b"limited"})
+"""What stands in a namespace's record; the last four are of our scripts."""
 
 _log = logging.getLogger("flows")
 

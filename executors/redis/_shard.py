@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from executors.redis import _layout as layout
 from executors.redis._keys import BUCKET, Keys
+from executors.redis._moulds import portions
 from executors.redis._scripts import Calls, script
 from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
 from flows._state import SWEEP_LIMIT
@@ -29,6 +30,7 @@ class NewRun(NamedTuple):
     Attributes:
         fields: Of its hash: ``header``, ``name``, ``queues`` ... ; the shard adds those of its own.
         timeout: Microseconds to its deadline; 0 where it has none.
+        limits: Of its queues, as `stated` writes them.
     """
 
     run_id: str
@@ -38,6 +40,7 @@ class NewRun(NamedTuple):
     rows: Sequence[bytes]
     laid_out: layout.Layout
     timeout: int
+    limits: str = ""
 
 
 class Holder(NamedTuple):
@@ -93,7 +96,7 @@ class Shard:
             stage = os.urandom(12).hex()
             self._stage(stage, run)
             held, fingerprint = self.run(
-                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, stage),
+                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, stage),
                 *(_lanes(run.laid_out), len(run.laid_out.buckets)),
             )
             if not fingerprint or held.decode() != run.run_id:
@@ -125,6 +128,13 @@ class Shard:
         )
         return unpack_answer(reply)
 
+    def stow(self, run_id: str, job: int, fence: int, payloads: Sequence[bytes]) -> bool:
+        """Put the items of a list aside, before the settle that expands it; whether the lease still holds."""
+        for first, part in portions(payloads):
+            if not self.run("stow", run_id, job, fence, len(payloads), first, *part):
+                return False
+        return True
+
     def extend(self, leases: Iterable[tuple[str, int, int]], lease: int) -> tuple[Sequence[int], Sequence[int]]:
         """Extend leases; the numbers of those that are over, and of those whose run was cancelled."""
         over, stopped = self.run("extend", lease, *pack_leases(leases))
@@ -146,6 +156,23 @@ class Shard:
             pass
         return said >= 0
 
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out no job of a queue, or again what its limits allow."""
+        self.run("pause", queue, int(paused))
+
+    def reserve(self, run_id: str, job: int, name: str, key: str, digest: str, instead: tuple[str, str]) -> list[Any]:
+        """Look at a job-level key, and reserve it if that is free to do; see ``lua/reserve.lua``."""
+        return list(self.run("reserve", run_id, job, name, key, digest, *instead))
+
+    def file(self, run_id: str, job: int, fence: int, name: str, key: str, value: bytes, ttl: float) -> bytes | None:
+        """File a result under a job-level key for *ttl* seconds; the one that counts."""
+        found: bytes | None = self.run("file", run_id, job, fence, name, key, value, max(1, int(ttl * 1000)))
+        return found
+
+    def began(self, run_id: str, job: int, fence: int) -> int:
+        """The handler of a granted job starts; the instant in microseconds."""
+        return int(self.run("began", run_id, job, fence))
+
     def retire(self, most: int = 200) -> bool:
         """Forget runs whose time is over, *most* keys at most; whether there is more."""
         return bool(self.run("retire", most))
@@ -154,13 +181,17 @@ class Shard:
         """Forget an exchange loop that will not call again."""
         self.server.call("UNLINK", self.keys.of(f"l:{loop}"))
 
+    def stage_many(self, command: str, stage: str, part: str, arguments: Sequence[Any]) -> None:
+        """Put something where nobody finds it yet."""
+        self._send_many(command, self.keys.staged(stage, part), arguments)
+
     def _put_at_once(self, run: NewRun) -> tuple[bytes, bytes]:
         laid = run.laid_out
         (bucket,) = laid.buckets
         fields = _fields(run)
         counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
         held: tuple[bytes, bytes] = self.run(
-            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, counts),
+            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts),
             b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready),
             *(layout.u32s(laid.late), bucket.records, bucket.edges, len(fields)),
             *fields,
@@ -220,7 +251,7 @@ def _fields(run: NewRun) -> list[Any]:
     size = len(run.rows)
     late = 0 if run.laid_out.late and not _is_small(run) else -1
     flags = (int(run.timeout > 0), int("fast" in run.fields))
-    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late)
+    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late, size)
     fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
     return [part for item in fields.items() for part in item]
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
-from executors._stored import Brief, Headers, Packed, brief
-from executors.redis._inputs import Inputs, Payloads
-from executors.redis._keys import Keys
-from executors.redis._layout import lay_out, name_of
+from executors._store import StaleCallError
+from executors._stored import Brief, Headers, Items, Packed, brief, write_failed
+from executors.redis._inputs import Inputs, Payloads, places
+from executors.redis._keys import BUCKET, Keys
+from executors.redis._layout import CONTROL, lay_out, name_of
+from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
+from executors.redis._reopen import reopen
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
-from executors.redis._wire import CONTROLLED, GATE, SUSPECT, Answer, Granted, Outcome
+from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
 from flows._keeper import LEASE_SECONDS
+from flows._shared_results import Owner, Shared, owner_of
+from flows._state import STATE_NAMES
 from flows._verbs import ControlGrant, End, Grant, Reply, Settle, SuspectGrant, Want
 from flows.errors import UnknownRunError
 
@@ -30,10 +35,6 @@ class Way(Calls, Protocol):
         ...
 
 
-class StaleCallError(RuntimeError):
-    """An exchange came with an older number than the last one answered: a lost call has turned up late."""
-
-
 class ApartGrant(Grant):
     """A grant whose inputs are read apart."""
 
@@ -42,6 +43,26 @@ class ApartGrant(Grant):
     def fetch(self) -> None:
         """Read them; may block."""
         cast("Inputs", cast("Brief", self.run).inputs).load()
+
+
+class _ApartControl(ApartGrant, ControlGrant):
+    __slots__ = ()
+
+
+class _ApartSuspect(ApartGrant, SuspectGrant):
+    __slots__ = ()
+
+
+_KINDS: Final[dict[tuple[bool, int], type[Grant]]] = {
+    (False, 0): Grant,
+    (False, CONTROLLED): ControlGrant,
+    (False, SUSPECT): SuspectGrant,
+    (False, CONTROLLED | SUSPECT): ControlGrant,
+    (True, 0): ApartGrant,
+    (True, CONTROLLED): _ApartControl,
+    (True, SUSPECT): _ApartSuspect,
+    (True, CONTROLLED | SUSPECT): _ApartControl,
+}
 
 
 class RedisStore:
@@ -94,6 +115,9 @@ class RedisStore:
         shard = self._loops.get(loop) or self._open_loop(loop)
         now = self.clock()
         outcomes = [outcome_of(settle, now) for settle in settles]
+        for settle in settles:
+            if settle.end is End.EXPANDED:
+                self._stow(shard, settle)
         try:
             answer = shard.exchange(
                 *(loop, seq, outcomes, sorted(want.queues or ())),
@@ -151,6 +175,45 @@ class RedisStore:
         if not self.shard.cancel(run_id, reason):
             raise UnknownRunError(f"there is no run {run_id!r}")
 
+    def pause(self, queue: str, *, paused: bool) -> None:
+        """Hand out nothing of a queue, whatever its limits, or again what these allow."""
+        self.shard.pause(queue, paused=paused)
+
+    def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
+        """Look at what stands under *key*, and reserve it for the job of *grant* where that is free to do."""
+        me, instead = owner_of(grant), instead_of or ("", "")
+        run, name, said, done, value, state = self.shard.reserve(me.run, grant.job, me.job, key, digest, instead)
+        owner = Owner(run.decode(), name.decode())
+        state_name = None if state < 0 else STATE_NAMES[state]
+        return Shared(owner, said.decode(), bool(done), value if done else None, state_name)
+
+    def file(self, key: str, grant: Grant, value: bytes) -> bytes:
+        """File the result of the job of *grant*, which has reserved *key*, before it is settled.
+
+        Returns:
+            The result that counts from now on: the one filed first. *value*, where the job has lost its lease or its
+            reservation meanwhile: then nothing is filed.
+        """
+        ttl = cast("Brief", grant.run).header.options.key_ttl
+        found = self.shard.file(grant.run.id, grant.job, grant.fence, owner_of(grant).job, key, value, ttl)
+        return value if found is None else found
+
+    def began(self, grant: Grant) -> float:
+        """A handler is about to start; told of grants of `rated` runs. Returns the instant that is counted."""
+        return self.shard.began(grant.run.id, grant.job, grant.fence) / MICRO
+
+    def reopen(self, run: Any, job: int | None, *, anew: bool) -> bool:
+        """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
+
+        Returns:
+            Whether there was anything to do.
+
+        Raises:
+            RunError: The run has not ended, or *job* has nothing to retry.
+            UnknownRunError: It is past its retention.
+        """
+        return reopen(self.shard, run.id, job, anew=anew)
+
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """Nothing is saved by an exchange of one: the round trip is what costs."""
         return None
@@ -158,6 +221,11 @@ class RedisStore:
     def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
         """As `pass_on`."""
         return None
+
+    def _stow(self, shard: Shard, settle: Settle) -> None:
+        items, grant = cast("Items", settle.value), settle.grant
+        if not is_small(items):
+            shard.stow(grant.run.id, grant.job, grant.fence, items.payloads)
 
     def _open_loop(self, loop: str) -> Shard:
         with self._lock:
@@ -170,36 +238,43 @@ class RedisStore:
         self._ahead = answer.now / MICRO - time.monotonic()
         for run_id, header in answer.headers.items():
             self._headers.put(run_id, header)
-        apart = [grant for grant in answer.grants if grant.row is None]
-        rows = self._rows(apart, shard) if apart else {}
+        apart = [grant for grant in answer.grants if grant.apart]
+        told = self._told(apart, shard) if apart else {}
         suspects = 0
         grants: list[Grant] = []
         for grant in answer.grants:
-            grants.append(self._grant(grant, rows))
+            grants.append(self._grant(grant, told))
             suspects += grant.flags & SUSPECT
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
 
-    def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
-        run_id, job, attempt, flags, fence, since, row, inputs = granted
+    def _grant(self, granted: Granted, told: dict[tuple[str, int], Any]) -> Grant:
+        run_id, job, attempt, flags, fence, since, row, inputs, place = granted
         taken: Sequence[Any] = inputs
-        kind: type[Grant] = Grant
-        if row is None:
-            row = rows[run_id, job]
-            taken, kind = Inputs(self.shard, run_id, job, self._payloads), ApartGrant
-        if flags & CONTROLLED:
-            kind = ControlGrant
-        elif flags & SUSPECT:
-            kind = SuspectGrant
+        if granted.apart:
+            row, place = told[run_id, job]
+            taken = Inputs(self.shard, run_id, job, self._payloads)
+        kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
         began = since / MICRO if since else None
-        run = brief(self._headers[run_id], job, row, taken, since=began, gated=bool(flags & GATE))
+        header = self._headers[run_id]
+        run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
+        if flags & RATED:
+            run.rated = True
         return kind(cast("Any", run), job, attempt, fence)
 
-    def _rows(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], bytes]:
-        keys = shard.keys
-        asked = [("HGET", keys.run(one.run_id, f"w:{one.job // 512}"), name_of(one.job)) for one in apart]
-        return {(one.run_id, one.job): row for one, row in zip(apart, shard.server.calls(asked), strict=True)}
+    def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
+        """Rows of jobs, or for stamped ones where they stand."""
+        keys, found = shard.keys, {}
+        by_run: dict[str, list[int]] = {}
+        for one in apart:
+            by_run.setdefault(one.run_id, []).append(one.job)
+        for run_id, jobs in by_run.items():
+            stand = places(shard, run_id, jobs)
+            asked = [("HGET", keys.run(run_id, f"w:{job // BUCKET}"), name_of(job)) for job in jobs]
+            for job, row in zip(jobs, shard.server.calls(asked), strict=True):
+                found[run_id, job] = (row, stand[job])
+        return found
 
     def _load_header(self, run_id: str) -> bytes:
         header = self._way.call("HGET", self.shard.keys.run(run_id), "header")
@@ -215,7 +290,9 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
         now: By the clock of the settle's times.
     """
     grant, end, value = settle.grant, settle.end, settle.value
-    payload = value if type(value) is bytes else b""
+    payload = value if type(value) is bytes else expanded(value) if type(value) is Items else b""
+    if not payload and settle.failed is not None:  # by who gave the attempt up: the hand that ran it is still at it
+        payload = write_failed(settle.failed)
     if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
         payload = b""
     return Outcome(
@@ -228,10 +305,12 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
 def new_run(run: Packed) -> NewRun:
     """A packed run as a shard takes it."""
     options, shape = run.options, run.shape
+    queues = union_of(shape.queues, run.bodies)
     fields: dict[str, str | bytes | int] = {
         "header": run.header,
         "name": run.name,
-        "queues": "\n".join(shape.queues),
+        "queues": "\n".join(queues),
+        "timeout": int((options.timeout or 0) * MICRO),
         "keep": int(options.keep * MICRO),
         "keep_failed": int(options.keep_failed * MICRO),
     }
@@ -241,6 +320,17 @@ def new_run(run: Packed) -> NewRun:
         fields["keep_count"] = options.keep_count
     if options.fail_fast:
         fields["fast"] = 1
-    laid_out = lay_out(shape, [len(row) for row in run.rows])
+    fields |= {f"body:{number}": mould_of(body, queues) for number, body in enumerate(run.bodies)}
+    laid_out = lay_out(shape, [len(row) for row in run.rows], lanes_of(run.bodies, queues, CONTROL))
     timeout = int((options.timeout or 0) * MICRO)
-    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout)
+    limits = stated(run.limits)
+    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout, limits)
+
+
+def stated(limits: Mapping[str, tuple[int | None, tuple[int, float] | None]]) -> str:
+    """The limits of queues as scripts read them."""
+    lines = []
+    for queue, (concurrency, rate) in limits.items():
+        starts, period = rate or (0, 0.0)
+        lines.append(f"{queue}\t{concurrency or 0}\t{starts}\t{int(period * MICRO)}")
+    return "\n".join(lines)

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
-from executors._stored import Input
+from executors._stored import Input, Place
 
-SUSPECT, CONTROLLED, GATE = 1, 2, 4
-"""Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition."""
+SUSPECT, CONTROLLED, GATE, RATED = 1, 2, 4, 8
+"""
+Flags of a grant: it has lost a worker before; it is the library's own work, which is to judge a condition; its queue
+has a rate.
+"""
 
 _SETTLE: Final = Struct("<HIBBddddI")
 _LEASE: Final = Struct("<HId")
@@ -21,6 +24,8 @@ _HEAD: Final = Struct("<ddBHH")
 _REFUSAL: Final = Struct("<H")
 _GRANT: Final = Struct("<HIHBddIH")
 _INPUT: Final = Struct("<IBBI")
+_LEVEL: Final = Struct("<IHIIII")
+_PLACED: Final = 4294967294
 _NONE: Final = 4294967295
 NULL: Final = b"null"
 """What an empty payload of a completed job stands for."""
@@ -50,7 +55,8 @@ class Granted(NamedTuple):
 
     Attributes:
         since: When the job's first attempt began, in microseconds of the store's clock; 0 where this is the first.
-        row: None where it is to be read apart, with the inputs.
+        row: None where it is to be read apart, with the inputs; and for a stamped job.
+        place: Where a stamped job stands, unless that is to be read apart.
     """
 
     run_id: str
@@ -61,6 +67,12 @@ class Granted(NamedTuple):
     since: float
     row: bytes | None
     inputs: tuple[Input, ...]
+    place: tuple[Place, ...] = ()
+
+    @property
+    def apart(self) -> bool:
+        """Whether its row, or place, and its inputs are to be read apart."""
+        return self.row is None and not self.place
 
 
 class Answer(NamedTuple):
@@ -121,16 +133,35 @@ def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
         if length == _NONE:
             grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, None, ()))
             continue
-        row = payloads[position : position + length]
-        position += length
+        row: bytes | None = None
+        place: tuple[Place, ...] = ()
+        if length == _PLACED:
+            place, at, position = _places(numbers, payloads, at, position)
+        else:
+            row = payloads[position : position + length]
+            position += length
         taken: tuple[Input, ...] = ()
         if inputs:
             taken, at, position = _inputs(numbers, payloads, at, position, inputs)
-        grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, row, taken))
+        grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, row, taken, place))
     found = {
         run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header
     }
     return Answer(now, due, bool(more), refused, grants, found)
+
+
+def _places(numbers: bytes, payloads: bytes, at: int, position: int) -> tuple[tuple[Place, ...], int, int]:
+    levels = numbers[at]
+    at += 1
+    places = []
+    for _ in range(levels):
+        list_job, body, which, base, length, links = _LEVEL.unpack_from(numbers, at)
+        at += _LEVEL.size
+        rows = Struct(f"<{links}i").unpack_from(numbers, at)
+        at += 4 * links
+        places.append(Place(list_job, body, which, base, payloads[position : position + length], rows))
+        position += length
+    return tuple(places), at, position
 
 
 def _inputs(numbers: bytes, payloads: bytes, at: int, position: int, count: int) -> tuple[tuple[Input, ...], int, int]:

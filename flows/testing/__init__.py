@@ -30,6 +30,7 @@ What the executor lacks, it must refuse: for each capability left out, the suite
 same and expects `flows.UnsupportedError` before anything runs.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from flows.testing._attempts import SimulatedAttempt
@@ -42,6 +43,7 @@ from flows.testing._checks import (
     idempotency_keys_stable,
     starts_bounded,
 )
+from flows.testing._checks_of_handlers import fails_only_by_faults, results_unaffected
 from flows.testing._checks_of_runs import (
     cancelled_jobs_never_start,
     check_all,
@@ -53,6 +55,7 @@ from flows.testing._checks_of_runs import (
     released_once,
     replays_equal,
 )
+from flows.testing._crashes import crash_points, survives_every_crash
 from flows.testing._faults import Fault, FaultInjected, Faults
 from flows.testing._ledger import Effect, EffectLedger
 from flows.testing._real_time import RealTimeUsedError
@@ -61,6 +64,7 @@ from flows.testing._trace import Trace
 
 if TYPE_CHECKING:
     from flows.testing._conformance import ExecutorConformance
+    from flows.testing.strategies import failures, fault_plans, flow_graphs, payloads, retry_policies, schedules
 
 __all__ = [
     "Effect",
@@ -79,18 +83,29 @@ __all__ = [
     "check_all",
     "children_before_parents",
     "committed_once",
+    "crash_points",
     "deadline_respected",
     "effects_exactly_once",
     "failure_policy_respected",
+    "fails_only_by_faults",
+    "failures",
+    "fault_plans",
+    "flow_graphs",
     "idempotency_keys_stable",
     "newest_lease_wins",
     "no_orphans",
+    "payloads",
     "released_once",
     "replays_equal",
+    "results_unaffected",
+    "retry_policies",
+    "schedules",
     "simulate",
     "starts_bounded",
+    "survives_every_crash",
 ]
 
+_STRATEGIES = ("failures", "fault_plans", "flow_graphs", "payloads", "retry_policies", "schedules")
 _TOPICS = (
     *("failure", "keys", "limits", "lists", "operating", "order", "policies", "process", "readings", "reopening"),
     *("results", "retries", "runs", "traces", "unsupported"),
@@ -99,6 +114,8 @@ _TOPICS = (
 if not TYPE_CHECKING:  # a type checker would take any name for one of ours
 
     def __getattr__(name: str) -> object:
+        if name in _STRATEGIES:
+            return getattr(importlib.import_module("flows.testing.strategies"), name)  # hypothesis
         if name != "ExecutorConformance":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import pytest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._handlers import Handler, handler_of
@@ -45,11 +46,24 @@ class SimulatedAttempt:
         backoff: Seconds that it asked to wait before the next one, where that follows.
         called: Whether the handler was called.
         settled_at: When the store heard of its end; None where it never did.
+        steps_before: How many of the trace's steps had been noted when it began.
     """
 
     __slots__ = (
         *("job", "task", "number", "worker", "fence", "key", "began_at", "ended_at", "outcome", "error", "backoff"),
-        *("called", "by", "fate", "dead", "extra", "spent", "settled_at", "store_began_at", "store_settled_at"),
+        *(
+            "steps_before",
+            "reached",
+            "called",
+            "by",
+            "fate",
+            "dead",
+            "extra",
+            "spent",
+            "settled_at",
+            "store_began_at",
+            "store_settled_at",
+        ),
     )
 
     def __init__(self, by: SimulatedWorker, grant: Grant) -> None:
@@ -66,8 +80,10 @@ class SimulatedAttempt:
         self.backoff: float | None = None
         self.called = self.dead = False
         self.spent = self.extra = 0.0
+        self.steps_before = len(by.world.steps)
         self.by = by
         self.fate: Fate = {}
+        self.reached: dict[str, int] = {}
 
     def reach(self, point: str) -> None:
         """The handler is at *point*: what is to happen there happens now.
@@ -78,10 +94,16 @@ class SimulatedAttempt:
         """
         if self.dead:
             raise Died
-        if not self.fate:
-            return
-        for place, fault in self.fate.pop(point, ()):
-            if not self.by.world.mishaps.strikes(place):
+        count = self.reached[point] = self.reached.get(point, 0) + 1
+        if point in self.fate:
+            self._befall(point, count)
+
+    def _befall(self, point: str, count: float) -> None:
+        """What is to happen at *point*, when that was reached so often, happens; once."""
+        here = self.fate.pop(point, [])
+        self.fate[point] = [one for one in here if (one[1].nth or 1) > count]
+        for place, fault in here:
+            if (fault.nth or 1) > count or not self.by.world.mishaps.strikes(place):
                 continue
             if fault.kind in ("slow", "duplicate"):
                 self.by.hang(self, fault)
@@ -114,8 +136,11 @@ class SimulatedAttempt:
 
     def returned(self) -> None:
         """The handler has returned: what was to happen inside it and did not, happens now."""
-        self.reach("mid")
-        self.reach("after_effect")
+        if self.dead:
+            raise Died
+        for point in ("mid", "await", "after_effect"):
+            if point in self.fate:
+                self._befall(point, math.inf)
         for fault in self._taken("fail", "before_settle"):
             raise _made(fault.exc)
 
@@ -176,7 +201,7 @@ class SimulatedHandler(Handler):
             coro = self._target(*args, **kwargs)
         finally:
             guard.end()
-        return self._left(attempt, await attempt.by.loop_here().watched(coro))
+        return self._left(attempt, await attempt.by.loop_here().watched(coro, lambda: attempt.reach("await")))
 
     def _entered(self, args: Any, kwargs: Any) -> tuple[SimulatedAttempt, Any, Any]:
         attempt = self.world.entered

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from flows._backoff import Backoff
 from flows._duration import Duration, seconds
+from flows._names import nearest, shown
 from flows._state import LOST_LIMIT
+from flows.errors import DefinitionError
 from flows.testing._trace import literal
+from flows.testing._virtual_time import HIRED_AFTER
 
 if TYPE_CHECKING:
     from flows._opts import Settings
     from flows.testing._attempts import SimulatedAttempt
     from flows.testing._ledger import Effect, EffectLedger
     from flows.testing._trace import Trace
+    from flows.testing._world import Step
 
 SLACK_SECONDS: Final = 1e-6
 NOTICE_SECONDS: Final = 10.0
 """How long a worker may take to notice that its run was cancelled."""
 
-_AWAY: Final = ("crash", "slow", "duplicate", "store_restart", "worker_leaves", "clock_step")
+_HANGS: Final = ("hangs", "is cut off")
 
 
 def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
     """Raise an `AssertionError` that says what is wrong, what happened, what to do, and how to see it again."""
     lines = [what, *(f"  {fact}" for fact in facts), f"To do: {remedy}", "", trace.timeline(), ""]
-    lines.append(f"The same again: simulate(flow, {literal(trace.replay)})")
+    again = ", ".join(filter(None, ("flow", literal(trace.replay))))
+    lines.append(f"The same again: simulate({again})")
     raise AssertionError("\n".join(lines))
 
 
@@ -35,6 +41,20 @@ def settings_of(trace: Trace[Any]) -> dict[str, Settings]:
     """Job id -> the job's options."""
     plan = trace._record.plan
     return dict(zip(plan.ids, plan.settings, strict=True))
+
+
+def check_jobs(trace: Trace[Any], jobs: object, spot: str) -> None:
+    """Refuse ids of jobs that the flow does not have: nothing would be asserted of them.
+
+    Raises:
+        DefinitionError: There is no such job, or *jobs* are no ids.
+    """
+    if isinstance(jobs, str) or not isinstance(jobs, Collection):
+        raise DefinitionError(f"{spot} takes ids of jobs, as ['charge'], not {shown(jobs)}")
+    for job in jobs:
+        if job not in trace.states:
+            near = nearest(str(job), list(trace.states)) or list(trace.states)[:20]
+            raise DefinitionError(f"{spot}: the run has no job {shown(job)}; there are {', '.join(near)}")
 
 
 def attempts_by_job(trace: Trace[Any]) -> dict[str, list[SimulatedAttempt]]:
@@ -56,7 +76,10 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
 
     Raises:
         AssertionError: An effect was done twice, or not at all.
+        DefinitionError: There is no such job.
     """
+    if jobs is not None:
+        check_jobs(trace, jobs, "effects_exactly_once jobs=")
     done: dict[tuple[str, str], list[Effect]] = {}
     for effect in ledger.effects:
         if effect.applied:
@@ -74,9 +97,11 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
     tasks = {task_of.get(effect.job or "") for effect in ledger.effects}
     replayed = {attempt.job for attempt in trace.attempts if attempt.outcome == "replayed"}
     affected = {effect.job for effect in ledger.effects}
+    plan = trace._record.plan
+    lists = {plan.ids[job] for job in plan.lists}  # bear the name of their items' task, and have no handler
     for job, state in trace.states.items():
         expected = job in jobs if jobs is not None else task_of[job] in tasks
-        if expected and state == "completed" and job not in replayed and job not in affected:
+        if expected and state == "completed" and job not in replayed | affected | lists:
             broken(
                 trace,
                 f"effects_exactly_once: job {job!r} completed without its effect",
@@ -179,7 +204,12 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
 
     Raises:
         AssertionError: A wait was cut short, or is not what was declared.
+        DefinitionError: There is no such job, or it is not said whose the *waits* are.
     """
+    if job is not None:
+        check_jobs(trace, [job], "backoff_respected job=")
+    elif waits is not None:
+        raise DefinitionError("backoff_respected waits= are those of one job: name it with job=")
     settings = settings_of(trace)
     for name, attempts in attempts_by_job(trace).items():
         if job not in (None, name):
@@ -211,25 +241,53 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
 def deadline_respected(trace: Trace[Any]) -> None:
     """A run with a deadline started nothing after it, and a job with a timeout was not waited for beyond it.
 
-    It is workers that act upon both: they are asserted where no fault takes those, or the store, away.
+    It is workers that act upon both. Where faults take them away, the bounds are wider by what that may cost: the
+    periods of a lease and of a rescue, and the time for which workers hang, the store is away and calls are late.
 
     Raises:
         AssertionError: One was.
     """
     record, settings = trace._record, settings_of(trace)
-    faults = trace.replay.get("faults", ())
-    served = not any(fault.kind in _AWAY or fault.verb == "rescue" for fault in faults)
+    away = _away(trace)
     for attempt in trace.attempts:
-        late = record.deadline_at is not None and attempt.store_began_at > record.deadline_at + NOTICE_SECONDS
-        if late and served:
+        late = (
+            record.deadline_at is not None
+            and attempt.called
+            and attempt.store_began_at > record.deadline_at + NOTICE_SECONDS + away
+        )
+        if late:
             what = f"deadline_respected: job {attempt.job!r} began after the run's deadline"
             broken(trace, what, [attempt], "report it")
         timeout = settings[attempt.job].timeout
-        if timeout is None or attempt.ended_at is None or attempt.outcome in ("crashed", "lost", "refused"):
+        if timeout is None or attempt.ended_at is None or attempt.outcome != "completed":
             continue
         took = attempt.ended_at - attempt.began_at
-        if attempt.outcome == "completed" and took > timeout + SLACK_SECONDS and served:
+        if took > timeout + SLACK_SECONDS + _hung(trace, attempt):
             what = (
                 f"deadline_respected: job {attempt.job!r} has a timeout of {timeout:g} s and completed after {took:g} s"
             )
             broken(trace, what, [attempt], "look for a handler that catches asyncio.CancelledError and goes on")
+
+
+def _away(trace: Trace[Any]) -> float:
+    """How much later than it should a worker may act on a deadline, for all that strikes in this simulation."""
+    lease, faults = trace._world.lease, trace._world.mishaps.faults
+    gone = sum(1 for step in trace.steps if step.what in ("crashes", "leaves", "joins"))
+    lost = [fault for fault in faults if fault.verb in ("rescue", "exchange")]
+    hung = sum(_length(step) for step in trace.steps if step.what in _HANGS)
+    stood = sum(fault.seconds or 0.0 for fault in faults if fault.kind == "store_restart")
+    jumps = sum(abs(fault.seconds or 0.0) for fault in faults if fault.kind == "clock_step")
+    late = sum((fault.seconds or 0.0) + lease * (fault.times or 1) for fault in lost)
+    rescued = (lease + lease / 3 + max(HIRED_AFTER)) * min(gone, 1) + (lease / 3 + max(HIRED_AFTER)) * gone
+    return hung + stood + jumps + late + rescued
+
+
+def _hung(trace: Trace[Any], attempt: SimulatedAttempt) -> float:
+    """For how long the worker of *attempt* hung during it: meanwhile it cannot see that a time is over."""
+    end = math.inf if attempt.ended_at is None else attempt.ended_at
+    steps = [step for step in trace.steps if step.worker == attempt.worker and step.what in _HANGS]
+    return sum(_length(step) for step in steps if step.at + _length(step) >= attempt.began_at and step.at <= end)
+
+
+def _length(step: Step) -> float:
+    return float(step.detail.removeprefix("for ").removesuffix(" s"))

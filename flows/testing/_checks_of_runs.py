@@ -144,7 +144,8 @@ def failure_policy_respected(trace: Trace[Any]) -> None:
     """
     if trace.run.state == "running":
         return
-    started = {event.job for event in trace.events if event.kind in ("started", "replayed", "expanded")}
+    # A list ends as its items say, also after it was expanded: it has no attempt to be stopped.
+    started = {event.job for event in trace.events if event.kind in ("started", "replayed")}
     cancelled = trace._record.state.cancelling
     for job, edges in _edges_into(trace).items():
         said = {child: _says(trace, child, effect) for child, effect in edges}

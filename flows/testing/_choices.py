@@ -124,11 +124,15 @@ def _source_of(schedule: object, seed: int | None) -> Source | None:
     if schedule is None:
         return None
     if isinstance(schedule, Mapping):
+        if not all(type(one) is int and one >= 0 for pick in schedule.items() for one in pick):
+            raise DefinitionError(
+                f"schedule= takes numbers of picks and of options, as {{17: 2}}, not {shown(schedule)}"
+            )
         return _Noted(schedule)
     if isinstance(schedule, random.Random):  # hypothesis' randoms() among them
         return _Drawn(schedule.randrange)
     if isinstance(schedule, Sequence) and not isinstance(schedule, str):
-        return _Noted(dict(enumerate(schedule)))
+        return _source_of(dict(enumerate(schedule)), None)
     draw: Any = getattr(schedule, "draw", None)
     if callable(draw):
         from hypothesis import strategies

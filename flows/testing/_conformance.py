@@ -34,11 +34,12 @@ class ExecutorConformance(
 
     Attributes:
         capabilities: What the executor can do beyond the ground that all share; all of it unless the subclass takes
-            some out: ``cancel`` (`Run.cancel`), ``delays``, ``events``, ``keys``, ``lifo``, ``limits``,
-            ``operating`` (the verbs of `flows.operating`), ``priorities``, ``process`` (``run_in="process"``),
-            ``sharing`` (results under the ``idempotency_key`` of a job),
-            ``timeouts``. What is lacking must be refused with `flows.UnsupportedError` where it is asked for, before
-            anything runs.
+            some out: ``cancel`` (`Run.cancel`), ``delays``, ``embedded`` (see below), ``events``, ``keys``, ``lifo``,
+            ``limits``, ``operating`` (the verbs of `flows.operating`), ``priorities``, ``process``
+            (``run_in="process"``), ``sharing`` (results under the ``idempotency_key`` of a job), ``timeouts``. What is
+            lacking must be refused with `flows.UnsupportedError` where it is asked for, before
+            anything runs. ``embedded`` is none of them: an executor whose handlers run elsewhere takes flows with
+            tasks that this process does not know.
         concurrency: How many handlers the executor of the fixture runs at once. With 1 the suite checks the order in
             which jobs are taken up, with more that they overlap: two subclasses are best.
 

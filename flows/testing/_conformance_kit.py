@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Final, TypeVar
 import pytest
 
 import flows
+from flows import _registry
 from flows.executor import Executor
 
 Where = Executor | str
@@ -23,6 +24,7 @@ CAPABILITIES: Final = frozenset(
     {
         "cancel",
         "delays",
+        "embedded",
         "events",
         "keys",
         "lifo",
@@ -109,12 +111,14 @@ class Oops(Exception):
 
 
 def failing(name: str = "broken", **options: Any) -> flows.Task[..., Any]:
-    """A task that raises `Oops` whenever it is run."""
+    """A task that raises `Oops` whenever it is run. Its name is its own: stored jobs find their tasks by name."""
+    spare = (name, *(f"{name}-{number}" for number in range(2, 100)))
+    named = next(one for one in spare if _registry.find(one, QUEUE) is None)
 
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise Oops(f"{name} is broken")
 
-    return flows.task(broken, name=name, queue=QUEUE, **options)
+    return flows.task(broken, name=named, queue=QUEUE, **options)
 
 
 def states(run: flows.Run[Any]) -> dict[str, str]:

@@ -147,7 +147,7 @@ class Lists(Suite):
             with pytest.raises(flows.FlowFailedError, match="1 is odd"):
                 run.check()
 
-    @pytest.mark.parametrize("value", [None, 3, "text", {"a": 1}, {1, 2}], ids=repr)
+    @pytest.mark.parametrize("value", [None, 3, "text", {"a": 1}, True], ids=repr)
     def test_what_is_no_list_fails_without_another_try(self, executor: Where, value: Any) -> None:
         items = flows.each(add, give(value).out)
         run = flows.execute(items, executor=executor, check=False)

@@ -105,12 +105,8 @@ class Operating(Suite):
     @needs("operating")
     def test_dead_letters_of_all_runs_are_listed_until_they_are_dropped(self, executor: Where) -> None:
         executor, operating = self._both(executor)
-        runs = [
-            flows.execute(
-                give.using(id="above")(failing("grave").using(queue=QUEUE)().out), executor=executor, check=False
-            )
-            for _ in range(3)
-        ]
+        grave = failing("grave").using(queue=QUEUE, id="grave")
+        runs = [flows.execute(give.using(id="above")(grave().out), executor=executor, check=False) for _ in range(3)]
         page = operating.dead_letters(limit=2)
         assert [entry.run for entry in page.letters] == [runs[2].id, runs[1].id]
         assert page.cursor is not None

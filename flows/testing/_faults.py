@@ -11,9 +11,9 @@ from flows._duration import Duration, seconds
 from flows._names import shown
 from flows.errors import DefinitionError
 
-Point = Literal["before_start", "mid", "after_effect", "before_settle", "after_settle"]
-"""Where in an attempt: before the handler is called, before its first effect, after that, after it has returned and
-before the store knows, after the store knows and before the worker hears of it.
+Point = Literal["before_start", "mid", "await", "after_effect", "before_settle", "after_settle"]
+"""Where in an attempt: before the handler is called, before an effect, while it awaits something, after an effect,
+after it has returned and before the store knows, after the store knows and before the worker hears of it.
 """
 
 Verb = Literal["exchange", "extend", "rescue", "reserve", "file", "began"]
@@ -22,6 +22,7 @@ key, file a result under it; tell a start that a rate counts.
 """
 
 POINTS: Final[tuple[Point, ...]] = get_args(Point)
+FAIL_POINTS: Final = ("before_start", "mid", "after_effect", "before_settle")
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
 Raised = BaseException | type[BaseException]
@@ -33,7 +34,7 @@ class FaultInjected(Exception):
 
 _EXPECTED: Final[dict[str, dict[str, Any]]] = {
     "fail": {"at": "before_start", "exc": FaultInjected},
-    "crash": {"at": "after_effect", "times": 1},
+    "crash": {"at": "after_effect", "times": 1, "nth": 1},
     "slow": {"at": "after_effect", "times": 1},
     "duplicate": {"times": 1},
     "lost_call": {"verb": "exchange", "times": 1, "nth": 1},
@@ -66,7 +67,8 @@ class Fault:
         probability: How likely it strikes each time; None: certainly. Drawn from the schedule or the seed.
         exc: What is raised: an exception, or a class that is called with a text.
         seconds: How long, or how far.
-        verb: The store's verb that it strikes, and `nth` the first call of it, counted from 1.
+        verb: The store's verb that it strikes.
+        nth: From the how-manyeth call of it on, counted from 1; for a crash, at which effect or await of the attempt.
         renewed: Whether a slow worker goes on renewing its leases.
         worker: The name of the worker that leaves; None: the first.
         drain: Whether it ends what it runs; else it is gone from one moment to the next.
@@ -102,7 +104,10 @@ class Fault:
         object.__setattr__(fault, "kind", kind)
         for name in ("attempt", "times", "nth"):
             _check_count(getattr(fault, name), f"{spot} {name}")
-        if fault.probability is not None and not 0 <= fault.probability <= 1:
+        if fault.job is not None and not isinstance(fault.job, str):
+            raise DefinitionError(f"{spot} takes the id of a job, or the name of a task, not {shown(fault.job)}")
+        likely = fault.probability
+        if likely is not None and (not isinstance(likely, int | float) or not 0 <= likely <= 1):
             raise DefinitionError(f"{spot}: probability must be a number from 0 to 1, not {shown(fault.probability)}")
         if fault.verb is not None and fault.verb not in VERBS:
             raise DefinitionError(f"{spot}: there is no verb {shown(fault.verb)}; there are {', '.join(VERBS)}")
@@ -130,13 +135,21 @@ class Fault:
             at: ``"before_start"``: in place of calling the handler; ``"mid"``: before its first effect;
                 ``"after_effect"``: after that; ``"before_settle"``: in place of returning.
         """
-        _check_point(at, "fail", POINTS[:-1])
+        _check_point(at, "fail", FAIL_POINTS)
         return cls._made(
             "fail", job=job, attempt=attempt, times=times, probability=probability, exc=_raisable(exc), at=at
         )
 
     @classmethod
-    def crash(cls, job: str, *, at: Point = "after_effect", attempt: int | None = None, times: int | None = 1) -> Self:
+    def crash(
+        cls,
+        job: str,
+        *,
+        at: Point = "after_effect",
+        attempt: int | None = None,
+        times: int | None = 1,
+        nth: int = 1,
+    ) -> Self:
         """The worker dies while it has the job, with all else that it runs; another takes its place.
 
         Args:
@@ -144,9 +157,10 @@ class Fault:
             at: When in the attempt; see `Point`. Effects are what the handler tells an `EffectLedger`.
             attempt: Only in the attempt of this number.
             times: How often; None: whenever the job is run, until it has lost too many workers.
+            nth: At which effect or await of the attempt, where it has several.
         """
         _check_point(at, "crash", POINTS)
-        return cls._made("crash", job=job, at=at, attempt=attempt, times=times)
+        return cls._made("crash", job=job, at=at, attempt=attempt, times=times, nth=nth)
 
     @classmethod
     def slow(
@@ -230,6 +244,8 @@ class Fault:
     @classmethod
     def deploy(cls, handlers: Mapping[str, Callable[..., Any]], /, *, at: Duration) -> Self:
         """Other handlers are deployed: jobs that start from then on are run by these, by task name."""
+        if not isinstance(handlers, Mapping) or not all(callable(fn) for fn in handlers.values()):
+            raise DefinitionError(f"Fault.deploy takes task names and functions, not {shown(handlers)}")
         return cls._made("deploy", handlers=dict(handlers), at=seconds(at, "Fault.deploy at"))
 
     def __repr__(self) -> str:

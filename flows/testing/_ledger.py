@@ -82,7 +82,12 @@ class EffectLedger:
 
         Returns:
             Whether anything was done: False where an idempotent world has seen *effect* under *key* before.
+
+        Raises:
+            DefinitionError: *effect* or *key* is no text.
         """
+        if not isinstance(effect, str) or not isinstance(key, str | None):
+            raise DefinitionError(f"record() takes what is done and its key as text, not {shown((effect, key))}")
         attempt = attempt_here.get()
         if attempt is not None:
             attempt.reach("mid")

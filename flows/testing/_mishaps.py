@@ -48,6 +48,10 @@ class Mishaps:
         """What happens at an instant, and neither to a job nor to a call."""
         return [fault for fault in self.faults if fault.job is None and fault.verb is None]
 
+    def calls(self, verb: str) -> int:
+        """How many calls of *verb* there have been."""
+        return self._calls.get(verb, 0)
+
     def strikes(self, place: int) -> bool:
         """Whether the fault at that place strikes now; it can so often, and once less from then on."""
         left = self._left[place]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -27,6 +28,24 @@ RUN_ID: Final = "simulated"
 TRACE_ID: Final = "5" * 32
 LIMIT_SECONDS: Final = 10 * 366 * 86_400.0
 SLOTS: Final = 4
+
+_EXPECTED: Final[dict[str, Any]] = {
+    "faults": [],
+    "seed": None,
+    "schedule": None,
+    "workers": 1,
+    "slots": SLOTS,
+    "key": None,
+    "timeout": None,
+    "fail_fast": False,
+    "allow": (),
+}
+
+latest: Final[deque[Trace[Any]]] = deque(maxlen=1)
+"""The last simulation, for the report of a test that fails."""
+
+overrides: Final[dict[str, Any]] = {}
+"""Arguments that stand in for those given: what a test is to replay."""
 
 
 def simulate(
@@ -72,10 +91,43 @@ def simulate(
         DefinitionError: The flow, its data or an argument is wrong; nothing has run.
         RealTimeUsedError: A handler used the real clock, chance, a socket, a thread or a process.
     """
+    asked: dict[str, Any] = {
+        "faults": faults,
+        "seed": seed,
+        "schedule": schedule,
+        "workers": workers,
+        "slots": slots,
+        "key": key,
+        "timeout": timeout,
+        "fail_fast": fail_fast,
+        "allow": allow,
+    }
+    if overrides:
+        asked = _EXPECTED | overrides
+    trace = _simulated(planned_of(flow), handlers, spans=spans, **asked)
+    latest.append(trace)
+    return trace
+
+
+def _simulated(
+    plan: Plan[R],
+    handlers: Mapping[str, Callable[..., Any]] | None,
+    *,
+    faults: Iterable[Fault],
+    seed: int | None,
+    schedule: object,
+    workers: int,
+    slots: int,
+    key: str | None,
+    timeout: Duration | None,
+    fail_fast: bool,
+    allow: Sequence[str],
+    spans: bool,
+) -> Trace[R]:
     from flows.testing._mishaps import arm, as_tasks
     from flows.testing._world import World
 
-    plan, given = planned_of(flow), checked_faults(faults)
+    given = checked_faults(faults)
     _check_counts(workers=workers, slots=slots)
     replaced = as_tasks(_checked_handlers(plan, handlers))
     _check_jobs(plan, given)
@@ -88,18 +140,19 @@ def simulate(
     for _ in range(workers):
         world.hire()
     Context().run(world.play, LIMIT_SECONDS)  # an empty context, as workers have: nothing of the caller's
-    asked: dict[str, tuple[Any, Any]] = {
-        "faults": (list(given), []),
-        "schedule": (dict(choices.odd), None if any(fault.probability is not None for fault in given) else {}),
-        "workers": (workers, 1),
-        "slots": (slots, SLOTS),
-        "key": (key, None),
-        "timeout": (timeout, None),
-        "fail_fast": (fail_fast, False),
-        "allow": (tuple(allow), ()),
-        "handlers": (handlers or {}, {}),
+    by_chance = any(fault.probability is not None for fault in given)
+    came_to = {
+        "faults": list(given),
+        "schedule": dict(choices.odd) if choices.odd or by_chance else None,
+        "workers": workers,
+        "slots": slots,
+        "key": key,
+        "timeout": timeout,
+        "fail_fast": fail_fast,
+        "allow": tuple(allow),
+        "handlers": handlers or {},
     }
-    replay = {name: value for name, (value, expected) in asked.items() if value != expected}
+    replay = {name: value for name, value in came_to.items() if value != _EXPECTED.get(name, {})}
     return Trace(world, replay, plan, recorded())
 
 
@@ -115,23 +168,24 @@ def _check_counts(**counts: int) -> None:
             raise DefinitionError(f"simulate() {name}= takes a whole number from 1 to 1000, not {shown(count)}")
 
 
-def _checked_handlers(plan: Plan[Any], handlers: object) -> Mapping[str, Callable[..., Any]]:
+def _checked_handlers(plan: Plan[Any], handlers: object, spot: str = "handlers=") -> Mapping[str, Callable[..., Any]]:
     if handlers is None:
         return {}
     if not isinstance(handlers, Mapping) or not all(callable(fn) for fn in handlers.values()):
-        raise DefinitionError(f"handlers= takes task names and functions, not {shown(handlers)}")
+        raise DefinitionError(f"{spot} takes task names and functions, not {shown(handlers)}")
     known = {name for one in (plan, *(body.plan for body in _bodies(plan))) for name in one.names}
     for name in handlers:
         if name not in known:
-            raise DefinitionError(f"handlers=: the flow has no task {shown(name)}{_remedy(name, known)}")
+            raise DefinitionError(f"{spot}: the flow has no task {shown(name)}{_remedy(name, known)}")
     return handlers
 
 
 def _check_jobs(plan: Plan[Any], faults: Sequence[Fault]) -> None:
-    """Refuse faults on jobs that the flow does not have: they would never strike, and prove nothing."""
+    """Refuse faults on jobs or tasks that the flow does not have: they would never strike, and prove nothing."""
     plans = (plan, *(body.plan for body in _bodies(plan)))
     known = {name for one in plans for names in (one.names, one.ids) for name in names}
     for fault in faults:
+        _checked_handlers(plan, fault.handlers, "Fault.deploy")
         if fault.job is not None and fault.job not in known and fault.job.partition("[")[0] not in known:
             raise DefinitionError(f"{fault!r}: the flow has no job {shown(fault.job)}{_remedy(fault.job, known)}")
 

@@ -27,6 +27,7 @@ from flows._worker import (
 from flows.errors import JobTimeoutError
 from flows.testing._attempts import Died, SimulatedAttempt
 from flows.testing._real_time import Violation
+from flows.testing._virtual_time import HIRED_AFTER as HIRED_AFTER
 
 if TYPE_CHECKING:
     from flows.testing._async_jobs import AsyncJobs
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 UNANSWERED_SECONDS: Final = 1.0
 """How long a worker waits for an answer before it takes the call for lost."""
 
-HIRED_AFTER: Final = (1.0, 50.0)
 NOTICED_AFTER: Final = (0.0, 3.0, 10.0)
 TAKES: Final = (0.0, 0.3, 5.0)
 NETWORK: Final = ("fine", "lost_reply", "lost_call", "doubled_call", "late_call")
@@ -223,7 +223,7 @@ class SimulatedWorker:
 
     def _start(self) -> None:
         while self.line and len(self.running) < self.world.slots and not self.gone:
-            grant = self.line.popleft()
+            grant = self._next()
             run: Any = grant.run
             if grant.control:
                 self.conclude(control(grant, self.world.clock))
@@ -232,6 +232,15 @@ class SimulatedWorker:
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
             else:
                 self._run(grant)
+
+    def _next(self) -> Grant:
+        """Of those that start now, each in a thread of its own, any may be the first."""
+        rivals = min(len(self.line), self.world.slots - len(self.running))
+        place = self.world.choices(range(rivals)) if rivals > 1 else 0
+        self.line.rotate(-place)
+        grant = self.line.popleft()
+        self.line.rotate(place)
+        return grant
 
     def _run(self, grant: Grant) -> None:
         """Make an attempt in this thread, here and now; that it has ended is heard of when its time is over."""

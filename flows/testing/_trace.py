@@ -76,6 +76,14 @@ class Trace(Generic[R_co]):
 
         return drawn(self)
 
+    def to_svg(self) -> str:
+        """The timeline as a picture; Jupyter shows it where a trace is the last line of a cell."""
+        from flows.testing._lanes_picture import picture
+
+        return picture(self)
+
+    _repr_svg_ = to_svg
+
     def __repr__(self) -> str:
         return f"<trace of {self.run.name!r}: {self.run.state} after {self.seconds:g} s, {len(self.attempts)} attempts>"
 

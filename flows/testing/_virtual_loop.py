@@ -96,9 +96,9 @@ class VirtualLoop(asyncio.AbstractEventLoop):
             future.set_exception(error)
         return future
 
-    def watched(self, coro: Coroutine[Any, Any, Any]) -> Watched:
-        """A handler's coroutine, looked after at each of its steps."""
-        watched = Watched(coro, self._guard)
+    def watched(self, coro: Coroutine[Any, Any, Any], awaits: Callable[[], None] | None = None) -> Watched:
+        """A handler's coroutine, looked after at each of its steps; *awaits* is called when it has to wait."""
+        watched = Watched(coro, self._guard, awaits)
         self._watched.append(watched)
         return watched
 
@@ -152,16 +152,20 @@ class VirtualLoop(asyncio.AbstractEventLoop):
 class Watched(Coroutine[Any, Any, Any]):
     """A coroutine whose steps are looked after."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], guard: Guard) -> None:
+    def __init__(self, coro: Coroutine[Any, Any, Any], guard: Guard, awaits: Callable[[], None] | None = None) -> None:
         self._coro = coro
         self._guard = guard
+        self._awaits = awaits
 
     def send(self, value: Any) -> Any:
         self._guard.begin()
         try:
-            return self._coro.send(value)
+            awaited = self._coro.send(value)
         finally:
             self._guard.end()
+        if self._awaits is not None:
+            self._awaits()
+        return awaited
 
     def throw(self, *error: Any) -> Any:
         self._guard.begin()

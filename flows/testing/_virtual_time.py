@@ -17,6 +17,9 @@ BEGINNING: Final = 1000.0
 EPOCH: Final = 946_684_800.0 - BEGINNING
 """Simulations begin with the year 2000, UTC."""
 
+HIRED_AFTER: Final = (1.0, 50.0)
+"""How many seconds after a worker is gone another takes its place."""
+
 _IDLE_BEATS: Final = 8
 """Beats of each keeper, with nothing else to come, after which nothing will: lost leases have been taken back by then.
 """
@@ -77,7 +80,8 @@ class VirtualTime:
         if not heap:
             return False
         if len(heap) == self._beats:
-            self._idle += 1
+            # While the store's clock stands still, leases do not run out: waiting for that is not in vain.
+            self._idle += self.now + self._offset >= self._told
             if self._idle > _IDLE_BEATS * workers:
                 return False
         else:

@@ -57,6 +57,14 @@ _ENDS: Final = {
 }
 
 
+_JOINED: Final = {
+    **dict.fromkeys(("crashes", "hangs", "is cut off"), "in "),
+    "comes too late": "with ",
+    "loses its lease": "of ",
+}
+"""What happens -> how the job is joined to it."""
+
+
 class Step(NamedTuple):
     """One thing that happened in a simulation, besides the run's own events.
 
@@ -76,7 +84,7 @@ class Step(NamedTuple):
     detail: str = ""
 
     def __str__(self) -> str:
-        job = "" if self.job is None else f" {self.job}"
+        job = "" if self.job is None else f" {_JOINED.get(self.what, '')}{self.job}"
         number = f" (attempt {self.attempt})" if self.attempt is not None and self.attempt > 1 else ""
         return f"{self.what}{job}{number}{': ' if self.detail else ''}{self.detail}"
 
@@ -242,7 +250,7 @@ class World(VirtualTime):
         attempt.settled_at, attempt.store_settled_at = self.elapsed(), self.clock()
         attempt.outcome = "refused" if refused else _ENDS[settle.end]
         if refused:
-            self.note(worker.name, "is refused", attempt, _ENDS[settle.end])
+            self.note(worker.name, "comes too late", attempt, _ENDS[settle.end])
         if attempt.crashes("after_settle"):
             worker.die()
 

@@ -1,9 +1,18 @@
 """Every executor passes the suite."""
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from executors.memory import MemoryExecutor
+from executors.sqlite import SqliteExecutor
+from executors.sqlite._executor import SqliteRecord
+from flows._plan import Plan
+from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
+from flows.testing._conformance_kit import CAPABILITIES
 
 
 class TestMemory(ExecutorConformance):
@@ -21,3 +30,42 @@ class TestMemoryOneAtATime(ExecutorConformance):
     @pytest.fixture
     def executor(self) -> str:
         return "memory://?private=1&concurrency=1"
+
+
+class Begun(SqliteExecutor):
+    """`submit` only stores; the suite wants what it submits to be worked off, here as by workers elsewhere."""
+
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> SqliteRecord:
+        record = super().submit(plan, options, background=False)
+        if background:
+            self.join(record)
+        return record
+
+
+class SqliteConformance(ExecutorConformance):
+    capabilities = CAPABILITIES - {"operating"}
+
+    @pytest.mark.parametrize("bad", [7, "text", {"a": 1}, None])  # nor a set, which has no JSON form
+    def test_what_is_no_list_fails_without_another_try(self, executor: SqliteExecutor, bad: object) -> None:
+        super().test_what_is_no_list_fails_without_another_try(executor, bad)
+
+
+class TestSqlite(SqliteConformance):
+    concurrency = 50
+
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[SqliteExecutor]:
+        executor = Begun(f"sqlite:///{tmp_path}/runs.db?concurrency=50&synchronous=normal")
+        yield executor
+        executor.close()
+
+
+@pytest.mark.slow
+class TestSqliteOneAtATime(SqliteConformance):
+    concurrency = 1
+
+    @pytest.fixture
+    def executor(self, tmp_path: Path) -> Iterator[SqliteExecutor]:
+        executor = Begun(f"sqlite:///{tmp_path}/runs.db?concurrency=1&synchronous=normal")
+        yield executor
+        executor.close()

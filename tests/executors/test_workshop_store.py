@@ -139,7 +139,7 @@ def test_a_lease_that_is_lost_stops_the_handler_and_costs_no_attempt(kind: str) 
         assert ended(run).value == "in the end"
     assert told == [kind]
     assert not run.state.made
-    assert not run.state.lost
+    assert run.state.lost == {0: 1}, "else one whose renewals are never confirmed could go on for ever"
 
 
 def test_leases_are_kept_while_handlers_run_and_given_up_unconfirmed() -> None:
@@ -181,7 +181,7 @@ def test_the_jobs_of_a_dead_worker_are_taken_up_by_another() -> None:
 def test_runs_end_well_whatever_the_network_does(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows._worker.RETRY_SECONDS", (0.002, 0.01))
     luck, never = random.Random(seed), threading.Event()
-    store = MemoryStore(lease_seconds=0.4, chunk=7)
+    store = MemoryStore(lease_seconds=2.0, chunk=7)  # no handler, however late on a busy machine, outlasts it
     made: Counter[tuple[str, int, int]] = Counter()
 
     def note(number: int) -> int:

@@ -6,12 +6,13 @@ import pickle
 import socket
 import subprocess
 import sys
+import traceback
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import errors
+from flows import _traceback_text, errors
 from flows.errors import (
     CycleError,
     DataError,
@@ -320,3 +321,32 @@ def test_these_modules_load_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_traceback_reads_as_python_writes_it_and_the_same_place_again_too() -> None:
+    def fail(how: int) -> None:
+        if how == 1:
+            raise ValueError("plain")
+        if how == 2:
+            try:
+                fail(1)
+            except ValueError as error:
+                raise KeyError("caused") from error
+        if how == 3:
+            raise ExceptionGroup("two", [OSError("one"), ValueError("two")])
+        noted = OSError("noted")
+        noted.add_note("a note")
+        raise noted
+
+    for how in (1, 2, 3, 4) * 2:
+        with pytest.raises(Exception) as caught:  # noqa: PT011
+            fail(how)
+        assert Failed.of(caught.value, "job").traceback == "".join(traceback.format_exception(caught.value))
+
+
+def test_texts_of_many_places_are_not_kept_for_ever() -> None:
+    for number in range(3 * _traceback_text.KEPT):
+        with pytest.raises(ZeroDivisionError) as caught:
+            exec(compile("1 / 0", f"place-{number}", "exec"))
+        assert f"place-{number}" in Failed.of(caught.value, "job").traceback
+    assert len(_traceback_text._kept) <= _traceback_text.KEPT

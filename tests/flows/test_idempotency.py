@@ -8,7 +8,7 @@ import pydantic
 import pytest
 
 import flows
-from flows import Backoff, Job, Opts, Queue
+from flows import Backoff, Job, Opts, Queue, _idempotency
 from flows.errors import DataError
 
 
@@ -164,3 +164,73 @@ def test_the_key_of_a_job_s_effect() -> None:
     keyed = flows.execute(root, executor="memory://?private=1", key="order:1")
     assert keyed.value == ("order:1/idempotency-look", "order:1/named", "own")
     assert keyed.jobs["named"].idempotency_key == "order:1/named"
+
+
+def deep(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def deepest() -> int:
+    """How many levels of data a flow may have."""
+    levels = 1
+    while True:
+        try:
+            flows.plan(pay(deep(levels + 1)))
+        except DataError:
+            return levels
+        levels += 1
+
+
+def test_what_can_be_planned_has_a_fingerprint_however_deep() -> None:
+    assert flows.plan(pay(deep(deepest()))).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("make", "fingerprint"),
+    [
+        (
+            lambda: flows.when(take.using(id="ask")().out.yes, take()),
+            "ce869d8a907e3dbead5657f3c55fdf4f92e19ac862a7064b62d2e4070c4db132",
+        ),
+        (lambda: flows.each(take, [1, 2]), "b6f4c7e807536165080036f42b21cb7e26040beb5ddfdf3d84b5972e3ac3a3d4"),
+        (
+            lambda: flows.each(lambda sku: pay(sku["name"], take.using(id="outside")(1).out), [{"name": "tea"}]),
+            "78367be859771c9bfc44113f2e6e76d45a54bbd39919221f2a3395ef2d40921f",
+        ),
+    ],
+    ids=["when", "each", "each with jobs around"],
+)
+def test_fingerprints_of_conditions_and_lists_stay_what_they_are(make: Callable[[], Any], fingerprint: str) -> None:
+    assert flows.plan(make()).fingerprint == fingerprint
+
+
+def test_what_a_list_has_stamped_out_is_not_in_the_fingerprint() -> None:
+    make = lambda: flows.each(lambda sku: take(sku["name"]), [{"name": "tea"}])  # noqa: E731
+    run = flows.execute(make(), executor="memory://?private=1")
+    record: Any = run._record
+    assert len(record.plan) > len(flows.plan(make()))
+    assert _idempotency.fingerprint(record.plan) == flows.plan(make()).fingerprint
+
+
+def test_the_data_of_an_item_is_what_it_takes_of_it() -> None:
+    def refuse(name: str) -> None:
+        raise ValueError(name)
+
+    refused = flows.task(refuse, name="idempotency-refuse")
+    flow = flows.each(lambda sku: refused(sku["name"]), [{"name": "tea"}])
+    run = flows.execute(flow, executor="memory://?private=1", check=False)
+    assert [letter.data for letter in run.dead_letters()] == [{"name": "tea"}]
+
+
+def test_arguments_by_name_are_taken_as_they_are() -> None:
+    rest = flows.task(lambda *rest: len(rest), name="idempotency-rest")
+    assert flows.plan(Job("idempotency-rest", data={"rest": [1, 2]})).fingerprint == flows.plan(rest(1, 2)).fingerprint
+
+
+def test_the_data_of_a_job_names_the_jobs_whose_results_it_takes() -> None:
+    plan = flows.plan(pay(take.using(id="load")().out.total))
+    data = _idempotency.data_of(plan, plan.ids.index("unit-pay"))
+    assert data == {"order": {"$out": "load", "path": ["total"], "optional": False}}

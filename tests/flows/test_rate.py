@@ -91,3 +91,18 @@ def test_no_period_sees_more_starts_and_no_start_waits_longer_than_it_must(
                 rate.give_back()
         reserved = 0
     assert all(later >= first + period for first, later in zip(starts, starts[count:], strict=False))
+
+
+def test_up_to_as_many_starts_as_a_log_has_entries_are_told_apart() -> None:
+    rate = Rate(ENTRIES, float(ENTRIES))
+    started(rate, 0.0)
+    started(rate, 0.5)
+    assert (rate.room(ENTRIES + 0.0), rate.room(ENTRIES + 0.5)) == (ENTRIES - 1, ENTRIES)
+
+
+def test_of_more_those_that_come_close_together_come_back_with_the_last_of_them() -> None:
+    rate = Rate(2 * ENTRIES, 2.0 * ENTRIES)
+    for at in (0.0, 2.0, 2.5):
+        started(rate, at)
+    back = [rate.room(2.0 * ENTRIES + at) - 2 * ENTRIES for at in (0.0, 2.0, 2.5)]
+    assert back == [-3, -1, 0]

@@ -11,6 +11,7 @@ import flows
 from executors.memory import MemoryRun
 from executors.memory._executor import _bindings, _handlers
 from flows import Job
+from flows._binding import DEPTH_LIMIT
 from flows._run_options import run_options
 from flows._shared_results import Move, Owner, Shared, check_shared, decide, digest_of, wait_seconds
 from flows._state import STATE_NAMES
@@ -108,3 +109,11 @@ def test_all_data_that_cannot_be_compared_is_refused_at_once() -> None:
     with pytest.raises(DataError) as caught:
         check_shared(plan)
     assert len(caught.value.problems) == 2
+
+
+def test_data_may_be_shared_however_deep_it_is() -> None:
+    value: Any = 1
+    for _ in range(DEPTH_LIMIT - 1):
+        value = [value]
+    check_shared(flows.plan(take.using(idempotency_key="k")(value)))
+    assert digest(take(value))

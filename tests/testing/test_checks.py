@@ -1,6 +1,7 @@
 """The assertions: each finds what it is there for, in words that a person can act on."""
 
 import dataclasses
+import xml.etree.ElementTree
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,14 @@ from flows.testing import (
     committed_once,
     deadline_respected,
     effects_exactly_once,
+    fails_only_by_faults,
     failure_policy_respected,
     idempotency_keys_stable,
     newest_lease_wins,
     no_orphans,
     released_once,
     replays_equal,
+    results_unaffected,
     simulate,
     starts_bounded,
 )
@@ -234,3 +237,77 @@ def test_a_start_beyond_the_deadline_is_found() -> None:
     deadline_respected(trace)
     trace.attempts[0].store_began_at += 60.0
     assert "after the run's deadline" in message(deadline_respected, trace)
+
+
+def test_a_list_needs_no_effect_of_its_own() -> None:
+    task = flows.task(lambda sku: world.record("reserve", key=flows.current().idempotency_key), name="reserve")
+    check_all(simulate(flows.each(task, ["tea", "pot"])), world)
+
+
+def test_an_error_that_no_fault_raised_is_found() -> None:
+    def careless() -> int:
+        stock: dict[str, int] = {}
+        return stock["sku"]
+
+    trace = faulty(careless, Fault.fail("charge", attempt=1))
+    assert "job 'charge' raised KeyError: 'sku' by itself" in message(fails_only_by_faults, trace)
+    fails_only_by_faults(trace, besides=[KeyError])
+    fails_only_by_faults(faulty(lambda: None, Fault.fail("charge", exc=shop.CardDeclined("no"))))
+    fails_only_by_faults(faulty(lambda: None, Fault.crash("charge", times=None)))
+
+
+def test_a_result_that_tells_of_attempts_is_found() -> None:
+    task = flows.task(lambda: flows.current().attempt, name="charge", attempts=2)
+    total = flows.task(lambda *parts: sum(parts), name="total", attempts=2)
+    results_unaffected(simulate(total(task().out, task().out), faults=[Fault.fail("total", attempt=1)]))
+    trace = simulate(total(task().out, task().out), faults=[Fault.fail("charge", attempt=1)])
+    text = message(results_unaffected, trace)
+    assert "the result of job 'charge' is another one" in text
+    assert "here:           2" in text
+    failed = simulate(total(task().out, task().out), faults=[Fault.fail("charge")])
+    results_unaffected(failed)
+
+
+def test_what_nothing_would_be_asserted_of_is_refused() -> None:
+    trace = simulate(shop.order_flow())
+    with pytest.raises(flows.DefinitionError, match="no job 'shop-chrage'; there are shop-charge"):
+        effects_exactly_once(trace, world, jobs=["shop-chrage"])
+    with pytest.raises(flows.DefinitionError, match="takes ids of jobs"):
+        effects_exactly_once(trace, world, jobs="shop-charge")
+    with pytest.raises(flows.DefinitionError, match="no job 'shop-chrage'"):
+        backoff_respected(trace, "shop-chrage")
+    with pytest.raises(flows.DefinitionError, match="name it with job="):
+        backoff_respected(trace, waits=["1s"])
+    assert message(always_ends, simulate(shop.nap(9.0)), within="1s").endswith("The same again: simulate(flow)")
+    with pytest.raises(flows.DefinitionError, match="as text"):
+        world.record("charge", key=3)  # type: ignore[arg-type]
+
+
+def test_a_trace_draws_itself() -> None:
+    trace = simulate(shop.order_flow("<7>"), faults=[Fault.crash("shop-charge"), Fault.cancel(at=40.0)])
+    drawing = xml.etree.ElementTree.fromstring(trace.to_svg())
+    texts = [node.text for node in drawing.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"worker-1", "worker-2", "the world", "shop-charge", "crashed", "cancels the run"} <= set(texts)
+    assert trace._repr_svg_() == trace.to_svg()
+
+
+@pytest.mark.parametrize("fault", [Fault.crash("shop-load"), Fault.slow("shop-load", 45), Fault.clock_step(60, at=1)])
+def test_faults_widen_the_bounds_of_a_deadline_and_do_not_lift_them(fault: Fault) -> None:
+    trace = simulate(shop.order_flow, faults=[fault], workers=2, timeout="10m")
+    deadline_respected(trace)
+    assert trace._record.deadline_at is not None
+    trace.attempts[-1].store_began_at = trace._record.deadline_at + 40
+    deadline_respected(trace)
+    trace.attempts[-1].store_began_at += 300
+    with pytest.raises(AssertionError, match="began after the run's deadline"):
+        deadline_respected(trace)
+
+
+def test_a_crash_elsewhere_excuses_no_timeout_that_was_not_heeded() -> None:
+    work = shop.nap.using(timeout="10s", attempts=1)
+    trace = simulate(work.using(id="second")(1.0, work.using(id="first")(5.0).out), faults=[Fault.crash("first")])
+    deadline_respected(trace)
+    second = trace.attempts[-1]
+    second.ended_at = second.began_at + 11.0
+    with pytest.raises(AssertionError, match="has a timeout of 10 s and completed after 11 s"):
+        deadline_respected(trace)

@@ -76,6 +76,10 @@ def test_faults_may_be_written_as_a_chain() -> None:
         "Fault.lost_call('exchnage')",
         "Fault.clock_step('1s', at=0)",
         "Fault.cancel(at=-1)",
+        "Fault.fail('charge', probability='often')",
+        "Fault.fail(3)",
+        "Fault.deploy(3, at=0)",
+        "Fault.deploy({'charge': 3}, at=0)",
     ],
 )
 def test_wrong_faults_are_refused(wrong: str) -> None:
@@ -261,3 +265,11 @@ def test_other_handlers_are_deployed() -> None:
     trace = simulate(flow, faults=[Fault.deploy({"shop-nap": later}, at=3)])
     assert trace.run.value == -5.0
     assert trace.seconds == 10.0
+
+
+def test_a_lease_outlives_a_clock_that_was_set_back_and_is_rescued_once_the_clock_has_caught_up() -> None:
+    back = Fault.clock_step(-3600, at=0.5)
+    trace = simulate(shop.order_flow, faults=[back, Fault.crash("shop-load", at="before_start")], workers=2)
+    check_all(trace)
+    assert trace.run.state == "completed"
+    assert 3600 < trace.seconds < 3700

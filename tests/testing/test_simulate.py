@@ -338,3 +338,12 @@ def test_a_model_is_what_its_receiver_gets() -> None:
 
     made = model()
     assert simulate(reader(made.out, made.out.items[0])).run.value == shop.Order("1", ("tea",))
+
+
+def test_jobs_that_start_at_once_may_begin_in_any_order() -> None:
+    came: list[str] = []
+    part = flows.task(lambda name: came.append(name), name="part")
+    total = flows.task(lambda *parts: len(parts), name="total")
+    for seed in range(30):
+        simulate(total(part("one").out, part("two").out), seed=seed)
+    assert {("one", "two"), ("two", "one")} == set(zip(came[::2], came[1::2], strict=True))

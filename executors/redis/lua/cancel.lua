@@ -5,7 +5,9 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 left = min(left, tonumber(chunk))
 local run = run_of(id)

@@ -77,7 +77,8 @@ local function take_late(run)
     local packed = call('GETRANGE', run.key .. ':late', 4 * run.late, 4 * (run.late + wanted) - 1)
     local count_of = #packed / 4
     local jobs = count_of > 0 and u32s(packed, 1, count_of) or {}
-    local submitted = tonumber(call('HGET', run.key, 'submitted'))
+    local began = call('HMGET', run.key, 'released', 'submitted')
+    local submitted = tonumber(began[1] or began[2])
     for place = 1, count_of do
       local record = record_of(run, jobs[place])
       if record[STATE] == DELAYED then
@@ -95,6 +96,7 @@ end
 local function write_run(run)
   write_records(run)
   local lines = write_line(run, 'cascade')
+  lines = write_line(run, 'grow') or lines
   run.unswept = write_line(run, 'later') or lines
   if run.unswept or run.sweeping >= 0 or run.marking >= 0 or run.late >= 0 then
     call('ZADD', P .. 'unswept', 'NX', now, run.id)

@@ -4,7 +4,9 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 -- include: settling
 -- include: grants
@@ -17,31 +19,17 @@ local loop_key = P .. 'l:' .. loop
 local last = call('GET', loop_key)
 seq, limit, inline = tonumber(seq), tonumber(limit), tonumber(inline)
 
-local function queue_limits()
-  return #wanted > 0 and fetch(P .. 'limits', wanted) or {}
-end
-
--- Whether a queue is paused, and how many of its jobs may be claimed.
-local function room_of(queue, stated, at_most)
-  if not stated then
-    return at_most
-  end
-  local paused, concurrency = string.match(stated, '^(%d+) (%d+)')
-  if paused == '1' then
-    return 0
-  elseif concurrency ~= '0' then
-    return min(at_most, tonumber(at_once) - granted, tonumber(concurrency) - call('ZCARD', of_queue(queue, 'leases')))
-  end
-  return at_most
-end
-
-local function soonest(stated)
+local function soonest()
   local due = -1
-  for place, queue in ipairs(wanted) do
-    if not (stated[place] and string.sub(stated[place], 1, 1) == '1') then
+  for _, queue in ipairs(wanted) do
+    local limit = limit_of(queue)
+    if not limit or not limit.paused then
       local first = call('ZRANGE', of_queue(queue, 'due'), 0, 0, 'WITHSCORES')
-      if first[2] and (due < 0 or tonumber(first[2]) < due) then
-        due = tonumber(first[2])
+      local opens = limit and opens_at(queue)
+      for _, at in ipairs({ tonumber(first[2]) or opens, opens }) do
+        if due < 0 or at < due then
+          due = at
+        end
       end
     end
   end
@@ -100,33 +88,33 @@ wake_due(wanted)
 write_all()
 
 local more = false
-local stated = queue_limits()
+-- A queue has more than was claimed: the caller may claim it next time, or somebody else at once.
+local function leave(queue, is_full)
+  rouse(queue)
+  more = more or not is_full
+end
+
 if limit > 0 then
-  for place, queue in ipairs(wanted) do
-    local room = room_of(queue, stated[place], limit - granted)
-    if granted >= limit then
-      room = 0
-    end
+  at_once = tonumber(at_once)
+  for _, queue in ipairs(wanted) do
+    local room, is_full = room_of(queue, limit - granted, at_once)
     if room > 0 then
       if take_turns(queue, room) then
-        rouse(queue)
-        more = true
+        leave(queue, is_full)
       end
-    elseif not (stated[place] and string.sub(stated[place], 1, 1) == '1') and granted >= limit then
-      if call('ZCARD', of_queue(queue, 'ring')) > 0 then
-        rouse(queue)
-        more = true
-      end
+    elseif not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
+      leave(queue, granted < limit)
     end
   end
   if suspects == '1' then
-    for place, queue in ipairs(wanted) do
-      if granted < limit and room_of(queue, stated[place], 1) > 0 and take_suspect(queue) then
+    for _, queue in ipairs(wanted) do
+      if granted < limit and room_of(queue, 1, at_once) > 0 and take_suspect(queue) then
         break
       end
     end
   end
 end
+write_taken()
 if granted > 0 then
   write_leases(now + tonumber(lease))
   for _, run in ipairs(seen_runs) do
@@ -144,7 +132,7 @@ write_tokens()
 if call('ZCARD', P .. 'unswept') > 0 then
   more = true
 end
-local due = soonest(stated)
+local due = soonest()
 local head = { pack('<ddBHH', now, due, more and 1 or 0, granted, #refused) }
 for place, number in ipairs(refused) do
   head[place + 1] = pack('<H', number)

@@ -1,8 +1,8 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
--- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4
+-- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
 
 
-local grants, granted = {}, 0
+local grants = {}
 fence_mark = max(fence_mark, now)
 
 -- The worker is new to the run: it gets a number there, and is told the run's header.
@@ -23,8 +23,14 @@ local function grant(run, record, flags)
     end
   else
     attempt = record[MADE] + 1
-    record[STARTED], record[FINISHED] = now, 0
+    record[STARTED], record[FINISHED], record[ATTEMPT] = now, 0, attempt
     note(run, TOLD.started, record)
+    if is_limited then
+      local queue = home_of(run, record)
+      local limit = limit_of(queue)
+      handed[queue] = (handed[queue] or 0) + 1
+      flags = limit and limit.starts > 0 and flags + RATED or flags
+    end
   end
   record[STATE], record[FENCE], record[ATTEMPT] = ACTIVE, fence_mark, attempt
   record[WORKER] = run.worker or worker_number(run)
@@ -40,12 +46,13 @@ local function lane_named(member)
 end
 
 local function take_from(lane, limit)
-  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit - 1)
-  lane.taken = lane.taken + #found
-  lane.spent = #found < limit
+  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit)
+  local taken = min(limit, #found)
+  lane.taken = lane.taken + taken
+  lane.spent = #found <= limit
   local run = run_of(lane.id)
-  if run and #found > 0 then
-    for place = 1, #found do
+  if run then
+    for place = 1, taken do
       local name = found[place]
       local job = struct_unpack('<I4', name)
       run.names[job] = name
@@ -54,6 +61,19 @@ local function take_from(lane, limit)
         grant(run, record, 0)
       end
     end
+  end
+end
+
+local taken_lanes, trims = {}, {}
+
+-- What was decided about lanes is written when all has been decided; removals first.
+local function write_taken()
+  for _, lane in ipairs(taken_lanes) do
+    call('LPOP', lane.key, lane.taken)
+  end
+  for _, trim in ipairs(trims) do
+    many('ZREM', trim.key, trim.gone)
+    many('ZADD', trim.key, trim.moved, 2)
   end
 end
 
@@ -83,10 +103,9 @@ local function take_turns(queue, limit)
   local gone, moved = {}, {}
   for _, lane in ipairs(seen) do
     if lane.taken > 0 then
-      call('LPOP', lane.key, lane.taken)
+      taken_lanes[#taken_lanes + 1] = lane
     end
-    if lane.spent or (lane.taken > 0 and call('LLEN', lane.key) == 0) then
-      lane.spent = true
+    if lane.spent then
       gone[#gone + 1] = lane.member
     end
   end
@@ -97,8 +116,7 @@ local function take_turns(queue, limit)
       moved[#moved + 1] = lane.member
     end
   end
-  many('ZREM', key, gone)
-  many('ZADD', key, moved, 2)
+  trims[#trims + 1] = { key = key, gone = gone, moved = moved }
   return #found - #gone > 0 or #found == limit
 end
 
@@ -111,14 +129,15 @@ local function take_suspect(queue)
     if not found[1] then
       return false
     end
-    call('ZREM', key, found[1])
     local id, job = member_parts(found[1])
     local run = run_of(id)
     local record = run and record_of(run, job)
     if record and record[STATE] == WAITING then
       grant(run, record, SUSPECT)
+      trims[#trims + 1] = { key = key, gone = { found[1] }, moved = {} }
       return true
     end
+    call('ZREM', key, found[1]) -- of a run that is gone, or was cancelled
   end
   return granted > before
 end
@@ -139,6 +158,9 @@ local function write_leases(until_us)
     list[count + 1] = until_us
     list[count + 2] = member_of(one.run, one.record[JOB])
     list.count = count + 2
+    if one.flags >= RATED then
+      call('ZADD', starts_key(queue), '+inf', start_named(one.run, one.record))
+    end
   end
   for _, queue in ipairs(order) do
     many('ZADD', of_queue(queue, 'leases'), by_queue[queue], 2)
@@ -172,6 +194,9 @@ local function inputs_of(run, record, room)
   local inputs = {}
   for place, job in ipairs(children) do
     local child = record_of(run, job)
+    if child[FLAGS] % 4 >= LIST then
+      return nil, 0 -- its value is made of many: that is done apart
+    end
     local input = { job = job, state = child[STATE], first = 0, length = 4294967295 }
     inputs[place] = input
     if cut > 0 and (child[ORDINAL] == 0 or child[ORDINAL] > cut) then
@@ -217,6 +242,30 @@ local function gather(run, what, jobs)
   return found
 end
 
+-- Where a stamped job stands, the outermost list first; and how many bytes telling it takes at most.
+local function place_of(run, record)
+  local levels, bytes = {}, 0
+  while record[FLAGS] >= STAMPED do
+    local list = list_of(run, record[ROW_LENGTH])
+    local position, base = spot_of(run, list, record[JOB])
+    table.insert(levels, 1, { list = list, position = position, base = base })
+    bytes = bytes + list.biggest + #list.packed_links + 20
+    record = record_of(run, list.job)
+  end
+  return levels, bytes
+end
+
+-- Levels in numbers; the items are added to *bodies*.
+local function told_place(levels, items, bodies)
+  local parts = { pack('<B', #levels) }
+  for place, level in ipairs(levels) do
+    local item, links = items[level.base] or '', level.list.packed_links
+    parts[place + 1] = pack('<I4HI4I4I4I4', level.list.job, level.list.number, level.position, level.base, #item, #links / 4) .. links
+    bodies[#bodies + 1] = item
+  end
+  return concat(parts)
+end
+
 local GRANT = '<HI4HBd'
 local WITH_IT = '<dI4H'
 local INPUT = '<I4BBI4'
@@ -240,19 +289,28 @@ end
 
 -- The jobs whose data comes along: all whose row and inputs are small.
 local function choose(list, count, inline)
-  local rows, payloads, order = {}, {}, {}
+  local rows, payloads, items, order = {}, {}, {}, {}
   for place = 1, count do
     local one = list[place]
     local run, record = one.run, one.record
     if not rows[run] then
-      rows[run], payloads[run] = {}, {}
+      rows[run], payloads[run], items[run] = {}, {}, {}
       order[#order + 1] = run
     end
-    local inputs, room = inputs_of(run, record, inline - record[ROW_LENGTH])
+    local levels, size
+    if record[FLAGS] >= STAMPED then
+      levels, size = place_of(run, record)
+    end
+    local inputs, room = inputs_of(run, record, inline - (size or record[ROW_LENGTH]))
     if inputs and room >= 0 then
-      one.inputs = inputs
-      local of_run = rows[run]
-      of_run[#of_run + 1] = record[JOB]
+      one.inputs, one.levels = inputs, levels
+      local of_run = levels and items[run] or rows[run]
+      for _, level in ipairs(levels or NOTHING) do
+        of_run[#of_run + 1] = level.base
+      end
+      if not levels then
+        of_run[#of_run + 1] = record[JOB]
+      end
       for number = 1, #inputs do
         local input = inputs[number]
         if input.teller and input.length > 0 then
@@ -264,13 +322,14 @@ local function choose(list, count, inline)
   end
   for _, run in ipairs(order) do
     rows[run], payloads[run] = gather(run, 'w', rows[run]), gather(run, 'v', payloads[run])
+    items[run] = gather(run, 'i', items[run])
   end
-  return rows, payloads, order
+  return rows, payloads, items, order
 end
 
 -- The answer to a claim: numbers, payloads one after the other, ids of runs, headers of runs that are new to the worker.
 local function answer(head, list, count, numbers, ids, inline)
-  local rows, payloads, order = choose(list, count, inline)
+  local rows, payloads, items, order = choose(list, count, inline)
   local headers = {}
   for place, run in ipairs(order) do
     headers[place] = ''
@@ -282,13 +341,17 @@ local function answer(head, list, count, numbers, ids, inline)
   for place = 1, count do
     local one = list[place]
     local run, record, inputs = one.run, one.record, one.inputs
-    local row = inputs and rows[run][record[JOB]]
+    local row = inputs and (one.levels and '' or rows[run][record[JOB]])
     local extra = record[MARKS] % 2 == SPARSE and extra_of(run, record)
     parts[last + 1] = numbers[place]
     last = last + 2
     if row then
-      parts[last] = pack(WITH_IT, extra and extra.since or 0, #row, #inputs)
-      bodies[#bodies + 1] = row
+      if one.levels then
+        parts[last] = pack(WITH_IT, extra and extra.since or 0, 4294967294, #inputs) .. told_place(one.levels, items[run], bodies)
+      else
+        parts[last] = pack(WITH_IT, extra and extra.since or 0, #row, #inputs)
+        bodies[#bodies + 1] = row
+      end
       for number = 1, #inputs do
         local input = inputs[number]
         last = last + 1

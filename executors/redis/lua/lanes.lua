@@ -54,9 +54,12 @@ local function postpone(run, record, due)
   extra_of(run, record, true).due = due
 end
 
--- The attempt is over: its lease ends when all is written.
-local function free(run, record)
+-- The attempt is over: its lease ends when all is written. It began at *started*; nil: not at all.
+local function free(run, record, started)
   local queue = home_of(run, record)
+  if is_limited then
+    settle_start(run, record, queue, started)
+  end
   local list = freed[queue]
   if not list then
     list = { count = 0 }
@@ -71,6 +74,9 @@ end
 local function write_freed()
   for _, queue in ipairs(freed_queues) do
     many('ZREM', of_queue(queue, 'leases'), freed[queue])
+    if is_limited then
+      offer(queue)
+    end
   end
   freed, freed_queues = {}, {}
 end

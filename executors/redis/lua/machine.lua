@@ -67,6 +67,15 @@ local function pop(run, name)
   return job
 end
 
+-- A list may have room for further items.
+local function want_growth(run, record)
+  local job = record[JOB]
+  if not run.grows[job] then
+    run.grows[job] = true
+    append(run, 'grow', job)
+  end
+end
+
 local function settle(run, record, state)
   terminate(run, record, state)
   append(run, 'later', record[JOB])
@@ -110,8 +119,7 @@ local function decide(run, record)
   elseif record[PENDING] > 0 then
     if extra.items >= 0 then
       if extra.begun < extra.items then
-        run.growing = run.growing or {}
-        run.growing[record[JOB]] = true
+        want_growth(run, record)
       end
     elseif extra.conts > 0 then
       extra_of(run, record, true).cut = run.turn
@@ -195,7 +203,7 @@ local function mark_cancelled(run)
     local last = min(run.size, first + min(left, BUCKET), (floor(first / BUCKET) + 1) * BUCKET)
     for job = first, last - 1 do
       local record = record_of(run, job)
-      if record[STATE] < ACTIVE then
+      if record[STATE] < ACTIVE and (job < run.own or record[FLAGS] >= STAMPED) then
         local member = member_of(run, job)
         if record[STATE] == DELAYED then
           call('ZREM', of_queue(home_of(run, record), 'due'), member)
@@ -210,6 +218,54 @@ local function mark_cancelled(run)
   end
 end
 
+-- The job whose edges are to be applied now; nil if there is none, or if it is the turn of lists to grow.
+local function take_up(run)
+  local job = run.sweeping
+  if job >= 0 then
+    return record_of(run, job)
+  elseif run.is_growing then
+    return nil
+  end
+  job = pop(run, 'cascade')
+  if not job and line_of(run, 'cascade').whole then
+    job = pop(run, 'later')
+  end
+  if not job then
+    return nil
+  end
+  local record = record_of(run, job)
+  run.turn = run.turn + 1
+  record[ORDINAL] = run.turn
+  touch(run, record)
+  run.position = 0
+  return record
+end
+
+local function sweep_one(run, record)
+  local edges = record[EDGES]
+  if edges == 1 and record[STATE] == COMPLETED and record[FLAGS] % 64 < CODES then -- most often
+    local dependent = run.jobs[record[EDGES_AT]] or record_of(run, record[EDGES_AT])
+    local pending = dependent[PENDING] - 1
+    dependent[PENDING] = pending
+    touch(run, dependent)
+    if dependent[STATE] == WAITING_CHILDREN and (pending == 0 or dependent[MARKS] % 2 == SPARSE) then
+      decide(run, dependent)
+    end
+    run.position, run.sweeping = 1, -1
+    left = left - 1
+  elseif edges > 0 then
+    local dependents, codes = edges_of(run, record, run.position, left)
+    run.sweeping = record[JOB]
+    apply(run, record, dependents, codes)
+    run.position = run.position + #dependents
+    left = left - #dependents
+    run.sweeping = run.position < edges and record[JOB] or -1
+  else
+    run.sweeping = -1
+    left = left - 1
+  end
+end
+
 -- Apply edges of settled jobs, first in first out over settles, each with its whole cascade before the next. Jobs without
 -- edges count as one, so that no call is long.
 local function sweep(run)
@@ -220,45 +276,11 @@ local function sweep(run)
     end
   end
   while left > 0 do
-    local job = run.sweeping
-    local record
-    if job < 0 then
-      job = pop(run, 'cascade')
-      if not job and line_of(run, 'cascade').whole then
-        job = pop(run, 'later')
-      end
-      if not job then
-        return
-      end
-      record = record_of(run, job)
-      run.turn = run.turn + 1
-      record[ORDINAL] = run.turn
-      touch(run, record)
-      run.position = 0
-    else
-      record = record_of(run, job)
-    end
-    local edges = record[EDGES]
-    if edges == 1 and record[STATE] == COMPLETED and record[FLAGS] % 64 < CODES then -- most often
-      local dependent = run.jobs[record[EDGES_AT]] or record_of(run, record[EDGES_AT])
-      local pending = dependent[PENDING] - 1
-      dependent[PENDING] = pending
-      touch(run, dependent)
-      if dependent[STATE] == WAITING_CHILDREN and (pending == 0 or dependent[MARKS] % 2 == SPARSE) then
-        decide(run, dependent)
-      end
-      run.position, run.sweeping = 1, -1
-      left = left - 1
-    elseif edges > 0 then
-      local dependents, codes = edges_of(run, record, run.position, left)
-      run.sweeping = job
-      apply(run, record, dependents, codes)
-      run.position = run.position + #dependents
-      left = left - #dependents
-      run.sweeping = run.position < edges and job or -1
-    else
-      run.sweeping = -1
-      left = left - 1
+    local record = take_up(run)
+    if record then
+      sweep_one(run, record)
+    elseif not grow(run) then
+      return
     end
   end
 end
@@ -296,5 +318,6 @@ local function begin_cancel(run, reason)
     call('ZREM', P .. 'deadlines', run.id)
   end
   tell_apart(run, 'reason', reason)
+  call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', run.id, 1)
   call('UNLINK', run.key .. ':late')
 end

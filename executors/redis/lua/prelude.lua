@@ -12,8 +12,9 @@ local P = string.sub(meta, 1, -5) -- without 'meta'
 local CONTROL_QUEUE = 'flows:control'
 
 local moment = call('TIME')
-local settings = call('HMGET', meta, 'shift', 'mark', 'turn')
+local settings = call('HMGET', meta, 'shift', 'mark', 'turn', 'limited')
 local now = moment[1] * 1000000 + moment[2] + (tonumber(settings[1]) or 0)
+local is_limited = settings[4] ~= false -- whether any queue has ever had limits, or was paused
 local fence_mark = tonumber(settings[2]) or 0
 local turn, first_turn = tonumber(settings[3]) or 0, tonumber(settings[3]) or 0
 

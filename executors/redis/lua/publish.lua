@@ -1,11 +1,13 @@
 -- Make a staged run visible. Answers who has the run's key now, and with what fingerprint; a loser's stage is the client's to
 -- take away, or time's.
 -- KEYS: meta
--- ARGV: id key fingerprint timeout stage lanes buckets
+-- ARGV: id key fingerprint timeout limited stage lanes buckets
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 -- include: accept
 local holder = holder_of(key, id)
@@ -34,6 +36,7 @@ show('late', run_key .. ':late')
 for lane in string.gmatch(lanes, '%d+:%d+') do
   show('j:' .. lane, P .. 'j:' .. id .. ':' .. lane)
 end
+state_limits(limited)
 local run = accept(id, key, fingerprint, lanes, timeout)
 run.is_swept = run.late >= 0
 write_all()

@@ -1,11 +1,13 @@
 -- Accept a run of at most one bucket of jobs, in one step. Answers who has the run's key now, and with what fingerprint.
 -- KEYS: meta
--- ARGV: id key fingerprint timeout lanes ready late records edges fields_count
+-- ARGV: id key fingerprint timeout limited lanes ready late records edges fields_count
 -- REST: fields and values of the run's hash, jobs and delays, rows
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 -- include: accept
 local holder = holder_of(key, id)
@@ -45,6 +47,7 @@ for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
   end
   many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
 end
+state_limits(limited)
 local run = accept(id, key, fingerprint, lanes, timeout)
 for place = 1, #late / 4 do
   local job = u32s(late, place, 1)[1]

@@ -7,8 +7,9 @@
 -- define: SPARSE 1 PASSED 2 REPLAYED 4 OWN 8
 local LOAD = '<HHHI4I4I4I4I4I4BBHHHi4I4dI4Hdd'
 local STORE = '<BBHHHi4I4dI4Hdd'
+local STATED = '<HHHI4I4I4I4I4I4'
 local EXTRA = '<I4I4I4I4i4i4I4i4I4Hdd'
-local COURSE = '<I4I4I4BBBBBBHi4I4i4i4'
+local COURSE = '<I4I4I4BBBBBBHi4I4i4i4I4'
 local band, bor = bit.band, bit.bor
 
 local runs, seen_runs = {}, {}
@@ -25,14 +26,15 @@ local function run_of(id)
     runs[id] = false
     return false
   end
-  local open, swept_turn, size, worst, lines, cancelling, ended, timed, fast, workers, sweeping, position, marking, late =
+  local open, swept_turn, size, worst, lines, cancelling, ended, timed, fast, workers, sweeping, position, marking, late, own =
     struct_unpack(COURSE, found[1])
   run = {
     id = id, key = key, prefix = id .. ':', size = size, packed_queues = found[2], worker = tonumber(found[3]), workers = workers,
-    open = open, turn = swept_turn, worst = worst, unswept = lines == 1, cancelling = cancelling == 1, ended = ended == 1,
+    open = open, turn = swept_turn, worst = worst, unswept = lines > 0, is_growing = lines == 2, own = own, cancelling = cancelling == 1, ended = ended == 1,
     timed = timed, fast = fast, sweeping = sweeping, position = position, marking = marking, late = late,
     jobs = {}, blocks = {}, names = {}, members = {}, changed = {}, changes = 0, extras = {}, changed_extras = {},
-    values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {},
+    values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {}, appended_grow = {},
+    bodies = {}, lists = {}, items = {}, tails = {}, grows = {},
   }
   run.in_work = run.unswept or sweeping >= 0 or marking >= 0 or late >= 0
   runs[id] = run
@@ -42,8 +44,8 @@ end
 
 local function write_course(run)
   local course = pack(
-    COURSE, run.open, run.turn, run.size, run.worst, run.unswept and 1 or 0, run.cancelling and 1 or 0, run.ended and 1 or 0,
-    run.timed, run.fast, run.workers, run.sweeping, run.position, run.marking, run.late
+    COURSE, run.open, run.turn, run.size, run.worst, run.unswept and (run.is_growing and 2 or 1) or 0, run.cancelling and 1 or 0, run.ended and 1 or 0,
+    run.timed, run.fast, run.workers, run.sweeping, run.position, run.marking, run.late, run.own
   )
   local told = run.told_apart
   if told then
@@ -118,6 +120,9 @@ local function raw_of(run, block)
     local bucket = floor(block * BLOCK / BUCKET)
     local at = (block * BLOCK - bucket * BUCKET) * RECORD
     raw = call('GETRANGE', bucket_key(run, bucket), at, at + BLOCK * RECORD - 1)
+    if #raw < BLOCK * RECORD then -- the end of the run, or rows that are set apart for items
+      raw = raw .. string.rep('\0', BLOCK * RECORD - #raw)
+    end
     run.blocks[block] = raw
   end
   return raw
@@ -201,28 +206,30 @@ local function packed(record)
   return pack(STORE, unpack(record, STATE, FINISHED))
 end
 
+local function static(record)
+  return pack(STATED, unpack(record, QUEUE, INPUTS))
+end
+
 -- Write the changed records of a block: one alone, or all that lies from the first to the last.
 local function write_block(run, block, first, last)
   local first_job = block * BLOCK
   local bucket = floor(first_job / BUCKET)
   local offset = (first_job - bucket * BUCKET) * RECORD + STATIC
   local jobs = run.jobs
-  if first == last then
+  if first == last and not jobs[first][RESTATED] then
     call('SETRANGE', bucket_key(run, bucket), offset + (first - first_job) * RECORD, packed(jobs[first]))
     return
   end
   local raw, pieces, count = raw_of(run, block), {}, 0
   for job = first, last do
     local at = (job - first_job) * RECORD
-    if job > first then
-      count = count + 1
-      pieces[count] = string.sub(raw, at + 1, at + STATIC)
-    end
-    count = count + 1
     local record = jobs[job]
+    count = count + 1
+    pieces[count] = record and record[RESTATED] and static(record) or string.sub(raw, at + 1, at + STATIC)
+    count = count + 1
     pieces[count] = record and packed(record) or string.sub(raw, at + STATIC + 1, at + RECORD)
   end
-  call('SETRANGE', bucket_key(run, bucket), offset + (first - first_job) * RECORD, concat(pieces))
+  call('SETRANGE', bucket_key(run, bucket), offset - STATIC + (first - first_job) * RECORD, concat(pieces))
 end
 
 local function write_records(run)
@@ -262,6 +269,7 @@ local function write_records(run)
     many('HSET', run.key .. ':v:' .. bucket, values, 2)
   end
   run.values = {}
+  write_lists(run)
   if run.history then
     many('HSET', run.key .. ':a', run.history, 2)
     run.history = nil

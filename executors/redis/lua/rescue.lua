@@ -5,7 +5,9 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 -- include: settling
 left = tonumber(chunk)

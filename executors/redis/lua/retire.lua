@@ -16,22 +16,37 @@ while left > 0 do
   local bucket = tonumber(found[2]) or 0
   while bucket < buckets and left > 0 do
     local base = key .. ':'
-    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket)
+    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket, base .. 'i:' .. bucket)
     bucket = bucket + 1
-    left = left - 4
+    left = left - 5
   end
   if bucket < buckets then
     call('HSET', key, 'retired', bucket)
     return 1
   end
+  while true do -- what its jobs have reserved and not filed is free
+    local keys = call('SPOP', key .. ':k', 50)
+    for _, shared in ipairs(keys) do
+      local found = call('HMGET', P .. 'h:' .. shared, 'run', 'done')
+      if found[1] == id and not found[2] then
+        call('UNLINK', P .. 'h:' .. shared, P .. 'h:' .. shared .. ':waiting')
+      end
+    end
+    left = left - #keys
+    if #keys < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
+  end
   for lane in string.gmatch(found[3] or '', '%d+:%d+') do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':l', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
-  left = left - 7
+  left = left - 9
   for _, set in ipairs({ 'retire', 'runs', 'unswept', 'deadlines' }) do
     call('ZREM', P .. set, id)
   end

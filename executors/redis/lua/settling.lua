@@ -12,7 +12,7 @@ end
 
 -- An active job lost its worker. Costs no attempt, but may not happen for ever.
 local function lose(run, record, payload)
-  free(run, record)
+  free(run, record, now) -- it may have started at any moment up to now
   record[FENCE] = -record[FENCE] -- its result is refused from now on, not only when another worker has the job
   record[FINISHED] = now
   record[LOST] = record[LOST] + 1
@@ -54,13 +54,15 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     lose(run, record, payload)
     return
   end
-  free(run, record)
+  free(run, record, outcome ~= END.released and outcome ~= END.replayed and record[STARTED] or nil)
   touch(run, record)
   if outcome == END.released then
     if not is_control(record) then
       note(run, TOLD.released, record)
     end
     requeue(run, record, after)
+  elseif outcome == END.expanded then
+    expand(run, record, payload)
   elseif outcome == END.passed then
     record[MARKS] = bor(record[MARKS], PASSED)
     if run.cancelling then
@@ -77,7 +79,7 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
   elseif outcome == END.retry then
     if counted then
       record[MADE] = record[MADE] + 1
-      if record[MADE] >= (record[LIMIT] > 0 and record[LIMIT] or 1000) then
+      if record[MADE] >= (record[FLAGS] % 4 < LIST and record[LIMIT] > 0 and record[LIMIT] or 1000) then
         fail(run, record, FAILED, payload)
         return
       end
@@ -121,7 +123,7 @@ local function take_all(packed_settles, payloads, ids)
       end
       local payload = size > 0 and string.sub(payloads, from, from + size - 1) or ''
       if outcome == END.completed then
-        free(run, record)
+        free(run, record, record[STARTED])
         record[LENGTH] = size
         if size > 0 then
           keep_value(run, record, payload)

@@ -4,7 +4,9 @@
 -- include: prelude
 -- include: records
 -- include: lanes
+-- include: limits
 -- include: machine
+-- include: lists
 -- include: course
 left = min(left, tonumber(chunk))
 finish_sweeps(id ~= '' and id or nil)

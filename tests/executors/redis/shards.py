@@ -157,7 +157,7 @@ class Followed:
         out = Commands()
         machine.begin(self.run, out)
         self._note(out)
-        new = new_run(shape)
+        new = new_run(shape, keep=10**12, keep_failed=10**12)
         self.run_id = new.run_id
         assert shard.put_run(new).run_id == new.run_id
 

@@ -3,18 +3,20 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from executors.redis._wire import Granted, Outcome
+from executors.redis._reopen import reopen
 from flows import _machine as machine
-from flows._state import Commands
+from flows import _reopening
+from flows._state import COMPLETED, Commands
 from flows._verbs import End
 from tests.executors.redis.servers import VALKEY, Server, installed, shared
 from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
-FAST = settings(max_examples=settings().max_examples * 3 // 5)
+FAST = settings(max_examples=settings().max_examples * 3 // 5, phases=[Phase.generate])
 ENDINGS = (
     *(End.COMPLETED, End.COMPLETED, End.COMPLETED, End.FAILED, End.RETRY, End.RETRY),
     *(End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST),
@@ -139,6 +141,28 @@ class History:
             followed.compare()
         assert not followed.run.open
         assert self.loop().grants == []
+
+    def reopen(self, pick: int) -> None:
+        """Begin again, with a job or with what failed."""
+        followed, run = self.followed, self.followed.run
+        own = {job for job in followed.payloads if run.state[job] != COMPLETED}
+        job, anew = (None, False) if pick % 3 == 0 else (pick % followed.dag.size, True)
+        if job is None:
+            jobs = _reopening.harmed_by(run, _reopening.failures(run, followed.shape.roots, own), own)
+        else:
+            jobs, _ = _reopening.downstream(run, job)
+        assert reopen(self.shard, followed.run_id, job, anew=anew) == bool(jobs)
+        if jobs:
+            out = Commands()
+            for one in jobs:
+                followed.payloads.pop(one, None)
+            _reopening.reopen(run, jobs, followed.gates & jobs, out)
+            followed._note(out)
+            followed._swept()
+        followed.compare()
+
+    def clear(self) -> None:
+        self.followed.pass_time(2e6)
         while self.shard.retire():
             pass
         self.shard.close_loop(self.loop.name)
@@ -147,7 +171,10 @@ class History:
         assert {name for name in left if not name.endswith(":wake")} <= LEFT_BEHIND
 
 
-def follow(kind: str, dag: Dag, gated: int, delayed: int, chunk: int, history: list[tuple[str, int, int]]) -> None:
+Steps = list[tuple[Any, ...]]
+
+
+def follow(kind: str, dag: Dag, gated: int, delayed: int, chunk: int, history: Steps, again: Steps) -> None:
     server = shared(kind)
     server.ask("FLUSHALL")
     told = History(server, dag, gated & delayed & 0b10101, delayed & 0b1001001, chunk)
@@ -155,6 +182,12 @@ def follow(kind: str, dag: Dag, gated: int, delayed: int, chunk: int, history: l
     for step in history:
         told.do(*step)
     told.finish()
+    for pick, *_ in again:
+        told.reopen(pick)
+        for step in history[:5]:
+            told.do(*step)
+        told.finish()
+    told.clear()
 
 
 told_of = given(
@@ -163,6 +196,7 @@ told_of = given(
     delayed=st.integers(0, 511),
     chunk=st.sampled_from((500, 1, 3)),
     history=st.lists(steps, max_size=20),
+    again=st.lists(st.tuples(st.integers(0, 1000)), max_size=2),
 )
 
 

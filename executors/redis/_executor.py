@@ -1,0 +1,245 @@
+"""RedisExecutor: runs kept on a server, worked off by whatever workers are connected to it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from executors._leasing import _main_import
+from executors._leasing._process_checks import check_places
+from executors._stored import Header, Limits, StoredRecord, pack
+from executors.redis._connection import Link
+from executors.redis._fleet import FleetStore, served_of
+from executors.redis._operating import Operating
+from executors.redis._reading import ServerReader
+from executors.redis._server import check_namespace
+from executors.redis._store import RedisStore
+from executors.redis._unserved import Unserved
+from executors.redis._url import parse
+from executors.redis._waiting import Hub
+from flows._idempotency import first_difference
+from flows._keeper import LEASE_SECONDS
+from flows._plan import Plan
+from flows._shared_results import check_shared
+from flows._state import CONTROL_QUEUE
+from flows._telemetry import trace_run
+from flows._views import end_state
+from flows.errors import IdempotencyConflictError, ResultExpiredError, UnknownRunError, UnsupportedError
+from flows.executor import RunOptions, WorkerOptions
+
+if TYPE_CHECKING:
+    from executors._leasing._workshop import Workshop
+    from flows._tracing import RunTrace
+
+
+class RedisRecord(StoredRecord):
+    """A run on a server, as users read it.
+
+    Attributes:
+        tracing: The trace whose root span this process has begun; None where it has not.
+    """
+
+    tracing: RunTrace | None = None
+
+
+class RedisExecutor(Operating):
+    """Runs on a Redis server or a cluster: submitted from anywhere, worked off by workers anywhere.
+
+    ``redis://host:6379/0``, ``rediss://`` over TLS, ``unix:///path/to/socket``, ``redis+cluster://host,host`` and
+    ``redis+sentinel://host,host/name``; ``?namespace=`` sets the runs of one application apart from others, and
+    ``?max_jobs=`` says how many jobs a flow may have. A bare ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and
+    its kin.
+
+    Handlers run in workers only (`flows.Worker`, ``flows worker``). A submit takes a round trip or two, and raises
+    `UnavailableError` within 2 s where the server is away. What an acknowledged run survives is what the server's
+    persistence and replication keep.
+
+    Attributes:
+        lease_seconds: How long workers that this executor makes may be unheard of before their jobs go to others.
+    """
+
+    embedded = False
+
+    def __init__(self, url: str) -> None:
+        self.address = parse(url)
+        if self.address.shards > 1:
+            raise UnsupportedError(f"{self.address}: ?shards=N is not in this version yet; leave it out")
+        self.lease_seconds: float = LEASE_SECONDS
+        self.link = Link(self.address)
+        self.store = RedisStore(self.link, self.address.namespace)
+        keys = self.store.shard.keys
+        self._ends = Hub(self.link, keys.of("ended"))
+        self._stops = Hub(self.link, keys.of("stops"))
+        self._unserved = Unserved(self._served)
+        events = Hub(self.link, keys.of("events"))
+        self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
+        self._checked = 0
+
+    def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
+        """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
+        if _main_import.under_way:
+            _main_import.refuse()
+        check_places(plan)
+        if any(one.idempotency_key is not None for one in plan.distinct):
+            check_shared(plan)
+        self._check()
+        tracing = trace_run(plan.name, len(plan), options)
+        if tracing is not None:
+            options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
+        try:
+            packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+            holder = self.store.put_run(packed)
+        except BaseException:
+            if tracing is not None:
+                tracing.finish("failed", None)
+            raise
+        if holder.run_id != options.run_id:
+            if tracing is not None:
+                tracing.finish("completed", None)
+            return self._joined(options.key or "", holder.run_id, holder.fingerprint, plan)
+        self._unserved.look_after(packed.shape.queues)
+        record = RedisRecord(self.reader, options.run_id, Header(packed.header), plan)
+        record.tracing = tracing
+        return record
+
+    def find(self, *, run_id: str | None = None, key: str | None = None) -> RedisRecord | None:
+        """The run of that id or key, if it is there and within its retention."""
+        self._check()
+        if key is not None:
+            (held,) = self.link.call("HMGET", self.store.shard.keys.key(key), "run")
+            if held is None:
+                return None
+            run_id = held.decode()
+        run_id = run_id or ""
+        try:
+            if not self._is_due(run_id):
+                return RedisRecord(self.reader, run_id, Header(self.reader.header(run_id)))
+        except UnknownRunError:
+            pass
+        if key is not None:
+            raise self._expired(key, run_id)
+        return None
+
+    def _is_due(self, run_id: str) -> bool:
+        """Whether a run is past its retention: then it is as good as gone, whoever clears it away."""
+        due = self.link.call("ZSCORE", self.store.shard.keys.of("retire"), run_id)
+        if due is None or float(due) > self.store.clock() * 1_000_000:
+            return False
+        self.store.shard.retire()
+        return True
+
+    def work(self, record: RedisRecord, timeout: float | None) -> bool:
+        """Wait for the end of the run."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+
+        def left() -> float | None:
+            return None if deadline is None else deadline - time.monotonic()
+
+        if not self._ends.wait(record.run, lambda: record.ended, left):
+            return False
+        self._conclude(record)
+        return True
+
+    def join(self, record: RedisRecord, *, blocks: bool = False) -> None:
+        """Workers work on it."""
+        if record.tracing is not None and record.ended:
+            self._conclude(record)
+
+    def cancel(self, record: RedisRecord, reason: str) -> None:
+        """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
+        self.store.cancel(record.run, reason)
+        record.refresh()
+        self.join(record)
+
+    def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
+        """Have jobs of an ended run done again."""
+        self.store.reopen(record, job, anew=anew)
+        record.refresh()
+        if record.tracing is not None:
+            record.tracing.reopen(len(record.plan))
+
+    def serve(self, options: WorkerOptions) -> Workshop:
+        """A worker for all runs of the namespace."""
+        from executors._leasing._serving import workshop  # most programs have no worker
+
+        store: Any = FleetStore(self.link, self._stops, options.limits, lease_seconds=self.lease_seconds)
+        return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
+
+    def close(self) -> None:
+        """End the connections. It can still be used, and makes new ones."""
+        self._unserved.close()
+        self.link.close()
+
+    def _check(self) -> None:
+        """See once a process that the namespace is ours."""
+        if self._checked != os.getpid():
+            check_namespace(self.link, self.address.shards)
+            self._checked = os.getpid()
+
+    def _joined(self, key: str, run_id: str, fingerprint: str, plan: Plan[Any]) -> RedisRecord:
+        """The run that has the key already.
+
+        Raises:
+            IdempotencyConflictError: It is of another flow.
+            ResultExpiredError: It is past its retention.
+        """
+        record = self.find(run_id=run_id)
+        if fingerprint != plan.fingerprint:
+            job = None if record is None else first_difference(record.origin, plan)
+            raise IdempotencyConflictError(
+                f"the key {key!r} belongs to run {run_id} of another flow (fingerprint {fingerprint[:16]}, not "
+                f"{plan.fingerprint[:16]}"
+                + ("" if job is None else f"; they differ first at job {job!r}")
+                + "); use another key for other work"
+            )
+        if record is None:
+            raise self._expired(key, run_id)
+        return record if record.origin.lists else RedisRecord(self.reader, run_id, record.header, plan)
+
+    def _expired(self, key: str, run_id: str) -> ResultExpiredError:
+        left = self.link.call("PTTL", self.store.shard.keys.key(key))
+        return ResultExpiredError(
+            f"run {run_id} of the key {key!r} has ended and is past its retention, but the key stays taken for "
+            f"another {max(left, 0) / 1000:,.0f} s, so that its work is not done twice; use another key for other "
+            "work, or keep runs longer (keep=, keep_failed=, keep_count=)"
+        )
+
+    def _conclude(self, record: RedisRecord) -> None:
+        """The run has ended: its trace does, too."""
+        record.refresh()
+        tracing = record.tracing
+        if tracing is not None:
+            state = end_state(record)
+            wrong = next((root for root in record.origin.roots if record.state_of(root) == state), None)
+            tracing.finish(state, None if state == "completed" or wrong is None else record.failed(wrong))
+
+    def _served(self, queues: Iterable[str]) -> set[str]:
+        """Those of *queues* that a living worker serves."""
+        served = {CONTROL_QUEUE}.union(*served_of(self.store).values())
+        return served.intersection(queues)
+
+    def _held_back(self, run: str, job: int, queue: str) -> str | None:
+        if not self._served((queue,)):
+            return f"no worker serves queue {queue}"
+        paused, concurrency, rate = self._limits().get(queue, (False, None, None))
+        if paused:
+            return f"queue {queue} is paused"
+        keys = self.store.shard.keys
+        active = self.link.call("ZCARD", keys.queue(queue, "leases")) if concurrency is not None else 0
+        if concurrency is not None and active >= concurrency:
+            return f"waits for a free place on queue {queue} ({active} of {concurrency} active)"
+        return self._rate_of(queue, rate)
+
+    def _rate_of(self, queue: str, rate: tuple[int, float] | None) -> str | None:
+        if rate is None:
+            return None
+        starts = self.link.call("ZREVRANGE", self.store.shard.keys.queue(queue, "starts"), 0, rate[0] - 1, "WITHSCORES")
+        if len(starts) < 2 * rate[0]:
+            return None
+        oldest = float(starts[-1])  # infinite: that job has been claimed and has not begun
+        left = rate[1] if oldest == math.inf else rate[1] - (self.store.clock() - oldest / 1_000_000)
+        return f"rate limit of queue {queue}, next in {max(0.0, left):.1f} s" if left > 0 else None

@@ -1,0 +1,222 @@
+"""FleetStore: the store as one worker has it: it tells the worker of work and of cancels, and the fleet of the worker.
+
+Everything that a worker asks for goes over connections of its threads: the exchange thread has one, the keeper another,
+the waker a third that blocks until a token is left for it. The stream of cancelled runs is read once a process.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from executors._leasing._process_checks import process_handler
+from executors._store import Listener
+from executors._stored import Brief, writing, writing_async
+from executors.redis._connection import Link
+from executors.redis._listener import Waker
+from executors.redis._scripts import Calls
+from executors.redis._server import check_namespace
+from executors.redis._store import RedisStore, stated
+from executors.redis._waiting import Hub
+from flows._state import CONTROL_QUEUE
+from flows._telemetry import carried_trace
+from flows._verbs import Grant, Reply, Settle, Want
+
+if TYPE_CHECKING:
+    from executors.redis._wire import Granted
+
+QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
+
+GONE_SECONDS: Final = 45.0
+"""A worker that has not been heard of for so long is taken for dead: a few beats, and a stall of its machine."""
+
+LOG_LINES: Final = 1000
+TRACES: Final = 512
+
+
+class Sink:
+    """Where what the handler of one grant says goes."""
+
+    __slots__ = ("_grant", "_store")
+
+    def __init__(self, store: FleetStore, grant: Grant) -> None:
+        self._store = store
+        self._grant = grant
+
+    def report(self, job: int, progress: bytes) -> None:
+        """How far it is, as JSON."""
+        self._say("progress", progress)
+
+    def record(self, job: int, line: str) -> None:
+        """A line for the job's log; the first thousand are kept."""
+        self._say("log", line.encode("utf-8", "replace"))
+
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs it: the worker that claimed it is known, and says enough."""
+
+    def _say(self, what: str, text: bytes) -> None:
+        grant = self._grant
+        self._store.shard.run("report", grant.run.id, grant.job, grant.fence, what, text, LOG_LINES)
+
+
+class Bytes:
+    """What makes bytes of results, in the hand that ran the handler."""
+
+    around = staticmethod(writing)
+    around_async = staticmethod(writing_async)
+
+
+class FleetStore(RedisStore):
+    """The verbs for one worker.
+
+    Args:
+        link: The way to the server.
+        stops: Hears of runs that are cancelled.
+        limits: Of queues, to be published for the fleet.
+        lease_seconds: How long a grant lasts without being extended.
+    """
+
+    writing = Bytes
+
+    def __init__(self, link: Link, stops: Hub, limits: QueueLimits, *, lease_seconds: float) -> None:
+        super().__init__(link, link.address.namespace, lease_seconds=lease_seconds)
+        self._link = link
+        self._stops = stops
+        self._limits = limits
+        self._about: tuple[str, str] | None = None
+        self._listener: Listener | None = None
+        self._waker: Waker | None = None
+        self._keeping = link.channel("keeper")
+        self._kept = self.shard.on(self._keeping)
+        self._traces: dict[str, Any] = {}
+        self._token = False
+        self._checked = False
+
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
+        if not self._checked:
+            check_namespace(self._link, self._link.address.shards)
+            if self._limits:
+                self.shard.run("state", stated(self._limits))
+            self._checked = True
+            self._beat(self.shard.server)
+        waker = self._waker
+        if waker is not None and not want.limit:
+            waker.disarm()
+        if want.limit:
+            self._token = False
+        reply = super().exchange(loop, seq, settles, want, worker)
+        if waker is not None and want.limit and len(reply.grants) < want.limit:
+            waker.arm()
+        elif waker is not None:
+            waker.disarm()
+        return reply
+
+    def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
+        """Tell *listener* when there may be work in *queues*, and of runs that are cancelled; see `Store.listen`."""
+        keys = [self.shard.keys.queue(queue, "wake") for queue in sorted({*queues, CONTROL_QUEUE})]
+        self._listener = listener
+
+        def woken() -> None:
+            self._token = True
+            listener.wake()
+
+        def stopped(run: bytes | None) -> None:
+            if run is not None:  # where some were missed, the next renewal of the lease will tell
+                listener.stop(run.decode())
+
+        self._about = worker, json.dumps(sorted(queues))
+        waker = self._waker = Waker(self._link, keys, woken)
+        waker.arm()
+        unheard = self._stops.every(stopped)
+
+        def end() -> None:
+            self._waker = None
+            unheard()
+            waker.close()
+            self._leave(keys)
+
+        return end
+
+    def extend(self, grants: Sequence[Grant]) -> list[Grant]:
+        """As `RedisStore.extend`, over the keeper's own connection."""
+        held = [(grant.run.id, grant.job, grant.fence) for grant in grants]
+        over, stopped = self._kept.extend(held, int(self.lease_seconds * 1_000_000))
+        for number in stopped:
+            self.stopping(grants[number])
+        return [grants[number] for number in over]
+
+    def stopping(self, grant: Grant) -> None:
+        """The run of a grant was cancelled."""
+        super().stopping(grant)
+        if self._listener is not None:
+            self._listener.stop(grant.run.id)
+
+    def rescue(self) -> int:
+        """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
+        self._beat(self._keeping)
+        rescued, more = 0, True
+        while more:
+            taken, more = self._kept.rescue()
+            rescued += taken
+        self._kept.retire()
+        return rescued
+
+    def close_loop(self, loop: str) -> None:
+        """As `RedisStore.close_loop`."""
+        super().close_loop(loop)
+        self._keeping.close()
+
+    def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
+        grant = super()._grant(granted, rows)
+        made = cast("Brief", grant.run)
+        made.tell(Sink(self, grant))
+        made.tracing = self._trace_of(made)
+        if made.handler is not None and made.settings.run_in == "process":
+            made.handler = process_handler(made.handler.task)
+            made.handlers = {grant.job: made.handler}
+        return grant
+
+    def _trace_of(self, made: Brief) -> Any:
+        header = made.header
+        if header.id not in self._traces:
+            while len(self._traces) >= TRACES:
+                self._traces.pop(next(iter(self._traces)))
+            self._traces[header.id] = carried_trace(header.name, header.options)
+        return self._traces[header.id]
+
+    def _beat(self, server: Calls) -> None:
+        """Let the fleet know that this worker lives, and what it serves."""
+        about = self._about
+        if about is None or self._waker is None:
+            return
+        name, queues = about
+        keys = self.shard.keys
+        server.calls(
+            [
+                ("HSET", keys.of("served"), name, queues),
+                ("ZADD", keys.of("workers"), int(self.clock() * 1_000_000), name),
+            ]
+        )
+
+    def _leave(self, wake_keys: Sequence[str]) -> None:
+        """The worker has ended: the fleet has one less, and what it was woken for is for others to look at."""
+        if self._about is None:
+            return
+        name, keys = self._about[0], self.shard.keys
+        commands: list[tuple[Any, ...]] = [("HDEL", keys.of("served"), name), ("ZREM", keys.of("workers"), name)]
+        if self._token:
+            commands += [("ZADD", key, 0, "1") for key in wake_keys]
+        self._link.calls(commands)
+
+
+def served_of(store: RedisStore) -> dict[str, list[str]]:
+    """The queues that each living worker serves; those that have died are forgotten."""
+    keys, server = store.shard.keys, store.shard.server
+    since = int((store.clock() - GONE_SECONDS) * 1_000_000)
+    dead = server.call("ZRANGEBYSCORE", keys.of("workers"), "-inf", f"({since}")
+    for name in dead:
+        server.calls([("ZREM", keys.of("workers"), name), ("HDEL", keys.of("served"), name)])
+    fields = server.call("HGETALL", keys.of("served"))
+    return {name.decode(): json.loads(queues) for name, queues in zip(fields[::2], fields[1::2], strict=True)}

@@ -1,0 +1,190 @@
+"""Home: a file as one executor uses it: its store, its runs in work, and who watches."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from executors._stored import Header
+from executors.sqlite._claims import Drawn
+from executors.sqlite._database import Database
+from executors.sqlite._reader import FileReader
+from executors.sqlite._store import SqliteStore
+from executors.sqlite._url import Place
+from executors.sqlite._worked import WorkedRun, brief_of
+
+if TYPE_CHECKING:
+    from executors._store import Listener
+    from flows._verbs import Settle
+
+LOOK_SECONDS: Final = 0.05
+"""How often it is looked whether other processes have changed the file, while somebody watches."""
+
+
+class Home:
+    """One file, opened by this process.
+
+    Attributes:
+        store: Its verbs.
+        reader: What is read of its runs.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.database = Database(place.path, place.synchronous)
+        self.store = SqliteStore(self.database, self._brief)
+        self.store.told = self._told
+        self.store.settling = self._settling
+        self.reader = FileReader(self.database, self.listen, self.store.held_back)
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self._worked: weakref.WeakValueDictionary[int, WorkedRun] = weakref.WeakValueDictionary()
+        self._headers: weakref.WeakValueDictionary[int, Header] = weakref.WeakValueDictionary()
+        self._watchers: dict[int, list[Callable[[], None]]] = {}
+        self._listeners: dict[str, Listener] = {}
+        self._watching: threading.Thread | None = None
+        self.store.listen = self.listen_for_work  # type: ignore[method-assign]
+
+    def worked(self, number: int, header: Header) -> WorkedRun:
+        """The run of that number, for those who work it off here."""
+        with self.lock:
+            found = self._worked.get(number)
+            if found is None:
+                found = self._worked[number] = WorkedRun(number, header, self.notify)
+        self.refresh(found)
+        return found
+
+    def refresh(self, run: WorkedRun) -> None:
+        """See how the run stands."""
+        rows = self.database.read("run_stand", run.number)
+        if rows:
+            ended_at, openings, cancelling, deadline_at = rows[0]
+            with self.lock:  # what was read may be old by now: a run only goes from open to ended, unless reopened
+                if openings < run.openings:
+                    return
+                if openings > run.openings:
+                    run.reopened(openings)
+                run.deadline_at = None if deadline_at is None else self.store.seconds(deadline_at)
+                run.ended = run.ended or ended_at is not None
+                run.state.cancelling = run.state.cancelling or bool(cancelling and not run.ended)
+
+    def header(self, number: int) -> Header:
+        """What was submitted as a run, as a whole."""
+        header = self._headers.get(number)
+        if header is None:
+            ((payload,),) = self.database.read("header_of", number)
+            header = self._headers[number] = Header(payload)
+        return header
+
+    def listen(self, number: int, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call *changed* after each change of a run."""
+        with self.lock:
+            self._watchers.setdefault(number, []).append(changed)
+        self._watch()
+
+        def end() -> None:
+            with self.lock:
+                watchers = self._watchers.get(number, [])
+                if changed in watchers:
+                    watchers.remove(changed)
+                if not watchers:
+                    self._watchers.pop(number, None)
+
+        return end
+
+    def listen_for_work(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
+        """Tell a worker when there may be something to do."""
+        with self.lock:
+            self._listeners[worker] = listener
+        self._watch()
+
+        def end() -> None:
+            with self.lock:
+                if self._listeners.get(worker) is listener:
+                    del self._listeners[worker]
+
+        return end
+
+    def notify(self, number: int) -> None:
+        """Tell those who watch a run."""
+        for changed in tuple(self._watchers.get(number, ())):
+            changed()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self.lock:
+            self._watchers.clear()
+            self._listeners.clear()
+            watching = self._watching
+        if watching is not None:
+            watching.join(5.0)
+        self.store.leave()
+        self.database.close()
+
+    def _brief(self, drawn: Drawn) -> Any:
+        number = drawn.grant.number
+        run = self._worked.get(number)
+        if run is not None:
+            run.rated = self.store.rated
+            return run.brief(self.store, drawn)
+        return brief_of(self.store, drawn.run.known.header, drawn)
+
+    def _settling(self, settles: Sequence[Settle]) -> None:
+        for settle in settles:
+            run = self._worked.get(settle.grant.number)  # type: ignore[attr-defined]
+            if run is not None:
+                run.settled(settle.grant.job, settle.error)
+
+    def _told(self, touched: set[int], ended: list[int], interrupted: list[int], by: int, stirred: bool) -> None:
+        for number in interrupted:
+            run = self._worked.get(number)
+            if run is not None:
+                run.interrupt()
+            if self._listeners:
+                run_id = self.header(number).id
+                for listener in tuple(self._listeners.values()):
+                    listener.stop(run_id)
+        for number in ended:
+            run = self._worked.get(number)
+            if run is not None:
+                run.ended = True
+        for number in touched:
+            if number != by:
+                run = self._worked.get(number)
+                if run is not None:
+                    run.wake()
+            if self._watchers:
+                self.notify(number)
+        if stirred:
+            for run in tuple(self._worked.values()):
+                if run.number != by:
+                    run.wake()
+        for listener in tuple(self._listeners.values()):
+            listener.wake()
+
+    def _watch(self) -> None:
+        """Look after the doings of other processes, in a thread, while somebody watches."""
+        with self.lock:
+            if self._watching is None:
+                self._watching = threading.Thread(target=self._look_out, name="flows-sqlite-watch", daemon=True)
+                self._watching.start()
+
+    def _look_out(self) -> None:
+        known = -1
+        pause = threading.Event()
+        while True:
+            with self.lock:
+                if not self._watchers and not self._listeners:
+                    self._watching = None
+                    return
+                numbers = list(self._watchers)
+            version = self.database.version()
+            if version != known:
+                known = version
+                for number in numbers:
+                    self.notify(number)
+                for listener in tuple(self._listeners.values()):
+                    listener.wake()
+            pause.wait(LOOK_SECONDS)

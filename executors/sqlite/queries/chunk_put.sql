@@ -1,0 +1,2 @@
+-- The columns of 128 jobs.
+INSERT OR REPLACE INTO chunk (id, dense, sparse) VALUES (?, ?, ?)

@@ -1,0 +1,2 @@
+-- A run has ended at once.
+DELETE FROM claim WHERE run = ?

@@ -1,0 +1,2 @@
+-- All jobs of a claim are settled.
+DELETE FROM claim WHERE fence = ?

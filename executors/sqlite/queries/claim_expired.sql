@@ -1,0 +1,2 @@
+-- Leases that have expired.
+SELECT fence, run, worker, granted_at, jobs FROM claim WHERE until <= ? ORDER BY run, fence

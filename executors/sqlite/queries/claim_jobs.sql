@@ -1,0 +1,2 @@
+-- The active jobs of a run.
+SELECT jobs FROM claim WHERE run = ?

@@ -1,0 +1,2 @@
+-- How many jobs of a claim are not settled.
+SELECT open FROM claim WHERE fence = ?

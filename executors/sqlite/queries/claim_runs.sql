@@ -1,0 +1,2 @@
+-- Runs with active jobs.
+SELECT DISTINCT run FROM claim

@@ -1,0 +1,2 @@
+-- The run has ended.
+DELETE FROM delayed WHERE run = ?

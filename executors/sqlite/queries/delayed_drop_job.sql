@@ -1,0 +1,2 @@
+-- A job need not wait any longer.
+DELETE FROM delayed WHERE job = ?

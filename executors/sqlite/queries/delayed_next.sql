@@ -1,0 +1,2 @@
+-- When the next delayed job is due.
+SELECT min(due_at) FROM delayed

@@ -1,0 +1,2 @@
+-- When a delayed job is due.
+SELECT due_at FROM delayed WHERE job = ?

@@ -1,0 +1,2 @@
+-- A queue has no rate any more.
+UPDATE holding SET begun = 1 WHERE queue = ?

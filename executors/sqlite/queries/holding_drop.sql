@@ -1,0 +1,2 @@
+-- A job is not active any more.
+DELETE FROM holding WHERE job = ?

@@ -1,0 +1,2 @@
+-- The items of a list.
+SELECT payload FROM item WHERE list = ? ORDER BY place

@@ -1,0 +1,2 @@
+-- A key is free again.
+DELETE FROM key WHERE key = ?

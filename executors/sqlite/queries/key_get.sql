@@ -1,0 +1,2 @@
+-- Who holds a key.
+SELECT run, number, fingerprint, free_at FROM key WHERE key = ?

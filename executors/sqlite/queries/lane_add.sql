@@ -1,0 +1,2 @@
+-- A lane without jobs.
+INSERT INTO lane (run, priority, queue) VALUES (?, ?, ?)

@@ -1,0 +1,2 @@
+-- The lane's place among those that have jobs.
+UPDATE lane SET turn = ? WHERE id = ?

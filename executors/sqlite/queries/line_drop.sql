@@ -1,0 +1,2 @@
+-- A run waits no longer.
+DELETE FROM line WHERE queue = ? AND run = ?

@@ -1,0 +1,2 @@
+-- A process is dead, or leaves.
+DELETE FROM line WHERE session = ?

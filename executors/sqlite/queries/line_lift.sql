@@ -1,0 +1,2 @@
+-- A queue has no limits any more.
+DELETE FROM line WHERE queue = ?

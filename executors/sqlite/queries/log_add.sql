@@ -1,0 +1,2 @@
+-- A line that a handler logs.
+INSERT INTO log (job, place, line) VALUES (?, ?, ?)

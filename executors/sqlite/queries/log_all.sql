@@ -1,0 +1,2 @@
+-- What a handler logged.
+SELECT line FROM log WHERE job = ? ORDER BY place

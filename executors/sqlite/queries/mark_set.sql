@@ -1,0 +1,2 @@
+-- The newest fence and time.
+UPDATE mark SET mark = ? WHERE one = 1

@@ -1,0 +1,2 @@
+-- What was submitted of 128 jobs.
+INSERT INTO plan (id, shape, rows) VALUES (?, ?, ?)

@@ -1,0 +1,2 @@
+-- What was submitted of 128 jobs.
+SELECT shape FROM plan WHERE id = ?

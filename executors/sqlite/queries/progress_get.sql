@@ -1,0 +1,2 @@
+-- How far a handler is.
+SELECT value FROM progress WHERE job = ?

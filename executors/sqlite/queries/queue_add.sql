@@ -1,0 +1,2 @@
+-- A queue that jobs may wait in.
+INSERT OR IGNORE INTO queue (name, turn) VALUES (?, ?)

@@ -1,0 +1,2 @@
+-- The limits of a queue.
+UPDATE queue SET concurrency = ?, starts = ?, period = ? WHERE name = ?

@@ -1,0 +1,2 @@
+-- The starts that count against a queue's rate.
+UPDATE queue SET log = ? WHERE name = ?

@@ -1,0 +1,2 @@
+-- A queue is paused, or goes on.
+UPDATE queue SET paused = ? WHERE name = ?

@@ -1,0 +1,2 @@
+-- A job is done again.
+DELETE FROM result WHERE id = ?

@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM block WHERE run = ?

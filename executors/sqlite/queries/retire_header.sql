@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM header WHERE run = ?

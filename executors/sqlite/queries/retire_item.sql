@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM item WHERE list >= ? AND list < ?

@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM journal WHERE id >= ? AND id < ?

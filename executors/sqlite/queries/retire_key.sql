@@ -1,0 +1,2 @@
+-- A run goes, its key stays.
+UPDATE key SET number = NULL WHERE number = ?

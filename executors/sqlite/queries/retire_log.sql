@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM log WHERE job >= ? AND job < ?

@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM plan WHERE id >= ? AND id < ?

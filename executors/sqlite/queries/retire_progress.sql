@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM progress WHERE job >= ? AND job < ?

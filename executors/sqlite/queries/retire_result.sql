@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM result WHERE id >= ? AND id < ?

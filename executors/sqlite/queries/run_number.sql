@@ -1,0 +1,2 @@
+-- The number of a run.
+SELECT number FROM run WHERE id = ?

@@ -1,0 +1,2 @@
+-- Runs whose deadline has passed.
+SELECT number FROM run WHERE deadline_at <= ?

@@ -1,0 +1,3 @@
+-- What a step changes of a run.
+UPDATE run SET size = ?, open = ?, turn = ?, kinds = ?, growing = ?, openings = ?, cancelling = ?, reason = ?, entries = ?
+WHERE number = ?

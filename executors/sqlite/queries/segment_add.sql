@@ -1,0 +1,2 @@
+-- Jobs that wait in a lane.
+INSERT INTO segment (lane, place, jobs) VALUES (?, ?, ?)

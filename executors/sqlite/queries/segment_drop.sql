@@ -1,0 +1,2 @@
+-- All of a segment was taken.
+DELETE FROM segment WHERE lane = ? AND place = ?

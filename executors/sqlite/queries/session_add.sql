@@ -1,0 +1,2 @@
+-- A process comes to use the file.
+INSERT INTO session (pid, began_at) VALUES (?, ?)

@@ -1,0 +1,2 @@
+-- A process is dead.
+DELETE FROM session WHERE number = ?

@@ -1,0 +1,2 @@
+-- The other processes that use the file.
+SELECT number FROM session WHERE number <> ?

@@ -1,0 +1,2 @@
+-- A job that has lost its worker.
+INSERT INTO suspect (place, queue, job) VALUES (?, ?, ?)

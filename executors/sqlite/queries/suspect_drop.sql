@@ -1,0 +1,2 @@
+-- A job is tried once more.
+DELETE FROM suspect WHERE place = ?

@@ -1,0 +1,2 @@
+-- The result is there.
+DELETE FROM shared_waiting WHERE key = ?

@@ -1,0 +1,46 @@
+"""Tracebacks as text. Formatting one costs far more than what else an attempt takes, and retries fail at one place."""
+
+from __future__ import annotations
+
+from types import CodeType, TracebackType
+from typing import Final
+
+KEPT: Final = 128
+"""Places in the code whose text is kept; code objects are kept with it."""
+
+# Code objects of different files are equal where they read the same.
+_Place = tuple[CodeType, str, int, int | None]
+
+_kept: dict[tuple[_Place, ...], str] = {}
+
+
+def traceback_text(exc: BaseException, last_line: str | None) -> str:
+    """What `traceback.format_exception` says of *exc*; its own text replaced by *last_line*, where that is given."""
+    import traceback
+
+    if last_line is not None:
+        return _frames(exc.__traceback__) + last_line
+    plain = exc.__cause__ is None and (exc.__context__ is None or exc.__suppress_context__)
+    if not plain or exc.__traceback__ is None or isinstance(exc, BaseExceptionGroup):
+        return "".join(traceback.format_exception(exc))
+    only = "".join(traceback.format_exception_only(exc))
+    return f"Traceback (most recent call last):\n{_frames(exc.__traceback__)}{only}"
+
+
+def _frames(trace: TracebackType | None) -> str:
+    import traceback
+
+    places: list[_Place] = []
+    following = trace
+    while following is not None:
+        code = following.tb_frame.f_code
+        places.append((code, code.co_filename, following.tb_lasti, following.tb_lineno))
+        following = following.tb_next
+    key = tuple(places)
+    text = _kept.get(key)
+    if text is None:
+        text = "".join(traceback.format_tb(trace))
+        if len(_kept) >= KEPT:
+            _kept.clear()
+        _kept[key] = text
+    return text

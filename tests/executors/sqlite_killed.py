@@ -1,0 +1,75 @@
+"""A process to be killed: works a flow of lists, retries and a wide fan-in off, and writes each effect in a ledger.
+
+Run as a script: ``sqlite_killed.py DATABASE LEDGER KEY``. Each line of the ledger is written by one call and names the
+job's idempotency key, so that lines of a process that dies are whole or not there at all.
+"""
+
+import os
+import sys
+from typing import Any
+
+import flows
+from flows import Job
+
+LEDGER = -1
+WIDTH = 40
+
+
+def effect() -> None:
+    """Leave a line in the ledger."""
+    os.write(LEDGER, f"{flows.current().idempotency_key}\n".encode())
+
+
+@flows.task
+def killed_source() -> list[int]:
+    effect()
+    return list(range(8))
+
+
+@flows.task
+def killed_step(value: int) -> int:
+    effect()
+    return value + 1
+
+
+@flows.task(attempts=3)
+def killed_flaky(value: int) -> int:
+    if flows.current().attempt == 1:
+        raise ValueError("not at first")
+    effect()
+    return value
+
+
+@flows.task
+async def killed_async(value: int) -> int:
+    effect()
+    return value
+
+
+@flows.task
+def killed_sum(values: list[int], items: list[int], other: int) -> int:
+    effect()
+    return sum(values) + sum(items) + other
+
+
+@flows.flow
+def killed_flow() -> Job[int]:
+    source = killed_source()
+    items = flows.each(killed_step, source.out, limit=3)
+    wide = [killed_step(killed_step(number).out) for number in range(WIDTH)]
+    other = killed_flaky(killed_async(5).out)
+    return killed_sum([job.out for job in wide], items.out, other.out)
+
+
+TOTAL = sum(number + 2 for number in range(WIDTH)) + sum(range(1, 9)) + 5
+EFFECTS = 2 * WIDTH + 1 + 8 + 3
+
+
+def main(database: str, ledger: str, key: str) -> Any:
+    global LEDGER
+    LEDGER = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    return flows.execute(killed_flow, executor=f"sqlite:///{database}?synchronous=normal&concurrency=4", key=key)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

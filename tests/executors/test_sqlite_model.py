@@ -1,0 +1,182 @@
+"""SQLite is the machine: whatever is done to a store in a file and to the model in memory, they stand alike."""
+
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from executors._stored import written
+from executors.memory import MemoryRun, MemoryStore
+from executors.sqlite._store import SqliteStore
+from flows._state import STATE_NAMES
+from flows._verbs import End, FailedSettle, Grant, Settle, Want
+from tests.executors.columns import Clock, plan_of, put
+from tests.executors.sqlite_runs import Numbered, packed_of, store_at
+from tests.flows.naive_run import Dag, dags
+
+COUNTERS = ("dooms", "skips", "cancels", "conts", "cause", "cut", "made", "lost")
+ENDS = (*[End.COMPLETED] * 5, End.FAILED, End.RETRY, End.RETRY, End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST)
+
+
+class Pair:
+    """A store in a file and one in memory, to which the same is done."""
+
+    def __init__(self, path: Path) -> None:
+        self.clock = Clock()
+        self.path = path
+        self.model = MemoryStore(clock=self.clock, epoch=0.0, lease_seconds=30.0, chunk=1 << 40)
+        self.store = self.another()
+        self.stores = [self.store]
+        self.runs: list[tuple[MemoryRun, Numbered]] = []
+        self.held: list[tuple[Grant, Grant]] = []
+        self.past: list[tuple[Grant, Grant]] = []
+        self.seq = itertools.count(1)
+
+    def another(self) -> SqliteStore:
+        store = store_at(self.path, self.clock)
+        store.own_seconds = 30.0
+        return store
+
+    def put(self, dag: Dag, **options: Any) -> None:
+        plan = plan_of(dag, attempts=3, **options)
+        number = self.store.put_run(packed_of(plan)).number
+        assert number is not None
+        self.runs.append((put(self.model, plan), Numbered(number)))
+
+    def exchange(self, settles: list[tuple[Settle, Settle]], limit: int, of: int | None) -> None:
+        theirs: Any = None
+        ours: Any = None
+        if of is not None:
+            theirs, ours = self.runs[of % len(self.runs)]
+        seq = next(self.seq)
+        first = self.model.exchange("loop", seq, [one for one, _ in settles], Want(limit, theirs), "w")
+        second = self.store.exchange(f"loop{id(self.store)}", seq, [two for _, two in settles], Want(limit, ours), "w")
+        assert [settle.grant.job for settle in first.refused] == [settle.grant.job for settle in second.refused]
+        assert [said(grant) for grant in first.grants] == [said(grant) for grant in second.grants]
+        self.held += zip(first.grants, second.grants, strict=True)
+        assert first.more == second.more
+        if of is None:
+            assert first.due_at == second.due_at
+
+    def compare(self) -> None:
+        store = self.store
+        with store.transaction():
+            for theirs, ours in self.runs:
+                run = store._run(ours.number)
+                assert run is not None
+                state, size = theirs.state, theirs.state.size
+                states = [STATE_NAMES[run.state.state[job]] for job in range(size)]
+                assert states == [STATE_NAMES[code] for code in state.state]
+                for name in ("pending", "ordinal"):
+                    assert [getattr(run.state, name)[job] for job in range(size)] == list(getattr(state, name)), name
+                for name in COUNTERS:
+                    column = getattr(run.state, name)
+                    found = {job: column.get(job) for job in range(size) if job in column}
+                    assert found == getattr(state, name), name
+                assert (run.state.open, run.state.turn) == (state.open, state.turn)
+                assert (run.ended_at is not None) == theirs.ended
+                assert run.state.cancelling == state.cancelling
+                erred = run.columns.sparse["erred"]
+                assert {job for job in range(size) if job in erred} == set(theirs.errors)
+
+
+def said(grant: Grant) -> tuple[Any, ...]:
+    return grant.job, grant.attempt, grant.suspect, grant.control
+
+
+def settled(pair: tuple[Grant, Grant], end: End, after: float) -> tuple[Settle, Settle]:
+    if end is End.COMPLETED:
+        value = [pair[0].job, pair[0].attempt]
+        return Settle(pair[0], end, value, 1.0, 2.0), written(Settle(pair[1], end, value, 1.0, 2.0))
+    error = ValueError(f"{end.name}")
+    return (
+        FailedSettle(pair[0], end, error, 1.0, 2.0, after),
+        written(FailedSettle(pair[1], end, error, 1.0, 2.0, after)),
+    )
+
+
+moves = st.one_of(
+    st.tuples(st.just("claim"), st.integers(0, 8), st.none() | st.integers(0, 2)),
+    st.tuples(
+        st.just("settle"),
+        st.lists(st.tuples(st.integers(0, 30), st.sampled_from(ENDS), st.sampled_from((0.0, 0.0, 7.0))), max_size=6),
+        st.integers(0, 4),
+    ),
+    st.tuples(st.just("zombie"), st.integers(0, 30), st.sampled_from(ENDS)),
+    st.tuples(st.just("pass"), st.sampled_from((1.0, 7.0, 31.0)), st.none()),
+    st.tuples(st.just("rescue"), st.none(), st.none()),
+    st.tuples(st.just("extend"), st.none(), st.none()),
+    st.tuples(st.just("cancel"), st.integers(0, 2), st.booleans()),
+    st.tuples(st.just("other"), st.none(), st.none()),
+)
+
+
+def play(pair: Pair, order: list[tuple[str, Any, Any]]) -> None:
+    for what, one, two in order:
+        if what == "claim":
+            pair.exchange([], one, two)
+        elif what == "settle":
+            settles = []
+            for pick, end, after in one:
+                if pair.held:
+                    both = pair.held.pop(pick % len(pair.held))
+                    pair.past.append(both)
+                    settles.append(settled(both, end, after))
+            pair.exchange(settles, two, None)
+        elif what == "zombie" and pair.past:
+            pair.exchange([settled(pair.past[one % len(pair.past)], two, 0.0)], 0, None)
+        elif what == "pass":
+            pair.clock.now += one
+        elif what == "rescue":
+            pair.model._claims.leased = {run: None for run, _ in pair.runs if run in pair.model._claims.leased}
+            assert pair.model.rescue() == pair.store.rescue()
+        elif what == "extend":
+            grants = [both[0] for both in pair.held], [both[1] for both in pair.held]
+            refused = [said(grant) for grant in pair.model.extend(grants[0])]
+            assert refused == [said(grant) for grant in pair.store.extend(grants[1])]
+        elif what == "cancel" and pair.clock.now > 1010:
+            theirs, ours = pair.runs[one % len(pair.runs)]
+            if two:
+                pair.model.cancel(theirs, "enough")
+                pair.store.cancel(ours, "enough")
+        elif what == "other":
+            pair.stores.append(pair.another())
+            pair.store = pair.stores[-2 if len(pair.stores) % 2 else -1]
+        pair.compare()
+
+
+@settings(
+    max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], report_multiple_bugs=False
+)
+@given(
+    st.lists(
+        st.tuples(dags(max_jobs=7), st.sampled_from((0.0, 3.0)), st.integers(0, 1), st.booleans()),
+        min_size=1,
+        max_size=3,
+    ),
+    st.lists(moves, max_size=25),
+)
+def test_a_store_in_a_file_stands_as_the_model_does(
+    shapes: list[tuple[Dag, float, int, bool]], order: list[tuple[str, Any, Any]]
+) -> None:
+    place = Path(tempfile.mkdtemp())
+    try:
+        pair = Pair(place / "runs.db")
+        for dag, delay, priority, lifo in shapes:
+            pair.put(dag.as_planned(), delay=delay, priority=priority, lifo=lifo)
+        pair.compare()
+        play(pair, order)
+        for _ in range(20):
+            play(pair, [("pass", 8.0, None), ("settle", [(0, End.COMPLETED, 0.0)] * len(pair.held), 64)])
+            if all(theirs.ended for theirs, _ in pair.runs):
+                break
+        else:
+            raise AssertionError("no end")
+    finally:
+        for store in pair.stores:
+            store.database.close()
+        shutil.rmtree(place)
