@@ -3,6 +3,8 @@
 
 VENV    ?= .venv
 PYTHON  ?= $(shell test -x $(VENV)/bin/python && echo $(VENV)/bin/python || echo python3)
+# Processes to test in; 0: this one alone, as a debugger needs it.
+WORKERS ?= 2
 PYTEST_ARGS ?=
 BENCH_ARGS  ?=
 MUTATE_ARGS ?=
@@ -17,6 +19,14 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# Fewer examples of each property after every change than in `make test`.
+PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
+
+# Tests start many interpreters: what is compiled is kept, aside, also where the environment says to keep nothing.
+# A file's tests stay together, in one process.
+PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
+SPREAD  := -n $(WORKERS) --dist loadfile
+
 .PHONY: help demo test test-fast check simulate mutate soak bench clean distclean
 .DEFAULT_GOAL := help
 
@@ -27,11 +37,11 @@ demo: $(RUN) ## Install what is needed and run the order flow.
 	@$(BIN)/python examples/order_flow.py
 
 test: $(TEST) ## All tests, the fast ones first.
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
-	$(BIN)/python -m pytest -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 test-fast: $(TEST) ## The tests to run after every change: under a minute.
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	HYPOTHESIS_PROFILE=$(PROFILE) $(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)
 
 soak: $(TEST) ## Workers are killed at random while flows run, for as many rounds as ROUNDS says.
 	FLOWS_SOAK_ROUNDS=$(or $(ROUNDS),100) $(BIN)/python -m pytest -m slow tests/executors/redis/test_killed.py --timeout 36000

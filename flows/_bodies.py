@@ -219,8 +219,8 @@ class BodyPlanner(Planner):
             if job not in self.index:
                 self.problems.append(
                     DefinitionError(
-                        f"job {job.name!r}, made inside each() ({list_id!r}), would never run: nothing that the "
-                        "function returned depends on it"
+                        f"job {job.id or job.name!r}, made inside each() ({list_id!r}), would never run: nothing that "
+                        "the function returned depends on it"
                     )
                 )
 

@@ -263,7 +263,7 @@ class Planner:
         for job in filterfalse(self.index.__contains__, made) if made else ():
             self.problems.append(
                 DefinitionError(
-                    f"job {job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
+                    f"job {job.id or job.name!r} of flow {self.flow.name!r} would never run: nothing that was returned "
                     "depends on it; pass its .out on, add it with .after(), or return it too"
                 )
             )

@@ -1,9 +1,10 @@
-"""Hypothesis profiles; nothing else.
+"""Hypothesis profiles, and what holds for every test.
 
 `HYPOTHESIS_PROFILE` chooses one. Without it: `ci` where the variable CI is set, else `dev`.
 """
 
 import functools
+import gc
 import inspect
 import os
 from collections.abc import Iterator
@@ -17,10 +18,18 @@ from flows import _registry
 
 # No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
 settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
+# After every change: `make test-fast`. What it misses, `make test` and the others look for.
+settings.register_profile("fast", settings.get_profile("dev"), max_examples=20)
 # The same examples every time: a change is not held up by a fault found somewhere else by luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200, derandomize=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays: no collection of garbage, asked for or not, looks at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,10 @@
 One row a mistake that people make. What each module refuses in detail is tested beside it.
 """
 
+import asyncio
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pydantic
@@ -87,6 +88,10 @@ def generator() -> Iterator[int]:
 async def coroutine() -> None: ...
 
 
+async def async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
 def nested(depth: int) -> list[Any]:
     value: list[Any] = []
     for _ in range(depth):
@@ -128,7 +133,8 @@ DECLARING: list[Mistake] = [
      ("'empty'", "()", "returns the job")),
     ("a list of roots", lambda: run(untyped.flow(lambda: [count()], name="f")), DefinitionError,
      ("'f'", "a tuple of jobs")),
-    ("a job forgotten", lambda: run(flows.flow(forgets)), DefinitionError, ("forget", "would never run", ".after()")),
+    ("a job forgotten", lambda: run(flows.flow(forgets)), DefinitionError,
+     ("job 'forgotten' of flow 'forgets'", "would never run", ".after()")),
     ("a flow that needs arguments", lambda: run(untyped.flow(lambda order_id: count(), name="f")), DefinitionError,
      ("'f'", "order_id")),
     ("a reference for its job", lambda: run(count().out), DefinitionError, ("bad-count.out", "without .out")),
@@ -140,11 +146,16 @@ DECLARING: list[Mistake] = [
     ("a class", lambda: untyped.task(Order), DefinitionError, ("Order", "class", "wrap the call in a function")),
     ("a coroutine object", lambda: untyped.task(coroutine()), DefinitionError, ("coroutine", "leave out the call")),
     ("a generator function", lambda: untyped.task(generator), DefinitionError, ("generator", "return a list")),
+    ("an async generator function", lambda: untyped.task(async_generator), DefinitionError,
+     ("async_generator", "generator", "return a list")),
     ("no callable", lambda: untyped.task("pay", name="x"), DefinitionError, ("'pay'", "not callable")),
     ("too few arguments", lambda: run(any_thing(pay)()), DefinitionError,
      ("'bad-pay'", "'order'", "it takes bad-pay(")),
     ("too many arguments", lambda: run(any_thing(pay)(1, "EUR", 3)), DefinitionError, ("'bad-pay'", "too many")),
     ("an unknown argument", lambda: run(any_thing(pay)(1, curency="EUR")), DefinitionError, ("'bad-pay'", "'curency'")),
+    ("an id that an item will have", lambda: run(
+        count.using(id="both")([flows.each(any_thing(count), [1]).out, count.using(id="bad-count[0]")().out])),
+     DuplicateJobError, ("the id 'bad-count[0]' is that of an item", "give another id=")),
     ("no job as child", lambda: untyped.Job("a", children=["b"]), DefinitionError, ("job 'a'", "'b'", "takes jobs")),
     ("no job to come after", lambda: count().after(any_thing("b")), DefinitionError, ("'bad-count'", "'b'")),
     ("a missing value", lambda: run(pay(count().on_failure("ignore").out)), DefinitionError,
@@ -154,6 +165,8 @@ DECLARING: list[Mistake] = [
 NAMES: list[Mistake] = [
     ("an empty name", lambda: Job(""), DefinitionError, ("job name ''", "1 to 128")),
     ("a long name", lambda: Job("x" * 129), DefinitionError, ("129 characters", "1 to 128")),
+    ("a task with an empty name", lambda: untyped.task(any_thing, name=""), DefinitionError,
+     ("task name ''", "1 to 128")),
     ("a name that is no text", lambda: untyped.Job(42), DefinitionError, ("42", "int")),
     ("a newline", lambda: Job("a\nb"), DefinitionError, ("'a\\nb'", "U+000A at position 1", "leave it out")),
     ("a NUL", lambda: Job("a\0"), DefinitionError, ("U+0000",)),
@@ -207,14 +220,14 @@ OPTIONS: list[Mistake] = [
     (f"{name}={value!r}", functools.partial(any_thing(count).using, **{name: value}), DefinitionError,
      (f"option {name}", repr(value).strip("(,)")))
     for name, values in {
-        "delay": (-1, float("nan"), float("inf"), True, "5x", "soon"),
+        "delay": (-1, float("nan"), float("inf"), True, "5x", "soon", "367d"),
         "attempts": (0, -1, 1.5, True, 1_001, "3"),
         "timeout": (0, -1, "0s", float("nan"), False),
         "priority": (-1, 1.5, True, "high"),
         "lifo": (1, "yes"),
         "backoff": (3, "1s", [1]),
         "retry": (3,),
-        "retry_on": (ValueError(), KeyboardInterrupt, "ValueError", (3,)),
+        "retry_on": (ValueError(), KeyboardInterrupt, asyncio.CancelledError, "ValueError", (3,)),
         "give_up_on": (BaseException, 42),
         "on_failure": ("ignored", "", 3),
         "idempotency_key": ("", "a\nb", 7),
@@ -348,3 +361,11 @@ def test_a_value_that_cannot_be_shown_is_refused_all_the_same(value: object) -> 
             do()
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 500
+
+
+def test_what_looks_odd_and_is_no_mistake() -> None:
+    child = Job("bad-count", id="child")
+    assert flows.plan(Job("bad-count", id="root", children=[child, child])).order == ("child", "root")
+    assert flows.plan(count.using(delay=0)()).settings[0].delay == 0
+    for name in (".", "a//b", "__init__", "a:b {c} [d]*?", "e\u0301", "x" * 128):
+        assert flows.plan(Job(name, children=[Job(name.upper(), id="other")])).order == ("other", name)

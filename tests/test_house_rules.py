@@ -7,7 +7,8 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,34 @@ def files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What the rules ask of a file. Its tree is not kept: all of them together would slow every test after this one."""
+
+    lines: int
+    functions: dict[str, int]
+    """Dotted name -> length."""
+    imports: list[tuple[int, str]]
+    relative: list[int]
+    prints: list[int]
+    sleepers: set[str]
+
+
 @functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())
+def facts_of(path: Path) -> Facts:
+    text = path.read_text("utf-8")
+    tree = ast.parse(text)
+    nodes = [*ast.walk(tree)]
+    found = [*functions(tree)]
+    called = [*calls(nodes)]
+    return Facts(
+        lines=len(text.splitlines()),
+        functions={name: length(node) for name, node in found},
+        imports=[*imports(nodes)],
+        relative=[node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level],
+        prints=[line for line, name, _ in called if name in {"print", "builtins.print"}],
+        sleepers=sleepers(called, found),
+    )
 
 
 def place(path: Path) -> str:
@@ -73,66 +99,71 @@ def length(function: Function) -> int:
     return lines
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+def imports(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, str]]:
     """Every dotted name that the module imports, inside functions too."""
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def calls(tree: ast.AST) -> Iterator[tuple[int, str, ast.Call]]:
+def calls(nodes: Sequence[ast.AST]) -> Iterator[tuple[int, str, ast.Call]]:
     """Every call of a plain or dotted name; what an import renamed goes by its own name."""
     renamed: dict[str, str] = {}
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import | ast.ImportFrom):
             module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
             renamed |= {alias.asname or alias.name: module + alias.name for alias in node.names}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-            head, dot, rest = ast.unparse(node.func).partition(".")
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            head, dot, rest = dotted(node.func).partition(".")
             yield node.lineno, renamed.get(head, head) + dot + rest, node
 
 
-def sleepers(tree: ast.AST) -> set[str]:
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as it stands; "" before the dots of what begins otherwise, as `f().c` does."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    parts.append(node.id if isinstance(node, ast.Name) else "")
+    return ".".join(reversed(parts))
+
+
+def sleepers(called: Sequence[tuple[int, str, ast.Call]], found: Sequence[tuple[str, Function]]) -> set[str]:
     """The functions that sleep. `asyncio.sleep(0)` does not: it only yields."""
     lines = [
         line
-        for line, name, call in calls(tree)
+        for line, name, call in called
         if name == "time.sleep"
         or (name == "asyncio.sleep" and [ast.unparse(argument) for argument in call.args] != ["0"])
     ]
-    spans = [(name, range(node.lineno, (node.end_lineno or 0) + 1)) for name, node in functions(tree)]
+    spans = [(name, range(node.lineno, (node.end_lineno or 0) + 1)) for name, node in found]
     return {next((name for name, span in spans if line in span), "<module>") for line in lines}
 
 
 def test_no_module_is_too_long() -> None:
-    lengths = {place(path): len(path.read_text("utf-8").splitlines()) for path in files(*EVERYTHING)}
+    lengths = {place(path): facts_of(path).lines for path in files(*EVERYTHING)}
     assert {name: lines for name, lines in lengths.items() if lines > MODULE_LINES} == LONG_MODULES
 
 
 def test_no_function_is_too_long() -> None:
     lengths = {
-        f"{place(path)}::{name}": length(function)
+        f"{place(path)}::{name}": lines
         for path in files(*EVERYTHING)
-        for name, function in functions(tree_of(path))
+        for name, lines in facts_of(path).functions.items()
     }
     assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES} == LONG_FUNCTIONS
 
 
 def test_the_library_does_not_print() -> None:
-    found = [
-        f"{place(path)}:{line}"
-        for path in files(*LIBRARY)
-        for line, name, _ in calls(tree_of(path))
-        if name in {"print", "builtins.print"}
-    ]
+    found = [f"{place(path)}:{line}" for path in files(*LIBRARY) for line in facts_of(path).prints]
     assert not found, f"the library logs: {', '.join(found)}"
 
 
 def test_neither_library_nor_tests_sleep() -> None:
-    found = {f"{place(path)}::{name}" for path in files(*LIBRARY, "tests") for name in sleepers(tree_of(path))}
+    found = {f"{place(path)}::{name}" for path in files(*LIBRARY, "tests") for name in facts_of(path).sleepers}
     assert found == set(SLEEPERS)
 
 
@@ -146,12 +177,7 @@ def test_modules_are_named_after_what_they_do() -> None:
 
 
 def test_imports_are_absolute() -> None:
-    found = [
-        f"{place(path)}:{node.lineno}"
-        for path in files(*EVERYTHING)
-        for node in ast.walk(tree_of(path))
-        if isinstance(node, ast.ImportFrom) and node.level
-    ]
+    found = [f"{place(path)}:{line}" for path in files(*EVERYTHING) for line in facts_of(path).relative]
     assert not found, f"relative imports: {', '.join(found)}"
 
 
@@ -160,7 +186,7 @@ def test_only_the_testing_kit_and_the_set_up_know_the_opentelemetry_sdk() -> Non
         f"{place(path)}:{line}"
         for path in files(*LIBRARY)
         if not place(path).startswith("flows/testing/") and place(path) != "flows/telemetry.py"
-        for line, name in imports(tree_of(path))
+        for line, name in facts_of(path).imports
         if f"{name}.".startswith("opentelemetry.sdk.")
     ]
     assert not found, f"opentelemetry-api is all that users must have: {', '.join(found)}"

@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from executors._leasing import _main_import
+from executors._leasing._surroundings import Surroundings
 from executors._leasing._wire import (
     BEGUN,
     CHILDREN,
@@ -203,6 +204,7 @@ class _Server:
         grant.stop = self._stops.get(number)
         kwargs = call.kwargs | {name: Context(grant) for name in call.contexts}
         current_grant.set(grant)
+        around = Surroundings()
         self.send(BEGUN)
         try:
             with carried(call.brief.carrier):
@@ -212,6 +214,7 @@ class _Server:
                     return finished(asyncio.run(fn(*call.args, **kwargs)))
                 return finished(copy_context().run(fn, *call.args, **kwargs))
         finally:
+            around.restore()
             if call.brief.carrier:
                 flush()  # a child may be killed while it waits for its next job
 

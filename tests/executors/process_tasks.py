@@ -73,6 +73,31 @@ def leave(how: str, note: str = "") -> None:
     libc.pause()
 
 
+@flows.task(run_in="process")
+def spoil(what: str, folder: str = "") -> int:
+    """Leave the process other than it was found."""
+    if what == "folder":
+        os.chdir(folder)
+    elif what == "signals":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, lambda *_: None)
+    elif what == "timer":
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.setitimer(signal.ITIMER_REAL, 3600)
+    elif what == "thread":
+        threading.Thread(target=threading.Event().wait, name="left").start()
+    elif not os.fork():
+        return -1  # to the caller that it shares with the handler
+    return os.getpid()
+
+
+@flows.task(run_in="process")
+def surroundings(*_: Any) -> tuple[int, str, list[str], float]:
+    found = [number.name for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGALRM)
+             if signal.getsignal(number) != signal.SIG_DFL]  # fmt: skip
+    return os.getpid(), os.getcwd(), found, signal.getitimer(signal.ITIMER_REAL)[0]
+
+
 class Strange:
     """What pickles and does not come back."""
 

@@ -17,7 +17,7 @@ from flows.errors import Failed
 from tests.executors.columns import Caller, Clock, check_counters, done, other, put_lists
 from tests.flows.naive_lists import FAILED, Naive, Outcome, Step, flow_of, scopes
 
-MANY = settings(max_examples=max(60, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=settings().max_examples * 6 // 5, suppress_health_check=[HealthCheck.too_slow])
 CHUNKS = (1, 3, 500, 10**9)
 
 

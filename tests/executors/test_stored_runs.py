@@ -13,7 +13,7 @@ from tests.executors.scripted import random_dag, random_scripts
 from tests.executors.twins import Twins
 from tests.flows.naive_lists import flow_of, listed, lone, scopes
 
-MANY = settings(max_examples=max(60, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=settings().max_examples * 6 // 5, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _luck(taken: Any) -> Any:

@@ -6,6 +6,7 @@ import pytest
 
 import flows
 from flows import DefinitionError, Job, each
+from tests.case_ids import shown
 from tests.flows.each_tasks import add, double, give, plus, run, source, value
 
 # What fn may be.
@@ -15,7 +16,7 @@ async def coroutine(item: Any) -> Job[int]:
     return double(item)
 
 
-@pytest.mark.parametrize("fn", [None, 3, "double", int, double(1), coroutine], ids=repr)
+@pytest.mark.parametrize("fn", [None, 3, "double", int, double(1), coroutine], ids=shown)
 def test_what_cannot_declare_an_item_is_refused(fn: Any) -> None:
     with pytest.raises(DefinitionError, match=r"each\(\) takes a task or a function of one argument"):
         each(fn, [1])
@@ -43,7 +44,7 @@ def test_a_job_made_inside_that_nothing_needs_is_refused_by_name() -> None:
         give.using(id="lost")(item)
         return double(item)
 
-    with pytest.raises(DefinitionError, match=r"'give', made inside each\(\) \('double'\), would never run"):
+    with pytest.raises(DefinitionError, match=r"job 'lost', made inside each\(\) \('double'\), would never run"):
         flows.plan(each(body, [1]))
 
 
@@ -86,7 +87,7 @@ def test_fn_is_called_once_and_its_errors_pass_through() -> None:
         each(lambda item: double(item + 1), source().out)
 
 
-@pytest.mark.parametrize("items", [3, None, "text", b"bytes", {"a": 1}, {1, 2}, iter([1]), (n for n in [1])], ids=repr)
+@pytest.mark.parametrize("items", [3, None, "text", b"bytes", {"a": 1}, {1, 2}, iter([1]), (n for n in [1])], ids=shown)
 def test_items_of_wrong_kinds_are_refused(items: Any) -> None:
     with pytest.raises(DefinitionError, match=r"each\(\) takes a list or a reference to one"):
         each(double, items)

@@ -15,7 +15,7 @@ from tests.flows.naive_run import ENDS, Dag, NaiveRun, columns, dags, names_of
 ALL = sys.maxsize
 CODES = {name: code for code, name in enumerate(STATE_NAMES)}
 
-MANY = settings(max_examples=max(100, settings().max_examples))
+MANY = settings(max_examples=2 * settings().max_examples)
 
 # Each step: what to do, which of the jobs that it can be done to, and a detail.
 deeds = st.sampled_from(

@@ -13,6 +13,7 @@ from tenacity.wait import wait_base
 from flows._backoff import Backoff
 from flows._opts import Options, Opts, Queue, Settings
 from flows.errors import DefinitionError
+from tests.case_ids import shown
 
 RETRYING = tenacity.Retrying(stop=tenacity.stop_after_attempt(3))
 FULL: Options = {
@@ -157,7 +158,7 @@ def test_options_and_queues_pickle_and_copy(again) -> None:
         ({"time_out": 3}, "did you mean timeout?"),
         ({"colour": 3}, "known are attempts, backoff, retry_on"),
     ],
-    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+    ids=lambda value: shown(value)[:40] if isinstance(value, dict) else "",
 )
 def test_a_wrong_option_is_refused_by_name_with_its_value_and_a_remedy(options, said) -> None:
     message = refusal(**options)

@@ -22,7 +22,7 @@ from flows._state import (
 from tests.flows.naive_run import Dag, Edge, columns, dags
 
 HARMS = ("failed", "skipped", "cancelled")
-MANY = settings(max_examples=max(60, settings().max_examples))
+MANY = settings(max_examples=settings().max_examples * 6 // 5)
 
 
 class Over:

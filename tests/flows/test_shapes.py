@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
@@ -97,7 +97,6 @@ def cold(flow: flows.Flow[Any]) -> object:
         _shapes._shapes.update(known)
 
 
-@settings(max_examples=60)
 @given(st.lists(flows_(), min_size=2, max_size=6))
 def test_what_is_known_of_other_flows_changes_no_plan(some: list[flows.Flow[Any]]) -> None:
     for flow in some:

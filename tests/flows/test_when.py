@@ -6,6 +6,7 @@ import pytest
 
 import flows
 from flows import DefinitionError, Job, each, optional, when
+from tests.case_ids import shown
 
 
 @flows.task(queue="when")
@@ -22,7 +23,7 @@ def run(flow: Any, **options: Any) -> flows.Run[Any]:
     return flows.execute(flow, executor="memory://?private=1", **options)
 
 
-@pytest.mark.parametrize("condition", [None, 1, 0, "yes", [], [True], {"a": 1}, lambda: True], ids=repr)
+@pytest.mark.parametrize("condition", [None, 1, 0, "yes", [], [True], {"a": 1}, lambda: True], ids=shown)
 def test_conditions_of_wrong_kinds_are_refused(condition: Any) -> None:
     with pytest.raises(DefinitionError, match=r"when\(\): the condition is a bool or a reference"):
         when(condition, give())

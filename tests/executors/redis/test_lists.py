@@ -118,7 +118,7 @@ def _lucky(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(
-    max_examples=max(30, settings().max_examples // 2),
+    max_examples=settings().max_examples * 3 // 5,
     suppress_health_check=[HealthCheck.too_slow],
 )
 @given(

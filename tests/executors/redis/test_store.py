@@ -19,6 +19,7 @@ from flows._verbs import Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import states_of
+from tests.executors.shelf import inside
 
 numbers = itertools.count(1)
 
@@ -42,7 +43,7 @@ class Worker:
 
     def __init__(self, store: RedisStore, name: str = "w") -> None:
         self.store, self.name, self.seq = store, f"{name}{next(numbers)}", 0
-        self.perform = writing(perform)
+        self.perform = inside(writing(perform))
 
     def call(self, *settles: Settle, limit: int = 64) -> Reply:
         self.seq += 1
