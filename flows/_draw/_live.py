@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flows._draw._picture import picture_of
-from flows._draw._status import statuses, summary
+from flows._draw._status import lists_over, statuses, summary
 from flows._draw._svg import Drawing
 from flows._typeset import line
 from flows._views import end_state
@@ -27,18 +27,19 @@ class LivePicture:
     def __init__(self, record: RunRecord, *, unfold: bool = False) -> None:
         self._record = record
         self._unfold = unfold
-        self._shape = (-1, -1)
+        self._shape: tuple[int, int, int] | None = None
         self._drawing: Drawing | None = None
         self.svg()
 
     def svg(self) -> str:
         """The run as it is at this moment."""
         plan = self._record.plan
-        shape = (len(plan), len(plan.gone))
+        over = lists_over(self._record)
+        shape = (len(plan), len(plan.gone), len(over))
         drawing = self._drawing
         if drawing is None or shape != self._shape:
             self._shape = shape
-            drawing = self._drawing = Drawing(picture_of(plan, unfold=self._unfold), live=True)
+            drawing = self._drawing = Drawing(picture_of(plan, over=over, unfold=self._unfold), live=True)
         return drawing.svg(statuses(drawing.picture, self._record), self.words())
 
     def words(self) -> str:

@@ -35,6 +35,7 @@ LOOKS: Final = {
 }
 """Glyph and colour say the same: neither is needed to read the other."""
 
+_ENDS: Final = ("completed", "failed", "skipped", "cancelled")
 _WORDS: Final = {"waiting_children": "waiting for others", "active": "running", "completed": "done"}
 _TELLING: Final = ("failed", "active", "delayed", "waiting", "waiting_children", "cancelled", "skipped", "completed")
 """States by how much they say of a box with several jobs."""
@@ -61,6 +62,11 @@ def planned(picture: Picture) -> list[Status]:
 def statuses(picture: Picture, record: RunRecord) -> list[Status]:
     """What the boxes say of a run at this moment."""
     return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+
+
+def lists_over(record: RunRecord) -> list[int]:
+    """The lists that have ended: what they had to stamp out is there."""
+    return [job for job in record.plan.lists if record.state_of(job) in _ENDS]
 
 
 def summary(record: RunRecord) -> str:
