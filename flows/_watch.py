@@ -24,10 +24,10 @@ SHARE: Final = 20
 QUIET_SECONDS: Final = 0.5
 """How long `flows.execute` waits before it shows anything: what is over by then needs no watching."""
 
-Show = Callable[[dict[str, str]], None]
+Show = Callable[[dict[str, Any]], None]
 
 
-def watch(run: Run[Any], *, unfold: bool = False) -> None:
+def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> None:
     """Show a run in a notebook until it has ended: one picture, recoloured at most four times a second.
 
     The last picture stays in the notebook. Waits as `Run.wait` does, and like it works the run off where the executor
@@ -35,10 +35,14 @@ def watch(run: Run[Any], *, unfold: bool = False) -> None:
 
     Args:
         unfold: A box for each job; else jobs that are alike share one where there are more than 200.
+        interactive: Show a widget instead, which can be enlarged, and tells of a job, when it is chosen, what it waits
+            for and why it failed; its data and result when asked. Does not wait, so that the notebook can answer; a run
+            that nobody works off yet begins with ``run.wait()``. Front ends without widgets show the picture.
 
     Raises:
         UnsupportedError: There is no notebook here: ``flows runs watch`` shows a run in a terminal.
-        MissingDependencyError: pygraphviz is not installed: ``pip install 'flowproducer[viz]'``.
+        MissingDependencyError: pygraphviz is not installed, or for `interactive` anywidget:
+            ``pip install 'flowproducer[notebook]'``.
     """
     show = _cell()
     if show is None:
@@ -48,7 +52,15 @@ def watch(run: Run[Any], *, unfold: bool = False) -> None:
         )
     from flows._draw._live import LivePicture
 
-    with _Painter(run._record, LivePicture(run._record, unfold=unfold), show, 0.0).at_work():
+    picture = LivePicture(run._record, unfold=unfold)
+    if interactive:
+        from flows._draw._widget import RunWidget
+
+        widget = RunWidget(run._record, picture)
+        show(widget.bundle())
+        _Painter(run._record, picture, widget.show, 0.0).until_the_end(lambda: show(widget.bundle()))
+        return
+    with _Painter(run._record, picture, show, 0.0).at_work():
         run.wait()
 
 
@@ -96,6 +108,24 @@ class _Painter:
             self._changed.set()
             thread.join()
 
+    def until_the_end(self, then: Callable[[], None]) -> None:
+        """Paint until the run has ended, and call *then*; returns at once."""
+
+        def paint() -> None:
+            ended = False
+            while not ended:
+                self._changed.clear()
+                begun, ended = time.monotonic(), self._record.ended
+                self._once()
+                if not ended:
+                    self._over.wait(max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun)))
+                    self._changed.wait()
+            unwatch()
+            then()
+
+        unwatch = self._record.watch(self._changed.set)
+        threading.Thread(target=paint, name="flows-watch", daemon=True).start()
+
     def _paint(self) -> None:
         if self._over.wait(self._quiet) and self._quiet:
             return
@@ -122,7 +152,7 @@ def _cell() -> Show | None:
 
     handles: list[Any] = []
 
-    def show(bundle: dict[str, str]) -> None:
+    def show(bundle: dict[str, Any]) -> None:
         if handles:
             handles[0].update(bundle, raw=True)
         else:

@@ -14,8 +14,8 @@ from flows._cli._wrong import WrongCommandError
 
 EXAMPLES: Final = examples(
     "flows draw app:order_flow -o flow.svg",
-    "flows draw app.py:order_flow --arg order_id=123 --critical-path -o flow.png",
-    "flows draw app:order_flow            Mermaid, for a ```mermaid block in a page",
+    "flows draw app.py:order_flow --arg order_id=7 --critical-path -o flow.png",
+    "flows draw app:order_flow          Mermaid, for a ```mermaid block in a page",
 )
 
 Output = Annotated[

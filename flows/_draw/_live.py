@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from flows._draw._picture import picture_of
@@ -11,6 +12,7 @@ from flows._typeset import line
 from flows._views import end_state
 
 if TYPE_CHECKING:
+    from flows._draw._picture import Box
     from flows.executor import RunRecord
 
 
@@ -41,6 +43,11 @@ class LivePicture:
             self._shape = shape
             drawing = self._drawing = Drawing(picture_of(plan, over=over, unfold=self._unfold), live=True)
         return drawing.svg(statuses(drawing.picture, self._record), self.words())
+
+    def boxes(self, mark: str) -> Sequence[Box] | None:
+        """The boxes of the picture whose title has the id *mark*; None if that is no longer the picture."""
+        drawing = self._drawing
+        return drawing.picture.boxes if drawing is not None and drawing.mark == mark else None
 
     def words(self) -> str:
         """How far the run is, in one line."""

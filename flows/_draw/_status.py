@@ -37,7 +37,7 @@ LOOKS: Final = {
 
 _ENDS: Final = ("completed", "failed", "skipped", "cancelled")
 _WORDS: Final = {"waiting_children": "waiting for others", "active": "running", "completed": "done"}
-_TELLING: Final = ("failed", "active", "delayed", "waiting", "waiting_children", "cancelled", "skipped", "completed")
+TELLING: Final = ("failed", "active", "delayed", "waiting", "waiting_children", "cancelled", "skipped", "completed")
 """States by how much they say of a box with several jobs."""
 
 
@@ -93,11 +93,11 @@ def _many(box: Box, record: RunRecord) -> Status:
     if not box.jobs:
         return Status("waiting_children", "")
     states = Counter(map(record.state_of, box.jobs))
-    state = next(one for one in _TELLING if states[one])
+    state = next(one for one in TELLING if states[one])
     if state in ("delayed", "waiting", "waiting_children") and states["completed"]:
         state = "active"  # it is under way, though none runs at this moment
     return Status(state, _counted(states) if len(states) > 1 else "")
 
 
 def _counted(states: Counter[str]) -> str:
-    return ", ".join(f"{states[one]:,} {_WORDS.get(one, one)}" for one in _TELLING if states[one])
+    return ", ".join(f"{states[one]:,} {_WORDS.get(one, one)}" for one in TELLING if states[one])

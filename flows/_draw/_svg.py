@@ -66,6 +66,11 @@ class Drawing:
         self._arrows = "".join(map(_arrow, picture.arrows, layout.arrows))
         self._id = f"flow-{_digest(picture, layout)}"
 
+    @property
+    def mark(self) -> str:
+        """The id of the title: the same for as long as the layout is."""
+        return f"{self._id}-title"
+
     def svg(self, statuses: Sequence[Status], described: str) -> str:
         """The SVG document.
 
