@@ -14,7 +14,7 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-fast check bench clean distclean
+.PHONY: help demo test test-fast check bench notebooks clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -39,6 +39,9 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+notebooks: $(TEST) ## Execute the notebooks and store them with their outputs.
+	$(BIN)/python notebooks/store.py
 
 clean: ## Remove caches and build output.
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov

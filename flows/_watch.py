@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from flows.errors import MissingDependencyError, UnsupportedError
+from flows.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from flows._draw._live import LivePicture
     from flows._run import Run
     from flows.executor import RunRecord
 
@@ -50,17 +51,15 @@ def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> 
             "flows.watch() recolours a picture in a notebook, and this is none; in a terminal use the command "
             "`flows runs watch`, in a program run.events()"
         )
-    from flows._draw._live import LivePicture
-
-    picture = LivePicture(run._record, unfold=unfold)
+    picture = _picture(run._record, unfold=unfold)
     if interactive:
         from flows._draw._widget import RunWidget
 
         widget = RunWidget(run._record, picture)
         show(widget.bundle())
-        _Painter(run._record, picture, widget.show, 0.0).until_the_end(lambda: show(widget.bundle()))
+        _Painter(run._record, lambda: picture, widget.show, 0.0).until_the_end(lambda: show(widget.bundle()))
         return
-    with _Painter(run._record, picture, show, 0.0).at_work():
+    with _Painter(run._record, lambda: picture, show, 0.0).at_work():
         run.wait()
 
 
@@ -72,22 +71,28 @@ def shown(record: RunRecord) -> Iterator[None]:
         yield
         return
     try:
-        from flows._draw._live import LivePicture
-
-        painter = _Painter(record, LivePicture(record), show, QUIET_SECONDS)
-    except MissingDependencyError:
+        import pygraphviz
+    except ImportError:
         yield
         return
-    with painter.at_work():
+    del pygraphviz
+    with _Painter(record, lambda: _picture(record), show, QUIET_SECONDS).at_work():
         yield
+
+
+def _picture(record: RunRecord, *, unfold: bool = False) -> LivePicture:
+    from flows._draw._live import LivePicture
+
+    return LivePicture(record, unfold=unfold)
 
 
 class _Painter:
     """Paints a run from a thread of its own, so that whoever runs handlers does not wait for pictures."""
 
-    def __init__(self, record: RunRecord, picture: Any, show: Show, quiet: float) -> None:
+    def __init__(self, record: RunRecord, made: Callable[[], LivePicture], show: Show, quiet: float) -> None:
         self._record = record
-        self._picture = picture
+        self._made = made  # when it is needed: to lay out a picture takes longer than many a run
+        self._picture: LivePicture | None = None
         self._show = show
         self._quiet = quiet
         self._changed = threading.Event()
@@ -139,6 +144,8 @@ class _Painter:
         self._once()
 
     def _once(self) -> None:
+        if self._picture is None:
+            self._picture = self._made()
         self._show({"image/svg+xml": self._picture.svg(), "text/plain": self._picture.words()})
 
 
