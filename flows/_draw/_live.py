@@ -13,6 +13,7 @@ from flows._views import end_state
 
 if TYPE_CHECKING:
     from flows._draw._picture import Box
+    from flows._draw._status import Status
     from flows.executor import RunRecord
 
 
@@ -31,6 +32,7 @@ class LivePicture:
         self._unfold = unfold
         self._shape: tuple[int, int, int] | None = None
         self._drawing: Drawing | None = None
+        self._said: Sequence[Status] = ()
         self.svg()
 
     def svg(self) -> str:
@@ -42,7 +44,11 @@ class LivePicture:
         if drawing is None or shape != self._shape:
             self._shape = shape
             drawing = self._drawing = Drawing(picture_of(plan, over=over, unfold=self._unfold), live=True)
-        return drawing.svg(statuses(drawing.picture, self._record), self.words())
+            self._said = ()
+        # The last picture is read anew: jobs that were run again may have ended as they had before.
+        before = () if self._record.ended else self._said
+        self._said = statuses(drawing.picture, self._record, before)
+        return drawing.svg(self._said, self.words())
 
     def boxes(self, mark: str) -> Sequence[Box] | None:
         """The boxes of the picture whose title has the id *mark*; None if that is no longer the picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -59,9 +60,22 @@ def planned(picture: Picture) -> list[Status]:
     return [Status("", "") for _ in picture.boxes]
 
 
-def statuses(picture: Picture, record: RunRecord) -> list[Status]:
-    """What the boxes say of a run at this moment."""
-    return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+def statuses(picture: Picture, record: RunRecord, before: Sequence[Status] = ()) -> list[Status]:
+    """What the boxes say of a run at this moment.
+
+    Args:
+        before: What they said a moment ago: kept for jobs that had ended so by then.
+    """
+    if not before:
+        return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+    return [
+        _many(box, record)
+        if len(box.jobs) != 1
+        else old
+        if old.state in _ENDS and record.state_of(box.jobs[0]) == old.state
+        else _single(box, record)
+        for box, old in zip(picture.boxes, before, strict=True)
+    ]
 
 
 def lists_over(record: RunRecord) -> list[int]:

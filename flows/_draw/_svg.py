@@ -63,6 +63,8 @@ class Drawing:
         layout = lay_out(self._sizes, [(arrow.tail, arrow.head) for arrow in picture.arrows])
         self._centres = layout.boxes
         self.width, self.height = round(layout.width + 2 * MARGIN), round(layout.height + 2 * MARGIN)
+        self._written: list[tuple[Status | None, str]] = [(None, "")] * len(picture.boxes)
+        """What was last written of each box: most say the same again."""
         self._arrows = "".join(map(_arrow, picture.arrows, layout.arrows))
         self._id = f"flow-{_digest(picture, layout)}"
 
@@ -88,6 +90,13 @@ class Drawing:
         return "".join([head, self._arrows, *map(self._box, range(len(statuses)), statuses), "</svg>"])
 
     def _box(self, place: int, status: Status) -> str:
+        before, written = self._written[place]
+        if before != status:
+            written = self._written_anew(place, status)
+            self._written[place] = status, written
+        return written
+
+    def _written_anew(self, place: int, status: Status) -> str:
         box, look = self.picture.boxes[place], status.look
         (x, y), (width, height) = self._centres[place], self._sizes[place]
         left, top = x - width / 2, y - height / 2
