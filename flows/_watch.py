@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PAUSE_SECONDS: Final = 0.25
 """Between two pictures: more often, nobody would see the difference."""
 
-SHARE: Final = 20
+SHARE: Final = 40
 """A picture of a huge run takes a while; of the time it watches, the painter takes one part in so many at most."""
 
 QUIET_SECONDS: Final = 0.5

@@ -24,7 +24,7 @@ CHANGING = re.compile(
     r"|[·█▓▶░ ]{2,}"  # bars
 )
 NUMBERS = re.compile(r"-?\d+(\.\d+)?|[0-9a-f]{10}")
-PLAIN = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+PLAIN = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
 
 
 def names() -> list[str]:

@@ -1,5 +1,6 @@
 """Pictures can be read by everyone: colours, odd names, odd shapes, the critical path; and they stay the same."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -207,3 +208,14 @@ def test_arrows_and_timelines_can_be_read_on_light_and_dark_pages() -> None:
         assert min(contrast(colour, page) for page in ("#ffffff", "#111111")) >= 3
     assert min(contrast(hue, PLAIN.fill) for hue in _svg._HUES) >= 3
     assert min(contrast(ink, _gantt._PAPER) for ink in (_gantt._INK, _gantt._PALE)) >= 4.5
+
+
+def test_the_picture_in_the_readme_is_true() -> None:
+    """To store it again: flows draw examples/order_flow.py:order_flow --critical-path -o docs/order_flow.svg."""
+    spec = importlib.util.spec_from_file_location("readme_order_flow", ROOT / "examples" / "order_flow.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    stored = (ROOT / "docs" / "order_flow.svg").read_text("utf-8")
+    assert stored == example.order_flow.to_svg(critical_path=True)
