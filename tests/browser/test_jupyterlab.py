@@ -25,7 +25,8 @@ ROOT = HERE.parent
 NOTEBOOK = "2_run_and_watch"
 SETTINGS = {
     "apputils-extension/themes": {"theme": "JupyterLab THEME"},
-    "notebook-extension/tracker": {"windowingMode": "none"},  # else only cells that are in view have outputs
+    # Else only cells that are in view have outputs, and a dialog asks for the kernel.
+    "notebook-extension/tracker": {"windowingMode": "none", "autoStartDefaultKernel": True},
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
 }
 
@@ -91,6 +92,7 @@ def with_a_widget() -> Any:
 def run_all(page: Page, lab: Lab) -> None:
     page.goto(f"{lab.url}/lab/tree/{NOTEBOOK}.ipynb?token={lab.token}&reset")
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]', timeout=90_000)
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator(".jp-OutputArea-output pre", has_text="all cells have run").wait_for(timeout=90_000)
