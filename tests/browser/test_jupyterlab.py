@@ -56,7 +56,8 @@ class Lab:
             text=True,
         )
         self.url = self._started()
-        threading.Thread(target=lambda: [None for _ in self.process.stderr or ()], daemon=True).start()
+        self.reader = threading.Thread(target=lambda: [None for _ in self.process.stderr or ()], daemon=True)
+        self.reader.start()
 
     def _started(self) -> str:
         said = []
@@ -69,6 +70,9 @@ class Lab:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(30)
+        self.reader.join(30)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
 
 @pytest.fixture
