@@ -27,7 +27,7 @@ PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
 SPREAD  := -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test test-fast check simulate mutate soak bench clean distclean
+.PHONY: help demo test test-fast check simulate mutate soak bench notebooks clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -61,6 +61,9 @@ simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. F
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+notebooks: $(TEST) ## Execute the notebooks and store them with their outputs.
+	$(BIN)/python notebooks/store.py
 
 clean: ## Remove caches and build output.
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
