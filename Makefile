@@ -14,7 +14,7 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test test-fast check bench clean distclean
+.PHONY: help demo test test-fast check proof bench clean distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -36,6 +36,9 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
+	$(PYTHON) proof/check.py
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
