@@ -13,6 +13,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SECONDS = 60
 
+TWO = "-DW=2 -DFAULTS=1 -DJOBS=2 -DATTEMPTS=1 -DDEATHS=0 -DLOST_LIMIT=1 -DNO_CANCEL"
+
 GOOD = (
     ("sweep.pml", ""),
     ("sweep.pml", "-DNO_CANCEL"),
@@ -20,18 +22,25 @@ GOOD = (
     ("sweep.pml", "-DCHUNK=2 -DMARK=1"),
     ("lease.pml", "-DW=2 -DFAULTS=1"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_CANCEL -DSTARTS"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DFORGETS=1"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DFAILOVERS=1"),
+    ("lease.pml", TWO),
 )
 CONTROLS = (
     ("sweep.pml", "-DEARLY_RELEASE"),
     ("sweep.pml", "-DNO_CANCEL -DDRAIN_FIRST"),
     ("sweep.pml", "-DNO_CURSOR"),
     ("sweep.pml", "-DNO_STATE_GUARD"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DNO_FENCE"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DNO_VOID"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DRESCUE_BLIND"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DEXTEND_BLIND"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DNO_CANCEL_CHECK"),
-    ("lease.pml", "-DW=2 -DFAULTS=1 -DJOBS=2 -DDEDUPE_BY_ID"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_FENCE"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_VOID"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DRESCUE_BLIND"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DEXTEND_BLIND"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_CANCEL_CHECK"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DDEDUPE_BY_ID"),
+    ("lease.pml", f"{TWO} -DNO_SEQUENCE"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DFORGETS=1 -DNO_GUARD"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_CANCEL -DSTARTS -DNO_LOST_LIMIT"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DFAILOVERS=1 -DPLAIN_FENCE"),
 )
 
 

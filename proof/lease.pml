@@ -325,6 +325,7 @@ end:
   :: atomic { flying[w] ->
       exchange(w, OF_THIS, call_job[w], call_fence[w], call_outcome[w], call_wants[w]);
       flying[w] = 0; answered[w] = 0;
+      age_copy(w);              /* a copy of an answered call has its number: it is answered again, and changes nothing */
 #if FAILOVERS == 0
       assert(call_fence[w] == 0 || refused[w] || took[w]);      /* S7: what was answered as taken was taken */
 #endif
