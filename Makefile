@@ -19,6 +19,7 @@ RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+<<<<<<< HEAD
 # Fewer examples of each property after every change than in `make test`.
 PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 
@@ -27,7 +28,10 @@ PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
 SPREAD  := -n $(WORKERS) --dist loadfile
 
-.PHONY: help demo test test-fast check simulate mutate soak bench clean distclean
+.PHONY: help demo test test-fast check simulate mutate soak bench notebooks clean distclean
+=======
+.PHONY: help demo test test-fast check proof bench clean distclean
+>>>>>>> proof
 .DEFAULT_GOAL := help
 
 help: ## This list.
@@ -53,14 +57,22 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+<<<<<<< HEAD
 mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
 	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)
 
 simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. For the night.
 	$(BIN)/python -m tests.testing.seeded --seeds $(SEEDS) --first $(FIRST)
+=======
+proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
+	$(PYTHON) proof/check.py
+>>>>>>> proof
 
 bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+notebooks: $(TEST) ## Execute the notebooks and store them with their outputs.
+	$(BIN)/python notebooks/store.py
 
 clean: ## Remove caches and build output.
 	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov

@@ -10,6 +10,9 @@ from textwrap import fill
 
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
+from benchmarks.pictures import NAME as PICTURES
+from benchmarks.pictures import about as pictures_about
+from benchmarks.pictures import picture_rows
 from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
 from benchmarks.scale import ABOUT, scale_rows
 from benchmarks.spans import NAME as SPANS
@@ -17,7 +20,7 @@ from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
-NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, SPANS, "import"]
+NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, SPANS, PICTURES, "import"]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -60,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if SPANS in wanted:
         print(f"  {SPANS}: {about('quick' if options.quick else 'full')}")
         lines += measure_spans("quick" if options.quick else "full")
+    if PICTURES in wanted:
+        print(f"  {PICTURES}: {pictures_about('quick' if options.quick else 'full')}")
+        lines += picture_rows("quick" if options.quick else "full")
     gc.unfreeze()
     for name in growing:
         lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")

@@ -108,10 +108,10 @@ def _letter(record: RunRecord, job: int) -> DeadLetter:
     plan, attempts = record.plan, tuple(record.attempts_of(job))
     place = (plan.ids[job], plan.names[job], plan.queues_of[job])
     at = attempts[-1].end if attempts else None
-    return DeadLetter(*place, _data(record, job), record.failed(job), attempts, at)
+    return DeadLetter(*place, data_given(record, job), record.failed(job), attempts, at)
 
 
-def _data(record: RunRecord, job: int) -> Mapping[str, Any]:
+def data_given(record: RunRecord, job: int) -> Mapping[str, Any]:
     """A job's arguments by name, resolved; as they were declared where they cannot be, which may be why it failed."""
     plan = record.plan
     binding, task = plan.bindings[job], plan.tasks[job]

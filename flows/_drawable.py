@@ -94,8 +94,9 @@ class Drawable:
 
 def seen_plan(plan: Plan[Any], *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
     """As `Drawable._seen`, of a plan."""
+    from flows._draw._graph import planned_path
     from flows._draw._picture import picture_of
     from flows._draw._status import planned
 
-    picture = picture_of(plan, critical=plan.critical_path() if critical_path else (), unfold=unfold)
+    picture = picture_of(plan, critical=planned_path(plan) if critical_path else (), unfold=unfold)
     return picture, planned(picture), plan.explain()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 
 from flows._drawable import Drawable, seen_plan
@@ -139,8 +139,11 @@ class Flow(Drawable, Generic[R_co]):
         return f"<flow {self.name!r}>"
 
 
-class FlowFunction(Generic[P, R_co]):
-    """A function that declares a flow; calling it builds the flow and runs nothing."""
+class FlowFunction(Drawable, Generic[P, R_co]):
+    """A function that declares a flow; calling it builds the flow and runs nothing.
+
+    One that needs no arguments can be drawn as its flow can.
+    """
 
     def __init__(self, fn: Callable[P, Any], name: str) -> None:
         self.fn = fn
@@ -167,6 +170,18 @@ class FlowFunction(Generic[P, R_co]):
                 "the job it is about, or a tuple of jobs"
             )
         return Flow(self.name, roots, several=several, made=made)
+
+    def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
+        return Flow.of(cast("Callable[[], Flow[Any]]", self))._seen(critical_path=critical_path, unfold=unfold)
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """The picture of its flow; where there is none without arguments, its name and what it takes."""
+        try:
+            return {**super()._repr_mimebundle_(include, exclude), "text/plain": repr(self)}
+        except DefinitionError:
+            return {"text/plain": repr(self)}
 
     def __repr__(self) -> str:
         return f"<flow function {self.name!r}>"

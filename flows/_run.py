@@ -211,10 +211,10 @@ class Run(Drawable, Generic[R_co]):
 
     def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
         from flows._draw._picture import picture_of
-        from flows._draw._status import statuses, summary
+        from flows._draw._status import lists_over, statuses, summary
 
-        critical = self.timeline().critical_path if critical_path else ()
-        picture = picture_of(self._record.plan, critical=critical, unfold=unfold)
+        critical = self.timeline().path if critical_path else ()
+        picture = picture_of(self._record.plan, critical=critical, over=lists_over(self._record), unfold=unfold)
         return picture, statuses(picture, self._record), f"{self!r}\n{summary(self._record)}"
 
     def cancel(self, reason: str = "") -> None:

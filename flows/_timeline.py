@@ -69,6 +69,7 @@ class Timeline:
         rows: One a attempt, by start.
         critical_path: The chain of jobs that decided when the run ended, first job first: from the job that ended
             last down over the dependency that each was waiting for last. Of a run that goes on, as far as it is.
+        path: The same with the jobs in between that ran nothing, such as lists.
         start, end: Of the run; of one that goes on, `end` is when the timeline was made.
         work: Seconds that handlers ran, all together.
         peak: How many ran at once at most.
@@ -85,6 +86,7 @@ class Timeline:
         if self.rows:
             self.end = max(self.end, max(row.end or row.start for row in self.rows))  # clocks of workers may differ
         self.critical_path: Sequence[str] = tuple(record.plan.ids[job] for job in made.path)
+        self.path: Sequence[str] = tuple(record.plan.ids[job] for job in made.through())
         self.work = sum(self._lasted(row) for row in self.rows)
         self.peak = _peak(self.rows, self.end)
 
@@ -201,12 +203,14 @@ class _Made:
 
     def __init__(self, record: RunRecord, begun: datetime) -> None:
         self.plan = record.plan
-        size = len(self.plan)
+        self._size = size = len(self.plan)
         gone = self.plan.gone
         self.attempts: list[Sequence[Attempt]] = [() if job in gone else record.attempts_of(job) for job in range(size)]
         self.ready: list[datetime] = [begun] * size
         self.gate: list[int] = [-1] * size
-        """The dependency that each job waited for last."""
+        """The job that each waited for last, of those that ran."""
+        self._last: list[int] = [-1] * size
+        """The dependency that each waited for last, also one that ran nothing."""
         self._order(size)
         self.path = self._critical()
 
@@ -234,6 +238,7 @@ class _Made:
         self.attempts += [()] * extra
         self.ready += self.ready[:1] * extra
         self.gate += [-1] * extra
+        self._last += [-1] * extra
         pending = [0] * len(dependents)
         for above in dependents:
             for dependent in above:
@@ -253,7 +258,7 @@ class _Made:
                 start = starts[dependent]
                 in_time = end is not None and (start is None or end <= start)
                 if end is not None and in_time and end >= self.ready[dependent] and gate >= 0:
-                    self.ready[dependent], self.gate[dependent] = end, gate
+                    self.ready[dependent], self.gate[dependent], self._last[dependent] = end, gate, job
 
     def _critical(self) -> tuple[int, ...]:
         """From the job that ended last, or runs still, down over what each waited for last."""
@@ -268,6 +273,13 @@ class _Made:
         while self.gate[path[-1]] >= 0:
             path.append(self.gate[path[-1]])
         return tuple(reversed(path))
+
+    def through(self) -> list[int]:
+        """The critical path with the jobs that ran nothing."""
+        path, size = list(self.path[-1:]), self._size
+        while path and self._last[path[-1]] >= 0:
+            path.append(self._last[path[-1]])
+        return [job for job in reversed(path) if job < size]
 
     def rows(self) -> list[TimelineRow]:
         """All attempts, by start."""

@@ -9,25 +9,26 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from flows.errors import MissingDependencyError, UnsupportedError
+from flows.errors import UnsupportedError
 
 if TYPE_CHECKING:
+    from flows._draw._live import LivePicture
     from flows._run import Run
     from flows.executor import RunRecord
 
 PAUSE_SECONDS: Final = 0.25
 """Between two pictures: more often, nobody would see the difference."""
 
-SHARE: Final = 20
+SHARE: Final = 40
 """A picture of a huge run takes a while; of the time it watches, the painter takes one part in so many at most."""
 
 QUIET_SECONDS: Final = 0.5
 """How long `flows.execute` waits before it shows anything: what is over by then needs no watching."""
 
-Show = Callable[[dict[str, str]], None]
+Show = Callable[[dict[str, Any]], None]
 
 
-def watch(run: Run[Any], *, unfold: bool = False) -> None:
+def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> None:
     """Show a run in a notebook until it has ended: one picture, recoloured at most four times a second.
 
     The last picture stays in the notebook. Waits as `Run.wait` does, and like it works the run off where the executor
@@ -35,10 +36,14 @@ def watch(run: Run[Any], *, unfold: bool = False) -> None:
 
     Args:
         unfold: A box for each job; else jobs that are alike share one where there are more than 200.
+        interactive: Show a widget instead, which can be enlarged, and tells of a job, when it is chosen, what it waits
+            for and why it failed; its data and result when asked. Does not wait, so that the notebook can answer; a run
+            that nobody works off yet begins with ``run.wait()``. Front ends without widgets show the picture.
 
     Raises:
         UnsupportedError: There is no notebook here: ``flows runs watch`` shows a run in a terminal.
-        MissingDependencyError: pygraphviz is not installed: ``pip install 'flowproducer[viz]'``.
+        MissingDependencyError: pygraphviz is not installed, or for `interactive` anywidget:
+            ``pip install 'flowproducer[notebook]'``.
     """
     show = _cell()
     if show is None:
@@ -46,9 +51,15 @@ def watch(run: Run[Any], *, unfold: bool = False) -> None:
             "flows.watch() recolours a picture in a notebook, and this is none; in a terminal use the command "
             "`flows runs watch`, in a program run.events()"
         )
-    from flows._draw._live import LivePicture
+    picture = _picture(run._record, unfold=unfold)
+    if interactive:
+        from flows._draw._widget import RunWidget
 
-    with _Painter(run._record, LivePicture(run._record, unfold=unfold), show, 0.0).at_work():
+        widget = RunWidget(run._record, picture)
+        show(widget.bundle())
+        _Painter(run._record, lambda: picture, widget.show, 0.0).until_the_end(lambda: show(widget.bundle()))
+        return
+    with _Painter(run._record, lambda: picture, show, 0.0).at_work():
         run.wait()
 
 
@@ -60,22 +71,28 @@ def shown(record: RunRecord) -> Iterator[None]:
         yield
         return
     try:
-        from flows._draw._live import LivePicture
-
-        painter = _Painter(record, LivePicture(record), show, QUIET_SECONDS)
-    except MissingDependencyError:
+        import pygraphviz
+    except ImportError:
         yield
         return
-    with painter.at_work():
+    del pygraphviz
+    with _Painter(record, lambda: _picture(record), show, QUIET_SECONDS).at_work():
         yield
+
+
+def _picture(record: RunRecord, *, unfold: bool = False) -> LivePicture:
+    from flows._draw._live import LivePicture
+
+    return LivePicture(record, unfold=unfold)
 
 
 class _Painter:
     """Paints a run from a thread of its own, so that whoever runs handlers does not wait for pictures."""
 
-    def __init__(self, record: RunRecord, picture: Any, show: Show, quiet: float) -> None:
+    def __init__(self, record: RunRecord, made: Callable[[], LivePicture], show: Show, quiet: float) -> None:
         self._record = record
-        self._picture = picture
+        self._made = made  # when it is needed: to lay out a picture takes longer than many a run
+        self._picture: LivePicture | None = None
         self._show = show
         self._quiet = quiet
         self._changed = threading.Event()
@@ -96,6 +113,24 @@ class _Painter:
             self._changed.set()
             thread.join()
 
+    def until_the_end(self, then: Callable[[], None]) -> None:
+        """Paint until the run has ended, and call *then*; returns at once."""
+
+        def paint() -> None:
+            ended = False
+            while not ended:
+                self._changed.clear()
+                begun, ended = time.monotonic(), self._record.ended
+                self._once()
+                if not ended:
+                    self._over.wait(max(PAUSE_SECONDS, SHARE * (time.monotonic() - begun)))
+                    self._changed.wait()
+            unwatch()
+            then()
+
+        unwatch = self._record.watch(self._changed.set)
+        threading.Thread(target=paint, name="flows-watch", daemon=True).start()
+
     def _paint(self) -> None:
         if self._over.wait(self._quiet) and self._quiet:
             return
@@ -109,6 +144,8 @@ class _Painter:
         self._once()
 
     def _once(self) -> None:
+        if self._picture is None:
+            self._picture = self._made()
         self._show({"image/svg+xml": self._picture.svg(), "text/plain": self._picture.words()})
 
 
@@ -122,7 +159,7 @@ def _cell() -> Show | None:
 
     handles: list[Any] = []
 
-    def show(bundle: dict[str, str]) -> None:
+    def show(bundle: dict[str, Any]) -> None:
         if handles:
             handles[0].update(bundle, raw=True)
         else:

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.measure import Series, WrongValueError, measure
 from benchmarks.peers import PEERS, Peer, load
+from benchmarks.pictures import picture_rows, watched_rows
 from benchmarks.report import as_json, import_rows, rows, table
 from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
 from benchmarks.spans import measure_spans
@@ -217,3 +218,20 @@ def test_import_time_is_judged_against_pydantic() -> None:
         first, second = import_rows([Series("flows", [ours]), Series("pydantic", [0.1])])
         assert [target.met for target in first.targets] == [met]
         assert second.targets == ()
+
+
+def test_pictures_are_drawn_recoloured_and_watched() -> None:
+    rows = picture_rows("tiny")
+    assert [row.workload for row in rows] == ["draw 50", "recolour 50", "recolour 200", "watch", "watch"]
+    assert [target.text for row in rows for target in row.targets] == [
+        "<= 50 ms",
+        "<= 2 ms",
+        "<= 2 ms",
+        "<= 1.05x alone",
+    ]
+
+
+def test_a_run_that_is_watched_is_judged_beside_one_that_is_not() -> None:
+    for watched, met in ((1.04, True), (1.06, False)):
+        ours, _ = watched_rows(10, Series("watched", [watched] * 3), Series("alone", [1.0] * 3))
+        assert [target.met for target in ours.targets] == [met]

@@ -56,7 +56,9 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> N
         path.relative_to(ROOT).as_posix()
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.is_file() and path.suffix in {".py", ".lua", ".sql", ".typed"} and "__pycache__" not in path.parts
+        if path.is_file()
+        and path.suffix in {".py", ".js", ".css", ".lua", ".sql", ".typed"}
+        and "__pycache__" not in path.parts
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= source
     assert {name for name in wheel.namelist() if ".dist-info/" not in name} == {*source, *MODULES}

@@ -157,9 +157,9 @@ class RedisExecutor(Operating):
 
     def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again."""
-        self.store.reopen(record, job, anew=anew)
+        opened = self.store.reopen(record, job, anew=anew)
         record.refresh()
-        if record.tracing is not None:
+        if opened and record.tracing is not None:
             record.tracing.reopen(len(record.plan))
 
     def serve(self, options: WorkerOptions) -> Workshop:

@@ -1,7 +1,7 @@
 """Reopening: `retry` and `rerun` of a run that has ended.
 
-What is to be done again is worked out here, by `flows._reopening` over the run's columns; they are staged under names of
-their own, and one call puts them in the place of the old ones. A crash before that call changes nothing, and of two who
+What is to be done again is worked out here, by `flows._reopening` over the run's columns; they are staged under names
+of their own, and one call puts them in the place of the old ones. A crash before that changes nothing, and of two who
 do this at once one comes too late.
 """
 
@@ -136,8 +136,7 @@ def _staged(
         span = range(number * BUCKET, min((number + 1) * BUCKET, len(columns.records)))
         raw = b"".join([layout.RECORD.pack(*records.get(job, columns.records[job])) for job in span])
         parts.append(_put(shard, stage, f"c:{number}", raw))
-    for number in sorted(columns.changed_tails):
-        parts.append(_put(shard, stage, f"e:{number}", bytes(columns.tails[number])))
+    parts += [_put(shard, stage, f"e:{one}", bytes(columns.tails[one])) for one in sorted(columns.changed_tails)]
     if extras:
         shard.stage_many("HSET", stage, "x", [part for job, extra in extras.items() for part in (name_of(job), extra)])
         parts.append("x")

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import flows
-from flows._cli import _dead, _doctor, _plan, _prune, _queues, _run, _runs, _screen, _worker
+from flows._cli import _dead, _doctor, _draw, _plan, _prune, _queues, _run, _runs, _screen, _worker
 from flows._cli._options import examples
 from flows._cli._wrong import WrongCommandError
 from flows.errors import DefinitionError, FlowsError, MissingDependencyError, UnknownExecutorError
@@ -57,6 +57,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "flows plan app:order_flow             what would run, in which order",
+        "flows draw app:order_flow -o a.svg    the same as a picture",
         "flows run app:order_flow              run it here, to its end",
         "flows worker app -e redis://host      work off what others submit",
         "flows runs ls -e redis://host         what runs, and what has run",
@@ -81,6 +82,7 @@ def flows_command(
 
 
 app.command("plan", epilog=_plan.EXAMPLES)(_plan.plan)
+app.command("draw", epilog=_draw.EXAMPLES)(_draw.draw)
 app.command("run", epilog=_run.EXAMPLES)(_run.run)
 app.command("worker", epilog=_worker.EXAMPLES)(_worker.worker)
 _runs.app.command("prune", epilog=_prune.EXAMPLES)(_prune.prune)

@@ -25,7 +25,9 @@ BARS: Final = 400
 WIDTH: Final = 720.0
 _ROW, _BAR, _TOP, _MARGIN, _LABEL = 22.0, 16.0, 46.0, 8.0, 220.0
 _SIZE: Final = 11.0
-_INK, _PALE, _GRID, _CRITICAL = "#6b7683", "#7d8896", "#7d8896", "#d9480f"
+_PAPER: Final = "#f8f9fb"
+"""Under the letters between the bars: no colour of letters reads well on light and on dark pages both."""
+_INK, _PALE, _GRID, _CRITICAL = "#1b1f24", "#4a5561", "#7d8896", "#d9480f"
 _OTHER = LOOKS["cancelled"]
 
 
@@ -44,7 +46,7 @@ def gantt(timeline: Timeline, limit: int = BARS) -> str:
     room = min(max((pixels(lane.label, _SIZE) for lane in lanes), default=0.0) + 14, _LABEL)
     rows = sum(len(lane.rows) for lane in lanes)
     height = _TOP + rows * _ROW + 26
-    parts = [_head(timeline, room + WIDTH + 60, height), _axis(timeline, room, _TOP + rows * _ROW)]
+    parts = [_axis(timeline, room, _TOP + rows * _ROW)]
     top = _TOP
     for lane in lanes:
         parts.append(_text(0, top + 15, fitted(lane.label, _SIZE, room - 8), _INK))
@@ -55,11 +57,12 @@ def gantt(timeline: Timeline, limit: int = BARS) -> str:
     left = len(timeline.rows) - len(shown)
     said = "thin: waits · orange edge: critical path" + (f" · and {count(left, 'more attempt')}" if left else "")
     parts.append(_text(room, top + 17, said, _PALE))
-    return "".join([*parts, "</svg>"])
+    body = "".join(parts)
+    return f"{_head(timeline, room + WIDTH + 60, height, body)}{body}</svg>"
 
 
-def _head(timeline: Timeline, width: float, height: float) -> str:
-    mark = blake2b(repr((timeline, width, height)).encode("utf-8", "backslashreplace"), digest_size=5).hexdigest()
+def _head(timeline: Timeline, width: float, height: float, body: str) -> str:
+    mark = blake2b(body.encode("utf-8", "backslashreplace"), digest_size=5).hexdigest()
     title, figures = timeline.figures()
     wide, high = f"{width + 2 * _MARGIN:.0f}", f"{height + 2 * _MARGIN:.0f}"
     return (
@@ -68,6 +71,7 @@ def _head(timeline: Timeline, width: float, height: float) -> str:
         f'aria-labelledby="time-{mark}-title time-{mark}-desc" font-family="Helvetica, Arial, sans-serif">'
         f'<title id="time-{mark}-title">timeline of {escaped(title)}</title>'
         f'<desc id="time-{mark}-desc">{escaped(timeline.text(100))}</desc>'
+        f'<rect x="{-_MARGIN:g}" y="{-_MARGIN:g}" width="{wide}" height="{high}" rx="6" fill="{_PAPER}"/>'
         + _text(0, 12, line(title, 140), _INK, ' font-weight="600"')
         + _text(0, 27, figures, _PALE)
     )
@@ -119,7 +123,7 @@ def _bar(timeline: Timeline, row: TimelineRow, left: float, top: float) -> str:
         f"<g><title>{escaped(tip)}</title>{waits if start - ready > 0.5 else ''}"
         f'<rect x="{start:.1f}" y="{top + (_ROW - _BAR) / 2:.1f}" width="{wide:.1f}" height="{_BAR:g}" rx="3" '
         f'fill="{look.fill}" stroke="{edge}" stroke-width="{weight}"/>'
-        + (_text(start + 4, middle + 4, label, "#1b1f24") if label else "")
+        + (_text(start + 4, middle + 4, label, _INK) if label else "")
         + "</g>"
     )
 

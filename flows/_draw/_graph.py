@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,15 +42,19 @@ class Graph:
     edges: list[tuple[int, int, bool]] = field(default_factory=list)
 
 
-def graph_of(plan: Plan[Any]) -> Graph:
-    """The jobs of *plan* as they stand: of a run, those that its lists have stamped out so far."""
+def graph_of(plan: Plan[Any], over: Collection[int] = ()) -> Graph:
+    """The jobs of *plan* as they stand: of a run, those that its lists have stamped out so far.
+
+    Args:
+        over: Lists that have ended, and so will stamp out nothing more.
+    """
     graph = Graph()
     place: dict[int, int] = {}
     for job, job_id in enumerate(plan.ids):
         if job not in plan.gone:
             place[job] = len(graph.nodes)
             graph.nodes.append(_node(plan, job, job, job_id))
-    stamped = _Stamped(plan)
+    stamped = _Stamped(plan, over)
     for child, dependent, code in plan.edges():
         if child in place and dependent in place and not code & SHARED and not stamped.feeds(child, dependent):
             soft = _soft(code) or child in plan.optional.get(dependent, ())
@@ -63,11 +67,24 @@ def graph_of(plan: Plan[Any]) -> Graph:
             if source in place and job in place
         ]
     for each, body in plan.lists.items():
-        if each in place and each not in stamped.items:
+        if each in place and each not in stamped.items and each not in over:
             sources = [place[source] for source in stamped.sources[each] if source in place]
             _unroll(graph, body, place[each], sources, lambda outer: place.get(outer), "")
     graph.edges = list(dict.fromkeys(graph.edges))
     return graph
+
+
+def planned_path(plan: Plan[Any]) -> list[str]:
+    """The critical path of *plan* by ids of nodes: it leads through what its lists will stamp out, too."""
+    return _path(plan, "")
+
+
+def _path(plan: Plan[Any], mark: str) -> list[str]:
+    bodies = {plan.ids[each]: body.plan for each, body in plan.lists.items()}
+    path = []
+    for job_id in plan.critical_path():
+        path += [*(_path(bodies[job_id], f"{mark}[*]") if job_id in bodies else ()), job_id + mark]
+    return path
 
 
 def _node(plan: Plan[Any], row: int, job: int | None, job_id: str, kind: str = "job") -> Node:
@@ -94,7 +111,7 @@ class _Stamped:
         sources: List -> what its items are taken from.
     """
 
-    def __init__(self, plan: Plan[Any]) -> None:
+    def __init__(self, plan: Plan[Any], over: Collection[int]) -> None:
         self._plan = plan
         self._first = len(plan.origin)
         below: dict[int, list[int]] = {}
@@ -110,7 +127,12 @@ class _Stamped:
             if items:
                 self.items[each] = items
             self.sources[each] = [child for child in children if not self._is_item(child, each)]
-        self._expanded = {(source, each) for each in plan.lists for source in self.sources[each]}
+        self._expanded = {
+            (source, each)
+            for each in plan.lists
+            if each in self.items or each not in over
+            for source in self.sources[each]
+        }
 
     def _is_item(self, child: int, each: int) -> bool:
         """Jobs that were stamped out stand behind those that were submitted; a list's own behind the list."""

@@ -11,6 +11,8 @@ from flows._typeset import width as columns
 _SPARE: Final = 1.08
 """Viewers without the wanted font take one that is wider."""
 
+_LINES: Final = 250
+
 _NARROW: Final = frozenset("fijlrtI.,:;'|!()[]{}-/\\ \"`*°·")
 _WIDE: Final = frozenset("mwMWQGOCDHNU@%&+=<>~^_✓✗▶○")
 
@@ -41,5 +43,10 @@ def fitted(text: str, size: float, room: float) -> str:
 
 
 def escaped(text: str) -> str:
-    """*text* as character data or an attribute's value: inert, and well-formed whatever the user has put in."""
-    return html.escape(line(text, 2_000), quote=True)
+    """*text* as character data or an attribute's value: inert, and well-formed whatever the user has put in.
+
+    Lines stay, what cannot be seen is spelled out, what is very long is cut.
+    """
+    lines = text.split("\n", _LINES)
+    shown = "\n".join([line(one, 2_000) for one in lines[:_LINES]]) if len(lines) > 1 else line(text, 2_000)
+    return html.escape(shown, quote=True)

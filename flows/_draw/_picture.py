@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._draw._graph import Graph, Node, graph_of
@@ -26,6 +27,7 @@ class Box:
         task, queue: Of the job, or of all of them. The queue of a list is empty.
         kind: ``job``, ``list``, or ``each`` for what a list will stamp out.
         jobs: Places in the plan; none for what a list will stamp out.
+        control: Whether no worker runs them: they are lists.
     """
 
     title: str
@@ -33,6 +35,12 @@ class Box:
     queue: str
     kind: str
     jobs: Sequence[int]
+    control: bool = False
+
+    @property
+    def where(self) -> str:
+        """The queue, or what there is instead of one."""
+        return self.queue or ("list" if self.control else "several queues")
 
     @property
     def caption(self) -> str:
@@ -75,51 +83,53 @@ class Picture:
         return list(dict.fromkeys(box.queue for box in self.boxes if box.queue))
 
 
-def picture_of(plan: Plan[Any], *, critical: Collection[str] = (), unfold: bool = False) -> Picture:
+def picture_of(
+    plan: Plan[Any], *, critical: Sequence[str] = (), over: Collection[int] = (), unfold: bool = False
+) -> Picture:
     """The picture of a plan, or of the run that it belongs to.
 
     Args:
-        critical: Ids of the jobs on the critical path, where it is to be marked.
+        critical: Ids of the jobs on the critical path, first job first, where it is to be marked.
+        over: Lists that have ended, and so will stamp out nothing more.
         unfold: Draw a box for each job however many there are.
     """
-    graph = graph_of(plan)
+    graph = graph_of(plan, over)
     keys: Sequence[Hashable] = range(len(graph.nodes))
     if not unfold and len(graph.nodes) > BOXES:
         keys = _folded(graph)
-    return _assembled(plan.name, graph, keys, set(critical))
+    return _assembled(plan.name, graph, keys, critical)
 
 
-def _assembled(name: str, graph: Graph, keys: Sequence[Hashable], critical: set[str]) -> Picture:
+def _assembled(name: str, graph: Graph, keys: Sequence[Hashable], critical: Sequence[str]) -> Picture:
     """A box for each different key, in the order of their first jobs."""
     number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
     box_of = [number[key] for key in keys]
     members: list[list[Node]] = [[] for _ in number]
     for node, box in zip(graph.nodes, box_of, strict=True):
         members[box].append(node)
-    hot = {box for node, box in zip(graph.nodes, box_of, strict=True) if node.id in critical}
+    box_by_id = {node.id: box for node, box in zip(graph.nodes, box_of, strict=True)} if critical else {}
+    path = [box_by_id[job_id] for job_id in critical if job_id in box_by_id]
+    marked = set(pairwise(path))
     soft: dict[tuple[int, int], bool] = {}
-    marked: set[tuple[int, int]] = set()
-    ids = [node.id for node in graph.nodes]
     for child, dependent, is_soft in graph.edges:
         ends = box_of[child], box_of[dependent]
         if ends[0] != ends[1]:
             soft[ends] = soft.get(ends, True) and is_soft
-            if ids[child] in critical and ids[dependent] in critical:
-                marked.add(ends)
     arrows = [Arrow(tail, head, is_soft, (tail, head) in marked) for (tail, head), is_soft in soft.items()]
-    return Picture(name, [_box(nodes) for nodes in members], arrows, frozenset(hot))
+    return Picture(name, [_box(nodes) for nodes in members], arrows, frozenset(path))
 
 
 def _box(nodes: Sequence[Node]) -> Box:
     first = nodes[0]
     jobs = [node.job for node in nodes if node.job is not None]
     queues = {node.queue for node in nodes}
+    control = queues == {""}
     if len(nodes) == 1:
-        return Box(first.id, first.task, first.queue, first.kind, jobs)
+        return Box(first.id, first.task, first.queue, first.kind, jobs, control)
     tasks = list(dict.fromkeys(node.task for node in nodes))
     title = tasks[0] if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks"
     kind = first.kind if len({node.kind for node in nodes}) == 1 else "job"
-    return Box(title, tasks[0] if len(tasks) == 1 else "", first.queue if len(queues) == 1 else "", kind, jobs)
+    return Box(title, tasks[0] if len(tasks) == 1 else "", first.queue if len(queues) == 1 else "", kind, jobs, control)
 
 
 def _folded(graph: Graph) -> Sequence[Hashable]:
@@ -135,12 +145,12 @@ def _foldings(graph: Graph) -> Iterator[Sequence[Hashable]]:
     """Ways to fold, from fine to coarse.
 
     First jobs of one task that stand between the same neighbours, which hides nothing; then those of one task at
-    about the same height; at last those of one queue.
+    about the same height; then those of one queue; at last any.
     """
     yield _alike(graph)
     heights = _heights(graph)
     what: Callable[[Node], Hashable]
-    for what in (lambda node: (node.task, node.queue), lambda node: node.queue):
+    for what in (lambda node: (node.task, node.queue), lambda node: node.queue, lambda _: None):
         step = 1
         while step <= max(heights, default=0) * 2 + 1:
             yield [(what(node), height // step) for node, height in zip(graph.nodes, heights, strict=True)]

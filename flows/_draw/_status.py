@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -35,8 +36,9 @@ LOOKS: Final = {
 }
 """Glyph and colour say the same: neither is needed to read the other."""
 
+_ENDS: Final = ("completed", "failed", "skipped", "cancelled")
 _WORDS: Final = {"waiting_children": "waiting for others", "active": "running", "completed": "done"}
-_TELLING: Final = ("failed", "active", "delayed", "waiting", "waiting_children", "cancelled", "skipped", "completed")
+TELLING: Final = ("failed", "active", "delayed", "waiting", "waiting_children", "cancelled", "skipped", "completed")
 """States by how much they say of a box with several jobs."""
 
 
@@ -58,9 +60,27 @@ def planned(picture: Picture) -> list[Status]:
     return [Status("", "") for _ in picture.boxes]
 
 
-def statuses(picture: Picture, record: RunRecord) -> list[Status]:
-    """What the boxes say of a run at this moment."""
-    return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+def statuses(picture: Picture, record: RunRecord, before: Sequence[Status] = ()) -> list[Status]:
+    """What the boxes say of a run at this moment.
+
+    Args:
+        before: What they said a moment ago: kept for jobs that had ended so by then.
+    """
+    if not before:
+        return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+    return [
+        _many(box, record)
+        if len(box.jobs) != 1
+        else old
+        if old.state in _ENDS and record.state_of(box.jobs[0]) == old.state
+        else _single(box, record)
+        for box, old in zip(picture.boxes, before, strict=True)
+    ]
+
+
+def lists_over(record: RunRecord) -> list[int]:
+    """The lists that have ended: what they had to stamp out is there."""
+    return [job for job in record.plan.lists if record.state_of(job) in _ENDS]
 
 
 def summary(record: RunRecord) -> str:
@@ -87,11 +107,11 @@ def _many(box: Box, record: RunRecord) -> Status:
     if not box.jobs:
         return Status("waiting_children", "")
     states = Counter(map(record.state_of, box.jobs))
-    state = next(one for one in _TELLING if states[one])
+    state = next(one for one in TELLING if states[one])
     if state in ("delayed", "waiting", "waiting_children") and states["completed"]:
         state = "active"  # it is under way, though none runs at this moment
     return Status(state, _counted(states) if len(states) > 1 else "")
 
 
 def _counted(states: Counter[str]) -> str:
-    return ", ".join(f"{states[one]:,} {_WORDS.get(one, one)}" for one in _TELLING if states[one])
+    return ", ".join(f"{states[one]:,} {_WORDS.get(one, one)}" for one in TELLING if states[one])

@@ -31,14 +31,14 @@ _INK, _PALE = "#1b1f24", "#4a5561"
 _ARROW, _CRITICAL = "#7d8896", "#d9480f"
 _HUES: Final = (
     "#3b7dd8",
-    "#d9822b",
-    "#3a9d6e",
+    "#c06f1c",
+    "#33925f",
     "#b5549c",
     "#8a6d3b",
     "#5b6cc9",
     "#c2484b",
-    "#4b98a5",
-    "#8f9a2c",
+    "#3d8895",
+    "#7c8722",
     "#7d5ba6",
 )
 """Colours of queues, in order of first use; of middle brightness, to be seen on light and on dark pages."""
@@ -63,8 +63,15 @@ class Drawing:
         layout = lay_out(self._sizes, [(arrow.tail, arrow.head) for arrow in picture.arrows])
         self._centres = layout.boxes
         self.width, self.height = round(layout.width + 2 * MARGIN), round(layout.height + 2 * MARGIN)
+        self._written: list[tuple[Status | None, str]] = [(None, "")] * len(picture.boxes)
+        """What was last written of each box: most say the same again."""
         self._arrows = "".join(map(_arrow, picture.arrows, layout.arrows))
         self._id = f"flow-{_digest(picture, layout)}"
+
+    @property
+    def mark(self) -> str:
+        """The id of the title: the same for as long as the layout is."""
+        return f"{self._id}-title"
 
     def svg(self, statuses: Sequence[Status], described: str) -> str:
         """The SVG document.
@@ -83,6 +90,13 @@ class Drawing:
         return "".join([head, self._arrows, *map(self._box, range(len(statuses)), statuses), "</svg>"])
 
     def _box(self, place: int, status: Status) -> str:
+        before, written = self._written[place]
+        if before != status:
+            written = self._written_anew(place, status)
+            self._written[place] = status, written
+        return written
+
+    def _written_anew(self, place: int, status: Status) -> str:
         box, look = self.picture.boxes[place], status.look
         (x, y), (width, height) = self._centres[place], self._sizes[place]
         left, top = x - width / 2, y - height / 2
@@ -96,11 +110,11 @@ class Drawing:
         text = left + _INSET
         at = text + (_GLYPH if look.glyph else 0)
         title = fitted(box.caption, TITLE_SIZE, left + width - at - 6)
-        said = " · ".join(part for part in (box.queue or box.kind, status.note) if part)
+        said = " · ".join(part for part in (box.where, status.note) if part)
         state = f' data-state="{status.state}"' if status.state else ""
         return "".join((
             f'<g data-box="{escaped(box.title)}"{state}><title>{escaped(_tip(box, status))}</title>{rects}',
-            _text(text, y - 3, look.glyph, TITLE_SIZE, look.edge) if look.glyph else "",
+            _text(text, y - 3, look.glyph, TITLE_SIZE, _INK) if look.glyph else "",
             _text(at, y - 3, title, TITLE_SIZE, _INK, ' font-weight="600"'),
             _text(text, y + 12, fitted(said, NOTE_SIZE, width - _INSET - 6), NOTE_SIZE, _PALE),
             "</g>",
@@ -121,7 +135,7 @@ def _tip(box: Box, status: Status) -> str:
     parts = [box.caption]
     if box.task and box.task != box.title:
         parts.append(f"task {box.task}")
-    parts.append(f"queue {box.queue}" if box.queue else "a list" if box.kind == "list" else "several queues")
+    parts.append(f"queue {box.queue}" if box.queue else "a list" if box.control else "several queues")
     if status.state:
         parts.append(status.state.replace("_", " ") + (f", {status.note}" if status.note else ""))
     return "\n".join(parts) if len(box.jobs) else f"{parts[0]}: once for each item"
@@ -129,7 +143,7 @@ def _tip(box: Box, status: Status) -> str:
 
 def _size(box: Box, *, live: bool) -> Point:
     title = pixels(line(box.caption), TITLE_SIZE) + (_GLYPH if live else 0)
-    note = pixels(line(f"{box.queue or box.kind}{' · ' + _NOTE if live and box.kind != 'each' else ''}"), NOTE_SIZE)
+    note = pixels(line(f"{box.where}{' · ' + _NOTE if live and box.kind != 'each' else ''}"), NOTE_SIZE)
     return min(max(title, note, _NARROWEST - 2 * _INSET) + 2 * _INSET, WIDEST), HEIGHT
 
 

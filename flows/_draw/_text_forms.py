@@ -60,4 +60,4 @@ def dot(picture: Picture, statuses: Sequence[Status]) -> str:
 def _label(box: Box, status: Status) -> list[str]:
     """The lines of a box."""
     glyph = f"{status.look.glyph} " if status.look.glyph else ""
-    return [f"{glyph}{box.caption}", " · ".join(part for part in (box.queue or box.kind, status.note) if part)]
+    return [f"{glyph}{box.caption}", " · ".join(part for part in (box.where, status.note) if part)]

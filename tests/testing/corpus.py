@@ -1,6 +1,7 @@
 """Flows of every shape, each of which must survive whatever strikes at any of its moments."""
 
 import ast
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 def defined(example: str, name: str) -> Any:
-    """A flow of an example, whose script is not run: only what it imports and defines."""
+    """A flow of an example, made of what it imports and defines; its tasks are the calling test's."""
     tree = ast.parse((EXAMPLES / f"{example}.py").read_text("utf-8"))
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     tree.body = [
@@ -21,7 +22,7 @@ def defined(example: str, name: str) -> Any:
     ]
     names: dict[str, Any] = {"__name__": f"corpus_{example}"}
     exec(compile(tree, f"{example}.py", "exec"), names)
-    return names[name]
+    return flows.Flow.of(names[name])
 
 
 def _runs(node: ast.Assign) -> bool:
@@ -109,7 +110,7 @@ CORPUS: dict[str, Any] = {
     "slow ones": slow_ones,
     **{f"a failure that they {policy}": failing(policy) for policy in POLICIES},
     **{shape: rows(shape) for shape in ("chain", "star", "layered", "waits", "when", "empty list")},
-    "examples/order_literal": defined("order_literal", "order_flow"),
-    "examples/diamond": defined("diamond", "diamond"),
-    "examples/failure_policies": defined("failure_policies", "one_edge"),
+    "examples/order_literal": functools.partial(defined, "order_literal", "order_flow"),
+    "examples/diamond": functools.partial(defined, "diamond", "diamond"),
+    "examples/failure_policies": functools.partial(defined, "failure_policies", "one_edge"),
 }

@@ -43,7 +43,7 @@ while left > 0 do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':l', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 9

@@ -1,4 +1,5 @@
 -- What has become of attempts is taken down, and the machine told.
+-- define: UNHANDLED 86400000000
 
 -- File an attempt that will be followed by another.
 local function keep_attempt(run, record, outcome, payload)
@@ -49,6 +50,17 @@ local function fail(run, record, state, payload)
   settle(run, record, state)
 end
 
+-- No worker had a handler for the job: whether that has gone on for too long.
+local function is_unhandled(run, record)
+  local key, name = run.key .. ':u', name_of(run, record[JOB])
+  local since = tonumber(call('HGET', key, name))
+  if not since then
+    call('HSET', key, name, whole(now))
+    return false
+  end
+  return now - since >= UNHANDLED
+end
+
 local function settle_otherwise(run, record, outcome, payload, after, counted)
   if outcome == END.lost then
     lose(run, record, payload)
@@ -57,6 +69,10 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
   free(run, record, outcome ~= END.released and outcome ~= END.replayed and record[STARTED] or nil)
   touch(run, record)
   if outcome == END.released then
+    if #payload > 0 and is_unhandled(run, record) then
+      fail(run, record, FAILED, payload)
+      return
+    end
     if not is_control(record) then
       note(run, TOLD.released, record)
     end
@@ -77,6 +93,7 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     keep_value(run, record, payload)
     settle(run, record, COMPLETED)
   elseif outcome == END.retry then
+    call('HDEL', run.key .. ':u', name_of(run, record[JOB]))
     if counted then
       record[MADE] = record[MADE] + 1
       if record[MADE] >= (record[FLAGS] % 4 < LIST and record[LIMIT] > 0 and record[LIMIT] or 1000) then

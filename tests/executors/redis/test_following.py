@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from executors.redis._wire import Granted, Outcome
 from executors.redis._reopen import reopen
+from executors.redis._wire import Granted, Outcome
 from flows import _machine as machine
 from flows import _reopening
 from flows._state import COMPLETED, Commands
@@ -16,7 +16,7 @@ from tests.executors.redis.servers import VALKEY, Server, installed, shared
 from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
-FAST = settings(max_examples=settings().max_examples * 3 // 5, phases=[Phase.generate])
+FAST = settings(max_examples=max(30, settings().max_examples * 3 // 5))
 ENDINGS = (
     *(End.COMPLETED, End.COMPLETED, End.COMPLETED, End.FAILED, End.RETRY, End.RETRY),
     *(End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST),
@@ -24,7 +24,7 @@ ENDINGS = (
 
 deeds = st.sampled_from(("work", "work", "work", "work", "claim", "late", "time", "die", "extend", "cancel"))
 steps = st.tuples(deeds, st.integers(0, 1000), st.integers(0, 31))
-LEFT_BEHIND = {"meta", "events", "ended", "queues"}
+LEFT_BEHIND = {"meta", "stops", "events", "ended", "queues"}
 
 
 def outcome_of(followed: Followed, grant: Granted, pick: int) -> Outcome:

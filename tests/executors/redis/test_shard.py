@@ -253,3 +253,16 @@ def test_rows_and_failures_are_told_by_name(shard: Shard) -> None:
     (told,) = grant.inputs
     assert (grant.job, told.first) == (2, 5)
     assert json.loads(told.payload or b"")["job"] == "job-0"
+
+
+def test_what_nobody_has_a_handler_for_fails_after_a_day(valkey: Server) -> None:
+    shard = shard_on(valkey)
+    run = new_run(shape_of(Dag(("fail",), ()), ("q0",)))
+    shard.put_run(run)
+    loop = Loop(shard, ("q0",))
+    for day in (0.0, 0.9, 1.1):
+        shard.server.call("HSET", shard.keys.meta, "shift", int(day * 86_400 * 1e6))
+        (grant,) = loop().grants
+        assert grant.attempt == 1
+        loop(ended(grant, End.RELEASED, b'{"type":"UnknownTaskError"}'), limit=0)
+    assert states_of(shard, run.run_id, 1) == [5]

@@ -24,7 +24,7 @@ def test_the_commands_are_those_of_the_contract() -> None:
     runs = {f"runs {name}" for name in ("ls", "show", "watch", "cancel", "retry", "prune")}
     queues = {f"queues {name}" for name in ("pause", "resume", "drain")}
     dead = {f"dead {name}" for name in ("list", "retry", "drop")}
-    assert {"plan", "run", "worker", "doctor", "queues", *runs, *queues, *dead} <= named
+    assert {"plan", "draw", "run", "worker", "doctor", "queues", *runs, *queues, *dead} <= named
 
 
 @pytest.mark.parametrize("path", EVERY, ids=" ".join)
