@@ -12,7 +12,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+SLOW = ("testing-retries.md",)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=[pytest.mark.slow] if page.name in SLOW else []) for page in PAGES],
+    ids=lambda page: page.name,
+)
 def test_page_runs_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
     # A process each: tasks are registered by name, and two pages may well define the same one.
     # -P: or the folder tests/, with its tests/flows, would come first on the path.

@@ -63,7 +63,7 @@ def leave(how: str, note: str = "") -> None:
     if how == "interrupt":
         raise KeyboardInterrupt
     if how == "hang up":
-        os.closerange(3, 64)
+        os.closerange(3, 1024)  # whatever number its socket has
         return
     libc = ctypes.CDLL(None)  # a fork that Python knows nothing of: the new process keeps the socket open
     if forked := libc.fork():

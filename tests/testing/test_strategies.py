@@ -43,6 +43,7 @@ def test_each_shape_can_be_run_and_stays_within_its_size(shape: str, data: st.Da
     assert (sum(row.items is not None for row in flow.rows) == 1) is (shape == "each")
 
 
+@pytest.mark.slow
 def test_flows_show_what_they_are_made_of_and_shrink_to_one_job() -> None:
     flow = find(flow_graphs(), lambda flow: True, settings=FOUND)
     assert repr(flow) == "<flow of\n  0: plain\n>"
@@ -117,6 +118,7 @@ def test_each_kind_of_fault_is_drawn_alone_when_asked_for(kind: str) -> None:
     assert {fault.kind for fault in drawn} <= makes
 
 
+@pytest.mark.slow
 def test_a_double_charge_is_found_and_shrinks_to_one_fault() -> None:
     def charged_twice(faults: tuple) -> bool:
         shop.world.clear()
