@@ -41,6 +41,7 @@ def _lucky(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lone, "fn", lambda value: _luck(value))
 
 
+@pytest.mark.slow
 @MANY
 @given(scopes(), st.integers(0, 1000), st.sampled_from([0, 15, 40]))
 def test_flows_with_lists_and_conditions_end_as_in_memory(steps: Any, seed: int, harm: int) -> None:

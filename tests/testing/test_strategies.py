@@ -69,6 +69,7 @@ def test_payloads_survive_a_store(payload: object) -> None:
     assert json.loads(canonical(jsonable(payload, "it"))) == payload
 
 
+@pytest.mark.slow
 def test_payloads_reach_what_breaks_parsers() -> None:
     assert find(payloads(), lambda one: type(one) is int and one > 2**53, settings=MET)
     assert find(payloads(), lambda one: type(one) is str and "\x00" in one, settings=MET)

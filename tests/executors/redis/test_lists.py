@@ -117,6 +117,7 @@ def _lucky(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lone, "fn", lambda value: _luck(value))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=settings().max_examples * 3 // 5,
     suppress_health_check=[HealthCheck.too_slow],
