@@ -18,8 +18,8 @@ from executors.sqlite._layout import Layout
 from executors.sqlite._locks import locks_of
 from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
-from executors.sqlite._sessions import Sessions
 from executors.sqlite._shapes import facts_of, written, written_bodies
+from executors.sqlite._standing import Standing
 from flows import _machine as machine
 from flows._state import ACTIVE, CANCELLED, Commands, RunState
 from flows._verbs import Grant, Reply, Settle, Want
@@ -42,7 +42,7 @@ class Put(NamedTuple):
     now: int
 
 
-class SqliteStore(Sessions):
+class SqliteStore(Standing):
     """The verbs of a store over a file. Safe to call from any thread and process; each verb is one atomic step.
 
     A step that cannot be written (a full disk, a file held too long) raises and has changed nothing.

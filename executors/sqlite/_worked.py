@@ -40,6 +40,7 @@ class WorkedRun:
     """
 
     writing = Bytes
+    costly = True
     rated = False
     tracing: RunTrace | None = None
     seats: Seats | None = None
