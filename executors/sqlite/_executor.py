@@ -223,7 +223,8 @@ class SqliteExecutor(Operating):
 
     def _over(self, record: SqliteRecord) -> None:
         record.worked.crew = None
-        self._conclude(record)
+        if record.worked.ended:  # else this process was interrupted and lets go of it
+            self._conclude(record)
 
     @staticmethod
     def _conclude(record: SqliteRecord) -> None:

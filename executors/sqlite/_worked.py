@@ -118,6 +118,12 @@ class WorkedRun:
         for interrupter in tuple(self.interrupters):
             interrupter()
 
+    def let_go(self) -> None:
+        """What runs here does not count any more: handlers are told to stop. The run itself goes on."""
+        live, self._live = self._live, {}
+        for one in tuple(live.values()):
+            one.state.cancelling = True
+
     def wake(self) -> None:
         """Somebody else has changed the run: whoever works on it should look. Not waited for."""
         for waker in tuple(self.wakers):

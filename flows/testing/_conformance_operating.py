@@ -107,7 +107,9 @@ class Operating(Suite):
         executor, operating = self._both(executor)
         runs = [
             flows.execute(
-                give.using(id="above")(failing("grave").using(queue=QUEUE, id="grave")().out), executor=executor, check=False
+                give.using(id="above")(failing("grave").using(queue=QUEUE, id="grave")().out),
+                executor=executor,
+                check=False,
             )
             for _ in range(3)
         ]
