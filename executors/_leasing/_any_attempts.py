@@ -66,6 +66,11 @@ class AnyAttempts:
         self._seats = seats
         self._over = over
         self._sharing = Sharing(store)
+        writing = getattr(store, "writing", None)  # where a store takes nothing but bytes, hands make them
+        around: Callable[[Attempt], Attempt] = _as_it_is if writing is None else writing.around
+        self._perform, self._control = around(perform), around(control)
+        self._in_child = around(self._in_process)
+        self._perform_async: AsyncAttempt = perform_async if writing is None else writing.around_async(perform_async)
         self.stops: dict[Grant, GrantRun] = {}
         """The attempts in child processes, to be told when they are to stop."""
 
@@ -80,11 +85,11 @@ class AnyAttempts:
             if grant.fetch is not None:
                 grant.fetch()
             if grant.control:
-                return _looked_at(grant, clock)
+                return self._looked_at(grant, clock)
             settings = run.plan.settings[grant.job]
             plain = settings.run_in != "process" and settings.idempotency_key is None
             if plain and run.tracing is None and not run.rated:
-                return perform(grant, clock)
+                return self._perform(grant, clock)
             return self._special(grant, clock)
         except UnavailableError:
             return _away(grant, clock)
@@ -95,7 +100,7 @@ class AnyAttempts:
         try:
             if grant.fetch is not None:
                 await aside(grant.fetch)
-            attempt: AsyncAttempt = perform_async
+            attempt = self._perform_async
             if run.tracing is not None:
                 attempt = run.tracing.around_async(attempt, self._worker)
             if run.plan.settings[grant.job].idempotency_key is not None:
@@ -114,7 +119,7 @@ class AnyAttempts:
     def _special(self, grant: Grant, clock: Clock) -> Settle:
         run = grant.run
         settings = run.plan.settings[grant.job]
-        attempt: Attempt = self._in_process if settings.run_in == "process" else perform
+        attempt = self._in_child if settings.run_in == "process" else self._perform
         if run.tracing is not None:
             attempt = run.tracing.around(attempt, self._worker)
         shares = settings.idempotency_key is not None
@@ -126,6 +131,11 @@ class AnyAttempts:
             clock = _first(self._store.began(grant), clock)
         settle = attempt(grant, clock)
         return self._filed(settle) if shares else settle
+
+    def _looked_at(self, grant: Grant, clock: Clock) -> Settle:
+        """A control job; what it reads may be in a store that is away just now, and that is no fault of the flow's."""
+        settle = self._control(grant, clock)
+        return _away(grant, clock) if isinstance(settle.error, UnavailableError) else settle
 
     def _in_process(self, grant: Grant, clock: Clock) -> Settle:
         from executors._leasing._process_attempts import ProcessAttempts  # it loads what most workers do not need
@@ -171,10 +181,8 @@ async def aside(work: Callable[[], _T]) -> _T:
     return await done
 
 
-def _looked_at(grant: Grant, clock: Clock) -> Settle:
-    """A control job; what it reads may be in a store that is away just now, and that is no fault of the flow's."""
-    settle = control(grant, clock)
-    return _away(grant, clock) if isinstance(settle.error, UnavailableError) else settle
+def _as_it_is(attempt: Attempt) -> Attempt:
+    return attempt
 
 
 def _away(grant: Grant, clock: Clock) -> Settle:

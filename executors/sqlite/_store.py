@@ -55,10 +55,12 @@ class SqliteStore(Standing):
         told: Is told of each step: the runs that it touched, ended, began to cancel; whose own crew did
             it; and whether a limit has given way.
         settling: Is told of settles before they are taken.
+        writing: What makes bytes of results, in the hand that ran the handler.
     """
 
     told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
+    writing: Any = None
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
         super().__init__(database, locks_of(database.path))
