@@ -56,6 +56,8 @@ class SqliteExecutor(Operating):
     """
 
     embedded = True
+    resumes = True
+    """A run whose caller was interrupted stays open, to be resumed."""
 
     def __init__(self, url: str) -> None:
         self._place = place_of(url)
