@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
 
+from benchmarks import durable
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.pictures import NAME as PICTURES
@@ -20,7 +21,7 @@ from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
-NAMES = [*(workload.name for workload in workloads("tiny")), *ABOUT, SPANS, PICTURES, "import"]
+NAMES = [*(one.name for one in workloads("tiny")), *ABOUT, *durable.ABOUT, SPANS, PICTURES, "import"]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -69,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     gc.unfreeze()
     for name in growing:
         lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
+    for name in (name for name in durable.ABOUT if name in wanted):
+        print(f"  {name}: {durable.ABOUT[name]}")
+        lines += durable.durable_rows(name, "quick" if options.quick else "full")
     if "import" in wanted:
         series, not_there = measure_imports(("flows", "pydantic"))
         lines += import_rows(series)

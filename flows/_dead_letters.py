@@ -101,10 +101,11 @@ def dead_letters(record: RunRecord) -> DeadLetters:
     """What failed for good in a run so far."""
     gone = record.plan.gone
     failed = (job for job in range(len(record.plan)) if record.state_of(job) == "failed" and job not in gone)
-    return DeadLetters(_letter(record, job) for job in failed if record.first_cause(job) == job)
+    return DeadLetters(dead_letter(record, job) for job in failed if record.first_cause(job) == job)
 
 
-def _letter(record: RunRecord, job: int) -> DeadLetter:
+def dead_letter(record: RunRecord, job: int) -> DeadLetter:
+    """What is to be known of a job that failed for good by itself."""
     plan, attempts = record.plan, tuple(record.attempts_of(job))
     place = (plan.ids[job], plan.names[job], plan.queues_of[job])
     at = attempts[-1].end if attempts else None

@@ -25,6 +25,9 @@ from flows._verbs import End, Grant, Reply, RunBrief, Settle, Want
 CLAIM_LIMIT: Final = 64
 """Jobs a call claims at most: larger batches are no faster, and all of them wait for their slowest."""
 
+COSTLY_LIMIT: Final = 512
+"""The same where each call is costly, as it commits to a disk."""
+
 AHEAD_SECONDS: Final = 0.020
 """A worker claims its free slots plus what it will start within this time at the pace seen."""
 
@@ -137,15 +140,24 @@ class WorkerCore:
         queues: Work for these queues only; None for any.
         ahead: Whether to claim a little more than the slots hold. Only where one line waits for the slots: two would
             each fill them.
+        costly: Whether a call takes longer than many jobs: fewer and larger ones then, and none only to claim ahead.
 
     Attributes:
         held: Jobs granted and not yet settled.
     """
 
     def __init__(
-        self, *, slots: int, run: RunBrief | None = None, queues: frozenset[str] | None = None, ahead: bool = True
+        self,
+        *,
+        slots: int,
+        run: RunBrief | None = None,
+        queues: frozenset[str] | None = None,
+        ahead: bool = True,
+        costly: bool = False,
     ) -> None:
         self.slots = slots
+        self._costly = costly
+        self._limit = COSTLY_LIMIT if costly else CLAIM_LIMIT
         self.ahead = ahead
         self.run = run
         self.queues = None if queues is None else queues | {CONTROL_QUEUE}
@@ -240,7 +252,7 @@ class WorkerCore:
         if grants and self._draining:  # asked for before, answered since: they go back as they came
             self._settles += [Settle(grant, End.RELEASED, None, now, now) for grant in grants]
         elif grants:
-            if self.run is None:  # nobody else works for a worker that serves one run
+            if self.run is None or self._costly:  # else nobody works for a worker that serves one run
                 self._recall_at = now + UNSTARTED_SECONDS
             self._effects.append(Start(grants))
         elif not self.held:
@@ -272,7 +284,7 @@ class WorkerCore:
         settles = self._settles
         if self._flying is None and (settles or self._look or self._draining):
             wanted = 0 if self._draining else self._wanted(len(settles))
-            if settles or (self._look and wanted > 0):
+            if settles or (self._look and wanted > 0 and (not self._costly or self.held < self.slots)):
                 self.seq += 1
                 self._settles = []
                 self._look = False
@@ -290,5 +302,5 @@ class WorkerCore:
         wanted = self.slots - self.held + settling
         pace = self._pace
         if pace >= 0 and self.ahead:
-            wanted += CLAIM_LIMIT if pace * CLAIM_LIMIT <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
-        return min(CLAIM_LIMIT, wanted)
+            wanted += self._limit if pace * self._limit <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
+        return min(self._limit, wanted)

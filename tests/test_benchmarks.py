@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import durable
 from benchmarks.measure import Series, WrongValueError, measure
-from benchmarks.peers import PEERS, Peer, load
+from benchmarks.peers import PEERS, Peer, flows_, load
 from benchmarks.pictures import picture_rows, watched_rows
 from benchmarks.report import as_json, import_rows, rows, table
 from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
@@ -120,6 +121,22 @@ def test_a_round_of_orders_is_the_time_of_all_its_flows(monkeypatch: pytest.Monk
     peer = OneAfterTheOther()
     assert [its.samples for its in measure(replace(TINY["orders"], calls=5, rounds=1), [peer])] == [[5.0]]
     assert [its.samples for its in measure(replace(TINY["small_flow"], calls=5, rounds=1), [peer])] == [[1.0]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", durable.ABOUT)
+def test_flows_in_a_file_are_measured_beside_bare_commits(name: str) -> None:
+    flows_._task.cache_clear()  # tasks are known by their names only for the length of a test
+    found = durable.durable_rows(name, "tiny")
+    assert {row.workload for row in found} == {name}
+    assert [row.peer for row in found] == (["flows"] * 2 if name == "durable_flat" else ["flows", "bare commits"])
+
+
+def test_a_chain_in_a_file_is_judged_against_bare_commits() -> None:
+    for ours, met in ((1.5, True), (1.6, False)):
+        first, second = durable.rows("durable_chain", 10, Series("flows", [ours]), Series("bare commits", [1.0]))
+        assert [target.met for target in first.targets] == [met]
+        assert second.targets == ()
 
 
 def test_planning_is_judged_against_a_plain_sort() -> None:

@@ -25,8 +25,8 @@ from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
 from executors._leasing._line import Lookout, emptied
 from executors._leasing._log import say
-from executors._leasing._long_tasks import LONG_SECONDS, LongTasks
-from executors._leasing._monitor import TICK_SECONDS, monitor
+from executors._leasing._long_tasks import COSTLY_SECONDS, LONG_SECONDS, LongTasks
+from executors._leasing._monitor import PAUSE_SECONDS, TICK_SECONDS, monitor
 from executors._leasing._starts import telling
 from executors._store import Store
 from flows._control import control
@@ -57,7 +57,8 @@ class Crew:
         self.clock = store.clock
         self.run = run
         self.name = name
-        self.core = WorkerCore(slots=slots, run=run, ahead=not (run.has_async and run.has_sync))
+        one_line = not (run.has_async and run.has_sync)
+        self.core = WorkerCore(slots=slots, run=run, ahead=one_line, costly=run.costly)
         self.done: deque[Settle] = deque()
         self.fallen: BaseException | None = None
         self._line: deque[Grant] = deque()
@@ -66,15 +67,19 @@ class Crew:
         self._on_end = on_end
         self._turn_lock = threading.Lock()
         self._turns = 0
-        self.interrupted = self._closed = self._tells = False
+        self.interrupted = self._closed = self._tells = self._in_store = False
         self._close_lock = threading.Lock()
-        self._long = LongTasks()
+        self._long, self._long_seconds = LongTasks(), COSTLY_SECONDS if run.costly else LONG_SECONDS
         self._deadlines = Deadlines(self, self.clock)
         self._lookout = Lookout()
         self.gate = Gate(slots, self._help)
         self._attempt, self.async_attempt = attempts_of(self)
         self._control = control if run.writing is None else run.writing.around(control)
-        self._on_loop = self._loop_line(slots) if run.has_async else None
+        self._on_loop: LoopLine | None = None
+        if run.has_async:
+            from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
+
+            self._on_loop = LoopLine(self, slots, self.store)
         run.interrupters.append(self._interrupt)
         run.wakers.append(self._wake)
 
@@ -111,7 +116,8 @@ class Crew:
             self.gate.leave()
             self.turn()
             self.hand_over()
-        self._raise_fallen()
+        if self.fallen is not None:
+            raise self.fallen
 
     def _lend(self) -> None:
         line = self._line
@@ -122,7 +128,7 @@ class Crew:
                     self._work(line.popleft())
                 except IndexError:
                     continue  # another hand was quicker
-            elif self.done:
+            elif self.done and not self._in_store:
                 self.turn()
             else:
                 self.gate.park(self._idle)
@@ -139,7 +145,8 @@ class Crew:
         self.start()
         while self._going() and self.gate.wait(self._going, deadline, self.clock):
             pass
-        self._raise_fallen()
+        if self.fallen is not None:
+            raise self.fallen
         return self.over
 
     def turn(self, event: Event | None = None) -> None:
@@ -162,7 +169,7 @@ class Crew:
                     self._carry_out()
             finally:
                 lock.release()
-            # An outcome that came between the last look and the release is still ours to feed: look again.
+            # What came between the last look and the release is still ours to feed: look again.
         if self.over:
             self._close()
 
@@ -194,6 +201,8 @@ class Crew:
             self.hand_over()
             wake_at = now + TICK_SECONDS if self._events else self.core.wake_at
         if self._line or self.done:
+            if self._in_store:  # what takes long is no handler, and more hands would only be in the way
+                return now + PAUSE_SECONDS
             more = self._lookout.more(self._turns, len(self.done))  # what has ended, not what was begun
             if more:
                 self.turn()
@@ -217,23 +226,23 @@ class Crew:
         self.store.abandon(self.run, f"{type(error).__name__} was raised")
         self._close()
 
-    def _loop_line(self, slots: int) -> LoopLine:
-        from executors._leasing._loop import LoopLine  # asyncio takes longer to load than most flows to run
-
-        return LoopLine(self, slots, self.store)
-
     def _carry_out(self) -> None:
         core = self.core
         for effect in core.effects():
             if isinstance(effect, Exchange):
-                reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
+                self._in_store = self.run.costly
+                try:
+                    reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
+                finally:
+                    self._in_store = False
                 core.replied(effect.seq, reply, reply.now)
                 if reply.due_at is not None:
                     monitor.ring_before(reply.due_at)
             elif isinstance(effect, Start):
                 self._place(effect.grants)
             elif isinstance(effect, Recall):
-                self._recall()
+                now, on_loop = self.clock(), [] if self._on_loop is None else self._on_loop.recall()
+                self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in emptied(self._line) + on_loop)
             elif isinstance(effect, Log):
                 say(logging.getLevelNamesMapping()[effect.level.upper()], "%s: %s", self.name, effect.text)
 
@@ -253,8 +262,7 @@ class Crew:
             if self._long and self._long.waiting(grants):
                 # Of all that wait, not only of these: where jobs come one by one, as items of a list with a limit do.
                 self.gate.call(self._long.waiting(self._line.copy()), self._line)
-            if monitor.napping:
-                monitor.ring()
+            monitor.ring_before(0.0)
 
     def _help(self) -> None:
         """A hand's work: run jobs while there are any."""
@@ -286,7 +294,7 @@ class Crew:
             if timed and not self._deadlines.met(grant):
                 say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
                 return False
-            if settle.ended_at - settle.started_at > LONG_SECONDS:
+            if settle.ended_at - settle.started_at > self._long_seconds:
                 self._took_long(settle)
                 return True
             if self._long:
@@ -353,11 +361,6 @@ class Crew:
             self.fall(raised)
             return Settle(grant, End.RELEASED, None, started_at, ended_at)
 
-    def _recall(self) -> None:
-        now = self.clock()
-        recalled = emptied(self._line) + (self._on_loop.recall() if self._on_loop is not None else [])
-        self.done.extend(Settle(grant, End.RELEASED, None, now, now) for grant in recalled)
-
     def _wake(self) -> None:
         """Another run has made room: the monitor is to look, as a turn of this run is not the caller's work."""
         self._events.append(Woken())
@@ -372,14 +375,10 @@ class Crew:
         self.hand_over()
 
     def _idle(self) -> bool:
-        return not self._line and not self.done and self._going()
+        return not self._line and (self._in_store or not self.done) and self._going()
 
     def _going(self) -> bool:
         return not self.over and self.fallen is None
-
-    def _raise_fallen(self) -> None:
-        if self.fallen is not None:
-            raise self.fallen
 
     def _close(self) -> None:
         monitor.unwatch(self)

@@ -55,6 +55,11 @@ class CrewRun(RunBrief, Protocol):
         ...
 
     @property
+    def costly(self) -> bool:
+        """Whether an exchange takes longer than many jobs, as one does that commits to a disk."""
+        ...
+
+    @property
     def seats(self) -> Seats | None:
         """Who says how many processes at once, if any job is for a process."""
         ...

@@ -11,6 +11,9 @@ from flows._verbs import Grant
 LONG_SECONDS: Final = 0.0002
 """From here on a handler is worth a thread of its own: handing it over costs about half of this."""
 
+COSTLY_SECONDS: Final = 0.003
+"""The same where an outcome costs a commit of its own if it is told of at once."""
+
 LONG_TIMES: Final = 2
 """In a row: once may be the collector of garbage, or another process that had the processor."""
 

@@ -60,6 +60,7 @@ class MemoryRun(Record):
 
     writing = None
     """Results are kept as they are."""
+    costly = False
 
     __slots__ = (
         *("awaited_by", "crew", "deadline_at", "delayed", "ended", "has_async", "has_process", "has_sync"),

@@ -179,6 +179,11 @@ class Database:
             (version,) = self._reads.execute("PRAGMA data_version").fetchone()
         return int(version)
 
+    def pragmas(self, *names: str) -> dict[str, list[Any]]:
+        """What SQLite says of the file and of how it is used here; not within a step."""
+        with self._reading, translated(self.path):
+            return {name: self._reads.execute(f"PRAGMA {name}").fetchall() for name in names}
+
     def tidy(self, pages: int) -> None:
         """Give back up to *pages* free pages to the system; within no step."""
         with self._lock, translated(self.path):

@@ -15,6 +15,7 @@ from executors._stored import Limits, StoredRecord, check_handlers, pack
 from executors.sqlite._checks import check_places, check_sharing
 from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
+from executors.sqlite._operating import Operating
 from executors.sqlite._retention import Holder
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
@@ -42,7 +43,7 @@ class SqliteRecord(StoredRecord):
     worked: WorkedRun
 
 
-class SqliteExecutor:
+class SqliteExecutor(Operating):
     """Runs in a SQLite file: they outlive the process, and need no server.
 
     ``sqlite:///shop.db`` is a file in the current directory, ``sqlite:////var/shop.db`` one by its whole path. What was
@@ -55,6 +56,8 @@ class SqliteExecutor:
     """
 
     embedded = True
+    resumes = True
+    """A run whose caller was interrupted stays open, to be resumed."""
 
     def __init__(self, url: str) -> None:
         self._place = place_of(url)
@@ -222,7 +225,8 @@ class SqliteExecutor:
 
     def _over(self, record: SqliteRecord) -> None:
         record.worked.crew = None
-        self._conclude(record)
+        if record.worked.ended:  # else this process was interrupted and lets go of it
+            self._conclude(record)
 
     @staticmethod
     def _conclude(record: SqliteRecord) -> None:

@@ -14,7 +14,7 @@ from executors.sqlite._database import Database
 from executors.sqlite._reader import FileReader
 from executors.sqlite._store import SqliteStore
 from executors.sqlite._url import Place
-from executors.sqlite._worked import WorkedRun, brief_of
+from executors.sqlite._worked import Bytes, WorkedRun, brief_of
 
 if TYPE_CHECKING:
     from executors._store import Listener
@@ -36,6 +36,7 @@ class Home:
         self.database = Database(place.path, place.synchronous)
         self.store = SqliteStore(self.database, self._brief)
         self.store.told = self._told
+        self.store.writing = Bytes
         self.store.settling = self._settling
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
         self.pid = os.getpid()

@@ -103,7 +103,7 @@ class Retention(LimitVerbs):
         """A run goes, with all that is known of it, but for its key."""
         database = self.database
         first, last = row_of(number, 0), row_of(number + 1, 0)
-        for table in ("result", "journal", "attempt", "item", "link", "log", "progress", "holding"):
+        for table in ("result", "journal", "attempt", "item", "link", "log", "progress", "holding", "dead"):
             database.do(f"retire_{table}", first, last)
         for table in ("plan", "chunk"):
             database.do(f"retire_{table}", chunk_row(number, 0), chunk_row(number + 1, 0))

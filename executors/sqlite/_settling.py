@@ -145,11 +145,18 @@ class Settling(Claims):
 
     def _fail(self, run: OpenRun, settle: Settle) -> None:
         """File why a job ended otherwise than completed."""
+        job = settle.grant.job
         if settle.failed is not None:
             self._file(run, settle, failure(settle))
-            run.columns.sparse["erred"][settle.grant.job] = 1
+            run.columns.sparse["erred"][job] = 1
         else:
             self._file(run, settle, None)
+        if settle.end is End.FAILED or settle.end is End.RETRY:
+            self._bury(run, job)
+
+    def _bury(self, run: OpenRun, job: int) -> None:
+        """A job has failed for good, by itself."""
+        self.database.do("dead_add", self.database.draw(), row_of(run.number, job), run.known.layout.queue(job))
 
     def _file(self, run: OpenRun, settle: Settle, payload: bytes | None) -> None:
         """File how the last attempt of a job ended."""
@@ -208,6 +215,7 @@ class Settling(Claims):
                 run.results.append((row_of(run.number, job), payload, None, None, None, None))
                 self._payloads.put(row_of(run.number, job), payload)
                 run.columns.sparse["erred"][job] = 1
+                self._bury(run, job)
         elif len(out.ready) > before and not control:
             out.ready.pop()
             self.database.do("suspect_add", self.database.draw(), layout.queue(job), row_of(run.number, job))
@@ -224,6 +232,8 @@ class Settling(Claims):
                 kept = payload if outcome != "completed" else None
                 self._keep_attempt(run, job, number, outcome, began, ended, worker, kept)
             self.database.do("result_drop", row)
+        if columns.state[job] == FAILED:
+            self.database.do("dead_drop", row)
         self.database.do("progress_drop", row)
         self._payloads.drop(row)
         for name in ("since", "erred", "replayed"):

@@ -18,10 +18,10 @@ from executors.sqlite._layout import Layout
 from executors.sqlite._locks import locks_of
 from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
-from executors.sqlite._sessions import Sessions
 from executors.sqlite._shapes import facts_of, written, written_bodies
+from executors.sqlite._standing import Standing
 from flows import _machine as machine
-from flows._state import ACTIVE, CANCELLED, Commands, RunState
+from flows._state import ACTIVE, Commands, RunState
 from flows._verbs import Grant, Reply, Settle, Want
 
 POLL_SECONDS: Final = 0.05
@@ -42,7 +42,7 @@ class Put(NamedTuple):
     now: int
 
 
-class SqliteStore(Sessions):
+class SqliteStore(Standing):
     """The verbs of a store over a file. Safe to call from any thread and process; each verb is one atomic step.
 
     A step that cannot be written (a full disk, a file held too long) raises and has changed nothing.
@@ -55,10 +55,12 @@ class SqliteStore(Sessions):
         told: Is told of each step: the runs that it touched, ended, began to cancel; whose own crew did
             it; and whether a limit has given way.
         settling: Is told of settles before they are taken.
+        writing: What makes bytes of results, in the hand that ran the handler.
     """
 
     told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
+    writing: Any = None
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
         super().__init__(database, locks_of(database.path))
@@ -227,23 +229,28 @@ class SqliteStore(Sessions):
             self._cancel(one, reason, now)
 
     def abandon(self, run: Any, reason: str) -> None:
-        """End a run at once, without waiting for the handlers that run; their results will be refused."""
+        """Let go of a run: what this process holds of it is free, uncounted, and late results are refused.
+
+        The run stays open, to be resumed by whoever asks for it; handlers that run are told to stop.
+        """
         with self.transaction() as now:
             one = self._run(run.number)
             if one is None or one.ended_at is not None:
                 return
-            one.reason = one.reason or reason
             out = Commands()
-            jobs = self._jobs(one)
-            machine.cancel(one.state, out, jobs)
-            for job in jobs:
-                if one.state.state[job] == ACTIVE:
-                    one.columns.fence[job] = -one.columns.fence[job]
-                    machine.settle(one.state, job, CANCELLED, out)
-                    self._free(one.number, job, None)
-            self._interrupted.append(one.number)
-            self.database.do("claim_clear", one.number)
+            for first, session, packed_jobs in self.database.all("claim_sessions", one.number):
+                if session != self.session:
+                    continue
+                for fence, job in enumerate(array("I", packed_jobs), first):
+                    if one.columns.fence[job] == fence and one.state.state[job] == ACTIVE:
+                        one.columns.fence[job] = -fence
+                        machine.release(one.state, job, out, 0.0)
+                        self._free(one.number, job, None)
+                        one.note(now, "released", [[job, one.state.made.get(job, 0) + 1]])
+                self.database.do("claim_drop", first)
+                self._open.pop(first, None)
             self._sweep(one, now, out, {})
+        run.let_go()
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""

@@ -40,6 +40,7 @@ class WorkedRun:
     """
 
     writing = Bytes
+    costly = True
     rated = False
     tracing: RunTrace | None = None
     seats: Seats | None = None
@@ -116,6 +117,12 @@ class WorkedRun:
             one.state.cancelling = True
         for interrupter in tuple(self.interrupters):
             interrupter()
+
+    def let_go(self) -> None:
+        """What runs here does not count any more: handlers are told to stop. The run itself goes on."""
+        live, self._live = self._live, {}
+        for one in tuple(live.values()):
+            one.state.cancelling = True
 
     def wake(self) -> None:
         """Somebody else has changed the run: whoever works on it should look. Not waited for."""

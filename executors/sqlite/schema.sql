@@ -30,6 +30,7 @@ CREATE TABLE run (
 CREATE INDEX run_deadline ON run (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX run_retire ON run (retire_at) WHERE retire_at IS NOT NULL;
 CREATE INDEX run_ended ON run (name, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX run_ended_at ON run (ended_at) WHERE ended_at IS NOT NULL;
 
 -- What was submitted: one header a run, the rest by chunks of 128 jobs.
 CREATE TABLE header (run INTEGER PRIMARY KEY, header BLOB NOT NULL, store TEXT NOT NULL, bodies TEXT NOT NULL);
@@ -58,6 +59,10 @@ CREATE TABLE attempt (
     started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL, worker TEXT, payload BLOB,
     PRIMARY KEY (job, place)
 ) WITHOUT ROWID;
+
+-- Jobs that failed for good by themselves and that nobody has seen to yet.
+CREATE TABLE dead (place INTEGER PRIMARY KEY, job INTEGER NOT NULL UNIQUE, queue TEXT NOT NULL);
+CREATE INDEX dead_queue ON dead (queue, place);
 
 -- Where jobs wait. A lane is one run's in one queue at one priority; its jobs stand in segments, packed.
 CREATE TABLE lane (

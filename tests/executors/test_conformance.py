@@ -12,7 +12,6 @@ from executors.sqlite._executor import SqliteRecord
 from flows._plan import Plan
 from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
-from flows.testing._conformance_kit import CAPABILITIES
 
 
 class TestMemory(ExecutorConformance):
@@ -43,8 +42,6 @@ class Begun(SqliteExecutor):
 
 
 class SqliteConformance(ExecutorConformance):
-    capabilities = CAPABILITIES - {"operating"}
-
     @pytest.mark.parametrize("bad", [7, "text", {"a": 1}, None])  # nor a set, which has no JSON form
     def test_what_is_no_list_fails_without_another_try(self, executor: SqliteExecutor, bad: object) -> None:
         super().test_what_is_no_list_fails_without_another_try(executor, bad)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import flows
 from executors.memory import MemoryExecutor
 from flows import Job
+from flows._executors import executor_of
 from flows._run_options import RunKeywords
 from flows.errors import FlowsError
 from tests.flows.odd_values import ODD, Nasty, answered, anything, text
@@ -109,13 +110,15 @@ URLS = st.one_of(
 @given(URLS)
 def test_any_url(url: str) -> None:
     try:
-        run = flows.execute(witness(), executor=url or "?")
+        executor = executor_of(url or "?")
     except FlowsError as error:
         said = str(error)
-    else:
-        assert run.state == "completed"
-        assert url.lower().startswith("memory:")
-        ran.clear()
+    else:  # a place far away, or in a file, is not looked for before something is asked of it
+        if isinstance(executor, MemoryExecutor):
+            assert flows.execute(witness(), executor=executor).state == "completed"
+            ran.clear()
+        else:
+            assert url.lower().startswith(("redis", "sqlite:", "unix:"))
         return
     assert len(said) < 1_000
     assert said.isprintable()
@@ -127,7 +130,7 @@ def test_any_url_in_the_environment(url: str) -> None:
     usable = "\0" not in url and url.isascii()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLOWS_EXECUTOR", url if usable else "?")
-        answered(lambda: flows.get("nowhere"))
+        answered(lambda: executor_of(None))
 
 
 @given(anything)

@@ -1,0 +1,2 @@
+-- What is granted.
+SELECT run, fence, jobs FROM claim

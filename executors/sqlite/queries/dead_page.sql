@@ -1,0 +1,2 @@
+-- Dead letters, newest first.
+SELECT place, job FROM dead WHERE place < ? ORDER BY place DESC LIMIT ?

@@ -1,0 +1,2 @@
+-- Jobs that wait for their time.
+SELECT job FROM delayed

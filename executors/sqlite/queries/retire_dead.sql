@@ -1,0 +1,2 @@
+-- A run goes.
+DELETE FROM dead WHERE job >= ? AND job < ?

@@ -1,0 +1,3 @@
+-- Runs, newest first.
+SELECT number, id, key, name, state, submitted_at, ended_at, size, open, kinds, retire_at FROM run
+    WHERE number < ? ORDER BY number DESC LIMIT ?
