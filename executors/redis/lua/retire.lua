@@ -46,10 +46,10 @@ while left > 0 do
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
-  left = left - 9
+  left = left - 10
   for _, set in ipairs({ 'retire', 'runs', 'unswept', 'deadlines' }) do
     call('ZREM', P .. set, id)
   end

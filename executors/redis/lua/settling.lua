@@ -90,7 +90,9 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     record[MARKS] = bor(record[MARKS], REPLAYED)
     record[FINISHED] = 0
     note(run, TOLD.replayed, record)
-    keep_value(run, record, payload)
+    local size, at = struct_unpack('<I4', payload) -- of the name of the job whose result it is
+    call('HSET', run.key .. ':o', name_of(run, record[JOB]), string.sub(payload, at, at + size - 1))
+    keep_value(run, record, string.sub(payload, at + size))
     settle(run, record, COMPLETED)
   elseif outcome == END.retry then
     call('HDEL', run.key .. ':u', name_of(run, record[JOB]))
