@@ -224,6 +224,29 @@ def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyP
         assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
 
 
+def test_a_lost_reply_is_given_again_without_what_is_gone(valkey: Server) -> None:
+    """A worker was cut off for so long that one of its runs has ended and is forgotten, and another has gone on."""
+    shard = shard_on(valkey)
+    alone = shape_of(Dag(("fail",), ()), ["q"])
+    for name in ("gone", "kept", "taken"):
+        shard.put_run(new_run(alone, run_id=name, keep=0 if name == "gone" else 10**12))
+    loop = Loop(shard, ["q"])
+    first = loop()
+    kept = next(grant for grant in first.grants if grant.run_id == "kept")
+    shard.extend([(kept.run_id, kept.job, kept.fence)], 10**9)
+    shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
+    shard.cancel("gone", "enough")
+    assert shard.rescue()[0] == 2
+    assert [grant.run_id for grant in Loop(shard, ["q"], "other")().grants] == ["taken"]
+    while shard.retire():
+        pass
+    second = loop.again()
+    assert second.grants == [kept]
+    assert list(second.headers) == ["kept"]
+    assert (second.now, second.due, second.refused) == (first.now, first.due, ())
+    assert loop(ended(kept)).refused == ()
+
+
 def test_of_the_ended_runs_of_a_name_the_newest_are_kept(valkey: Server) -> None:
     shard, shape = shard_on(valkey), shape_of(CHAIN, ["q"])
     for number in range(4):
