@@ -172,7 +172,7 @@ local function wake_due(queues)
         local id, job = member_parts(member)
         local run = run_of(id)
         local record = run and record_of(run, job)
-        if record and record[STATE] == DELAYED then
+        if record and record[STATE] == DELAYED and not run.cancelling then -- else it is about to be marked
           make_ready(run, record)
         end
       end

@@ -12,7 +12,7 @@ from executors.redis._inputs import Payloads, inputs_of
 from executors.redis._scripts import Script, names, script
 from executors.redis._shard import Shard
 from executors.redis._wire import Outcome
-from flows._state import COMPLETED, WAITING
+from flows._state import CANCELLED, COMPLETED, WAITING
 from flows._verbs import End
 from flows.errors import UnavailableError
 from tests.executors.redis.groups import until
@@ -222,6 +222,28 @@ def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyP
         while shard.retire():
             pass
         assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
+
+
+def test_nothing_of_a_cancelled_run_is_granted_before_all_is_marked(valkey: Server) -> None:
+    """Delayed jobs and suspects stay in their lines until a chunk reaches them."""
+    size = 60
+    shard = shard_on(valkey, chunk=20)
+    run = new_run(shape_of(Dag(("fail",) * size, ()), ["q"], delay_ms=[0] * 40 + [10_000] * 20), keep=10**12)
+    shard.put_run(run)
+    loop = Loop(shard, ["q"])
+    assert len(loop(limit=40).grants) == 40
+    shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
+    while shard.rescue()[1]:
+        pass  # forty suspects, and twenty whose delay is over
+    assert shard.run("cancel", run.run_id, "enough", 5) == 2
+    assert states_of(shard, run.run_id, size).count(CANCELLED) < size
+    for _ in range(size):
+        answer = loop(limit=4)
+        assert answer.grants == []
+        if not answer.more:
+            break
+    assert states_of(shard, run.run_id, size) == [CANCELLED] * size
+    assert course_of(shard, run.run_id)[6] == 1
 
 
 def test_a_lost_reply_is_given_again_without_what_is_gone(valkey: Server) -> None:
