@@ -177,7 +177,7 @@ class Floor:
         may_end = run.deadline_at is not None or run.plan.settings[grant.job].timeout is not None
         timed = may_end and not grant.control and self._deadlines.note(grant)
         try:
-            settle = self._attempts.make(grant, self.clock)
+            settle = self._attempts.make(grant, self.clock.steady())
         except BaseException as error:
             settle = self.struck(grant, error, self.clock())
         if timed and not self._deadlines.met(grant):
@@ -236,10 +236,12 @@ class Floor:
         """A hand is left behind with its attempt, which has failed. It keeps its slot: a thread cannot be stopped."""
         self._abandon(1)
         deadline = self.deadline_of(grant)
+        ended_at = self.clock.of(now)
+        started_at += ended_at - now
         if deadline is None or now < deadline:
-            self._settle(grant, self.judged(grant, error, self.clock.of(started_at), self.clock.of(now)))
+            self._settle(grant, self.judged(grant, error, started_at, ended_at))
         else:  # the run's, which is cancelled first: it knows why
-            settle = FailedSettle(grant, End.CANCELLED, error, self.clock.of(started_at), self.clock.of(now))
+            settle = FailedSettle(grant, End.CANCELLED, error, started_at, ended_at)
             self._rescue_by(deadline, lambda: self._settle(grant, settle))
 
     def _settle(self, grant: Grant, settle: Settle) -> None:

@@ -17,6 +17,7 @@ from executors._leasing._attempts import AsyncAttempt
 from executors._leasing._line import emptied
 from executors._leasing._log import say
 from executors._leasing._starts import starting
+from executors._leasing._store_clock import StoreClock
 from flows._handlers import Clock, cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import JobTimeoutError
@@ -113,6 +114,8 @@ class LoopLine:
     def __init__(self, crew: Foreman, slots: int, told: Store | None = None) -> None:
         self._crew = crew
         self._told = told
+        clock = crew.clock
+        self._steady = clock.steady if isinstance(clock, StoreClock) else None
         self._slots = slots
         self._line: deque[Grant] = deque()
         self._live: dict[Grant, asyncio.Future[None]] = {}
@@ -189,13 +192,15 @@ class LoopLine:
         self._finish(grant, await self._attempt(grant))
 
     async def _attempt(self, grant: Grant) -> Settle:
-        crew, clock = self._crew, self._crew.clock
+        crew, clock = self._crew, self._crew.clock if self._steady is None else self._steady()
         task = asyncio.current_task()
         started_at = clock()
         if grant.run.state.cancelling:
             return Settle(grant, End.CANCELLED, None, started_at, started_at)
         try:
-            return await crew.async_attempt(grant, clock if self._told is None else self._begun(grant, self._told))
+            return await crew.async_attempt(
+                grant, clock if self._told is None else self._begun(grant, self._told, clock)
+            )
         except asyncio.CancelledError as error:
             if grant.stop is not None:
                 return FailedSettle(grant, End.CANCELLED, error, started_at, clock())
@@ -205,12 +210,12 @@ class LoopLine:
                 raise  # a task that was given up is collected, in whatever thread and under whatever lock
             return crew.struck(grant, error, started_at)
 
-    def _begun(self, grant: Grant, store: Store) -> Clock:
-        return starting(store, grant, self._crew.clock) if grant.run.rated else self._crew.clock
+    def _begun(self, grant: Grant, store: Store, clock: Clock) -> Clock:
+        return starting(store, grant, clock) if grant.run.rated else clock
 
     async def _attend_timed(self, grant: Grant, timeout: float) -> None:
         """As `_attend`, with an inner task that can be given up if it will not be cancelled."""
-        clock = self._crew.clock
+        clock = self._crew.clock if self._steady is None else self._steady()
         started_at = clock()
         inner = asyncio.get_running_loop().create_task(self._attempt(grant))
         with contextlib.suppress(asyncio.CancelledError):  # the run was cancelled

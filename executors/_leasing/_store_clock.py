@@ -25,6 +25,11 @@ class StoreClock:
     def __call__(self) -> float:
         return time.monotonic() + self._ahead
 
+    def steady(self) -> Callable[[], float]:
+        """The clock for one attempt: as this one is now, and not moved any more, so that it tells exactly how long."""
+        ahead = self._ahead
+        return lambda: time.monotonic() + ahead
+
     def heard(self, sent: float, arrived: float, said: float) -> None:
         """A call that was *sent* and whose answer *arrived*, by the monotonic clock, was told the time."""
         self._ahead = min(max(self._ahead, said - arrived), said - sent)

@@ -206,8 +206,8 @@ class ServerReader:
         return self._events.watch(run, changed)
 
     def past_of(self, run: str) -> History:
-        """Failures of earlier attempts, for events that tell of them."""
-        return History(lambda job: self.history(run, job))
+        """Failures of earlier attempts, and origins of results that were taken, for events that tell of them."""
+        return History(lambda job: self.history(run, job), lambda job: self._hash(run, "o", [name_of(job)])[0])
 
     def _course(self, run: str) -> tuple[Any, ...]:
         (course,) = self._fields(run, "course")

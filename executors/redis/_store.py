@@ -20,7 +20,7 @@ from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Gran
 from flows._keeper import LEASE_SECONDS
 from flows._shared_results import Owner, Shared, owner_of
 from flows._state import STATE_NAMES
-from flows._verbs import ControlGrant, End, Grant, Reply, Settle, SuspectGrant, Want
+from flows._verbs import ControlGrant, End, Grant, ReplayedSettle, Reply, Settle, SuspectGrant, Want
 from flows.errors import UnknownRunError
 
 MICRO: Final = 1_000_000
@@ -295,9 +295,15 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
         payload = write_failed(settle.failed)
     if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
         payload = b""
+    if end is End.REPLAYED:
+        origin = cast("ReplayedSettle", settle).origin.encode()
+        payload = len(origin).to_bytes(4, "little") + origin + payload
+    # How long it took is told exactly, even where the settle comes from what is the future by our clock.
+    ended = max(0.0, now - settle.ended_at)
+    started = ended + max(0.0, settle.ended_at - settle.started_at)
     return Outcome(
         *(grant.run.id, grant.job, end, settle.counted, grant.fence),
-        *(max(0.0, now - settle.started_at) * MICRO, max(0.0, now - settle.ended_at) * MICRO, settle.after * MICRO),
+        *(started * MICRO, ended * MICRO, settle.after * MICRO),
         payload,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
@@ -40,11 +41,17 @@ _PLACES: Final = 65536
 
 
 class History:
-    """Earlier attempts of jobs, read when an event tells of one."""
+    """Earlier attempts of jobs, and whose results they took, read when an event tells of one."""
 
-    def __init__(self, read: Callable[[int], Sequence[PastAttempt]]) -> None:
+    def __init__(self, read: Callable[[int], Sequence[PastAttempt]], origin: Callable[[int], bytes | None]) -> None:
         self._read = read
+        self._origin = origin
         self._known: dict[int, Sequence[PastAttempt]] = {}
+
+    def origin(self, job: int) -> bytes | None:
+        """Whose result a job took, as its event says it."""
+        found = self._origin(job)
+        return None if found is None else json.dumps(f"the result of {found.decode()}").encode()
 
     def failure(self, job: int, attempt: int, kind: EventKind) -> bytes | None:
         """Why that attempt failed."""
@@ -116,6 +123,7 @@ def _unpacked(value: bytes, at: float, history: History) -> Iterator[StoredEvent
             yield StoredEvent(kind, at)
         else:
             detail = history.failure(job, attempt, kind) if kind in ("retrying", "lost") else None
+            detail = history.origin(job) if kind == "replayed" else detail
             yield StoredEvent(kind, at, job, attempt or None, detail)
 
 
@@ -126,11 +134,14 @@ def _again(reader: ServerReader, run: str, position: int) -> list[StoredEvent]:
     events = [StoredEvent("submitted", facts.submitted_at)]
     latest = facts.ended_at or reader.now()
     for job, one in enumerate(reader.jobs(run, None)):
-        if one.started_at is not None:
+        if one.started_at is not None and not one.replayed:
             events.append(StoredEvent("started", one.started_at, job, one.attempt or None))
         if one.state > ACTIVE:
             kind: Any = STATE_NAMES[one.state]
-            attempt = one.attempt or None
+            attempt = None if one.replayed else one.attempt or None
+            if one.replayed:
+                origin = reader.past_of(run).origin(job)
+                events.append(StoredEvent("replayed", one.finished_at or latest, job, None, origin))
             events.append(StoredEvent(kind, one.finished_at or latest, job, attempt))
     if facts.ended_at is not None:
         events.append(StoredEvent("ended", facts.ended_at))

@@ -30,6 +30,14 @@ def test_a_clock_that_agrees_is_not_moved() -> None:
     assert clock.of(0.0) == before
 
 
+def test_an_attempt_is_timed_by_a_clock_that_is_not_moved() -> None:
+    clock = StoreClock(lambda: 0.0)
+    steady = clock.steady()
+    before = steady()
+    clock.heard(0.0, 0.01, -1e9)
+    assert clock() < before <= steady()
+
+
 def test_a_clock_that_is_set_is_followed() -> None:
     clock = StoreClock(lambda: 0.0)
     clock.heard(0.0, 0.01, 1_000.0)

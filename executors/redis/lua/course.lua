@@ -1,5 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
-local closing = { ids = {}, dues = {}, told = {} }
+local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
   local line, added, key = run[name], run['appended_' .. name], run.key .. ':' .. name
@@ -23,7 +23,7 @@ local function write_line(run, name)
 end
 
 local function close(run)
-  local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl')
+  local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl', 'keep_count', 'name')
   local state = run.worst == 2 and 'failed' or run.worst == 1 and 'cancelled' or 'completed'
   tell_apart(run, 'ended', whole(now))
   tell_apart(run, 'state', state)
@@ -39,8 +39,26 @@ local function close(run)
   closing.dues[#closing.dues + 1] = run.id
   closing.told[#closing.told + 1] = run.id
   closing.told[#closing.told + 1] = state
+  call('ZADD', P .. 'n:' .. found[6], now, run.id)
+  if found[5] then
+    closing.crowds[found[6]] = tonumber(found[5])
+  end
   note(run, TOLD.ended)
   run.ended = true
+end
+
+-- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by any clock.
+local function thin_out()
+  for name, kept in pairs(closing.crowds) do
+    local key = P .. 'n:' .. name
+    local most = min(16, call('ZCARD', key) - kept)
+    if most > 0 then
+      for _, id in ipairs(call('ZRANGE', key, 0, most - 1)) do
+        call('ZADD', P .. 'retire', 'XX', 0, id)
+        call('ZREM', key, id)
+      end
+    end
+  end
 end
 
 -- Runs that ended: those who wait for them hear of it, and their time of retention begins.
@@ -49,7 +67,8 @@ local function write_closed()
     many('ZREM', P .. 'open', closing.ids)
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
-    closing = { ids = {}, dues = {}, told = {} }
+    thin_out()
+    closing = { ids = {}, dues = {}, told = {}, crowds = {} }
   end
 end
 

@@ -36,9 +36,10 @@ local function soonest()
   return due
 end
 
--- The same call again: its reply was lost. What was granted is told again; what belongs to it has not changed.
+-- The same call again: its reply was lost. What was granted is told again, but for jobs that others have taken over since,
+-- and for those of runs that are gone: after a long partition, a worker that hears of neither goes on.
 local function repeated(at)
-  local list, numbers = {}, {}
+  local list, kept = {}, 0
   local head_size, ids_size, count
   head_size, ids_size, count, at = struct_unpack('<I4I4H', last, at)
   local head = string.sub(last, at, at + head_size - 1)
@@ -48,18 +49,22 @@ local function repeated(at)
     named[#named + 1] = id
   end
   at = at + head_size + ids_size
-  for place = 1, count do
+  for _ = 1, count do
     local index, job, attempt, flags, fence, following = struct_unpack(GRANT, last, at)
     local run = run_of(named[index + 1])
-    if not run then
-      return redis.error_reply('GONE run ' .. named[index + 1] .. ' was retired')
+    local record = run and call('HEXISTS', run.key, 'retired') == 0 and record_of(run, job)
+    if record and record[FENCE] == fence then
+      kept = kept + 1
+      list[kept] = { run = run, record = record, flags = flags, fence = fence, attempt = attempt, inputs = false }
+      run.is_new = true
     end
-    numbers[place] = string.sub(last, at, following - 1)
-    list[place] = { run = run, record = record_of(run, job), inputs = false }
-    run.is_new = true
     at = following
   end
-  return answer(head, list, count, numbers, ids, inline)
+  if kept < count then -- it stands behind two numbers and a byte
+    head = string.sub(head, 1, 17) .. pack('<H', kept) .. string.sub(head, 20)
+  end
+  local numbers, kept_ids = numbers_of(list, kept)
+  return answer(head, list, kept, numbers, kept_ids, inline)
 end
 
 if last then

@@ -51,7 +51,7 @@ local function take_from(lane, limit)
   lane.taken = lane.taken + taken
   lane.spent = #found <= limit
   local run = run_of(lane.id)
-  if run then
+  if run and not run.cancelling then
     for place = 1, taken do
       local name = found[place]
       local job = struct_unpack('<I4', name)
@@ -132,7 +132,7 @@ local function take_suspect(queue)
     local id, job = member_parts(found[1])
     local run = run_of(id)
     local record = run and record_of(run, job)
-    if record and record[STATE] == WAITING then
+    if record and record[STATE] == WAITING and not run.cancelling then
       grant(run, record, SUSPECT)
       trims[#trims + 1] = { key = key, gone = { found[1] }, moved = {} }
       return true

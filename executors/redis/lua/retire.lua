@@ -10,7 +10,7 @@ while left > 0 do
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'retired', 'lanes')
+  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name')
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
@@ -43,10 +43,13 @@ while left > 0 do
     call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
     left = left - 1
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':grow', '' }) do
+  if found[4] then
+    call('ZREM', P .. 'n:' .. found[4], id)
+  end
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
-  left = left - 9
+  left = left - 10
   for _, set in ipairs({ 'retire', 'runs', 'unswept', 'deadlines' }) do
     call('ZREM', P .. set, id)
   end

@@ -90,7 +90,9 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     record[MARKS] = bor(record[MARKS], REPLAYED)
     record[FINISHED] = 0
     note(run, TOLD.replayed, record)
-    keep_value(run, record, payload)
+    local size, at = struct_unpack('<I4', payload) -- of the name of the job whose result it is
+    call('HSET', run.key .. ':o', name_of(run, record[JOB]), string.sub(payload, at, at + size - 1))
+    keep_value(run, record, string.sub(payload, at + size))
     settle(run, record, COMPLETED)
   elseif outcome == END.retry then
     call('HDEL', run.key .. ':u', name_of(run, record[JOB]))
@@ -170,7 +172,7 @@ local function wake_due(queues)
         local id, job = member_parts(member)
         local run = run_of(id)
         local record = run and record_of(run, job)
-        if record and record[STATE] == DELAYED then
+        if record and record[STATE] == DELAYED and not run.cancelling then -- else it is about to be marked
           make_ready(run, record)
         end
       end

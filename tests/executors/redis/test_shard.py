@@ -12,7 +12,7 @@ from executors.redis._inputs import Payloads, inputs_of
 from executors.redis._scripts import Script, names, script
 from executors.redis._shard import Shard
 from executors.redis._wire import Outcome
-from flows._state import COMPLETED, WAITING
+from flows._state import CANCELLED, COMPLETED, WAITING
 from flows._verbs import End
 from flows.errors import UnavailableError
 from tests.executors.redis.groups import until
@@ -221,7 +221,71 @@ def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyP
         loop(limit=2)
         while shard.retire():
             pass
-        assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} == set(names())
+        assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
+
+
+def test_nothing_of_a_cancelled_run_is_granted_before_all_is_marked(valkey: Server) -> None:
+    """Delayed jobs and suspects stay in their lines until a chunk reaches them."""
+    size = 60
+    shard = shard_on(valkey, chunk=20)
+    run = new_run(shape_of(Dag(("fail",) * size, ()), ["q"], delay_ms=[0] * 40 + [10_000] * 20), keep=10**12)
+    shard.put_run(run)
+    loop = Loop(shard, ["q"])
+    assert len(loop(limit=40).grants) == 40
+    shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
+    while shard.rescue()[1]:
+        pass  # forty suspects, and twenty whose delay is over
+    assert shard.run("cancel", run.run_id, "enough", 5) == 2
+    assert states_of(shard, run.run_id, size).count(CANCELLED) < size
+    for _ in range(size):
+        answer = loop(limit=4)
+        assert answer.grants == []
+        if not answer.more:
+            break
+    assert states_of(shard, run.run_id, size) == [CANCELLED] * size
+    assert course_of(shard, run.run_id)[6] == 1
+
+
+def test_a_lost_reply_is_given_again_without_what_is_gone(valkey: Server) -> None:
+    """A worker was cut off for so long that one of its runs has ended and is forgotten, and another has gone on."""
+    shard = shard_on(valkey)
+    alone = shape_of(Dag(("fail",), ()), ["q"])
+    for name in ("gone", "kept", "taken"):
+        shard.put_run(new_run(alone, run_id=name, keep=0 if name == "gone" else 10**12))
+    loop = Loop(shard, ["q"])
+    first = loop()
+    kept = next(grant for grant in first.grants if grant.run_id == "kept")
+    shard.extend([(kept.run_id, kept.job, kept.fence)], 10**9)
+    shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
+    shard.cancel("gone", "enough")
+    assert shard.rescue()[0] == 2
+    assert [grant.run_id for grant in Loop(shard, ["q"], "other")().grants] == ["taken"]
+    while shard.retire():
+        pass
+    second = loop.again()
+    assert second.grants == [kept]
+    assert list(second.headers) == ["kept"]
+    assert (second.now, second.due, second.refused) == (first.now, first.due, ())
+    assert loop(ended(kept)).refused == ()
+
+
+def test_of_the_ended_runs_of_a_name_the_newest_are_kept(valkey: Server) -> None:
+    shard, shape = shard_on(valkey), shape_of(CHAIN, ["q"])
+    for number in range(4):
+        shard.put_run(new_run(shape, run_id=f"a{number}", keep=10**12, name="a"))
+    shard.put_run(new_run(shape, run_id="b", keep=10**12, name="b", keep_count=1))
+    assert work_off(Loop(shard, ["q"])) == 10
+    last = new_run(shape, run_id="last", keep=10**12, name="a", keep_count=2)
+    shard.put_run(last)
+    work_off(Loop(shard, ["q"]))
+    while shard.retire():
+        pass
+    assert set(shard.server.call("ZRANGE", shard.keys.of("runs"), 0, -1)) == {b"a3", b"b", b"last"}
+    assert shard.server.call("ZRANGE", shard.keys.of("n:a"), 0, -1) == [b"a3", b"last"]
+    shard.server.call("HSET", shard.keys.meta, "shift", 2 * 10**12)
+    while shard.retire():
+        pass
+    assert shard.server.call("EXISTS", shard.keys.of("n:a"), shard.keys.of("n:b")) == 0
 
 
 class _Direct:

@@ -9,6 +9,7 @@ import flows
 from executors._leasing._sharing import Sharing
 from executors._stored import writing
 from executors.redis._connection import Link
+from executors.redis._layout import name_of
 from executors.redis._store import RedisStore
 from executors.redis._url import parse
 from flows._handlers import perform
@@ -87,6 +88,9 @@ def test_others_wait_for_the_owner_and_look_again_at_once(store: RedisStore) -> 
     replay = sharing.before(again, store.clock)
     assert isinstance(replay, ReplayedSettle)
     worker.call(replay)
+    origin = store.shard.server.call("HGET", store.shard.keys.run(second, "o"), name_of(0))
+    assert origin.decode() == replay.origin
+    assert first in replay.origin
     assert states_of(store.shard, first, 1) == states_of(store.shard, second, 1) == [4]
 
 

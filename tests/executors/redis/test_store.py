@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from executors._store import StaleCallError
 from executors._stored import pack, read, writing
 from executors.redis._connection import Link
 from executors.redis._layout import name_of
-from executors.redis._store import RedisStore
+from executors.redis._store import RedisStore, outcome_of
 from executors.redis._url import parse
 from flows._handlers import perform
-from flows._verbs import Grant, Reply, Settle, Want
+from flows._verbs import End, Grant, Reply, Settle, Want
 from flows.executor import RunOptions
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import states_of
@@ -197,3 +198,11 @@ def test_the_clock_is_the_servers(store: RedisStore, valkey: Server) -> None:
     assert abs(store.clock() - tell()) < 5.0
     store.shard.server.call("HSET", store.shard.keys.meta, "shift", 100_000_000)
     assert 90.0 < Worker(store).call().now - tell() < 110.0
+
+
+@pytest.mark.parametrize("ahead", [-5.0, 0.0, 0.01, 5.0])
+def test_how_long_an_attempt_took_does_not_depend_on_whose_clock_is_ahead(ahead: float) -> None:
+    grant: Any = SimpleNamespace(run=SimpleNamespace(id="r"), job=0, fence=1)
+    outcome = outcome_of(Settle(grant, End.COMPLETED, b"1", 100.0 + ahead, 100.03 + ahead), 100.03)
+    assert outcome.started - outcome.ended == pytest.approx(30_000)
+    assert outcome.ended >= 0
