@@ -26,6 +26,9 @@ PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 # A file's tests stay together, in one process.
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
 SPREAD  := -n $(WORKERS) --dist loadfile
+# Slow by their number, and none of them measures: the others have the machine to themselves.
+SUITES  := tests/executors/test_conformance.py tests/executors/redis/test_conformance.py tests/testing
+report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
 .PHONY: help demo test test-fast check simulate mutate soak proof bench notebooks clean distclean
 .DEFAULT_GOAL := help
@@ -37,8 +40,9 @@ demo: $(RUN) ## Install what is needed and run the order flow.
 	@$(BIN)/python examples/order_flow.py
 
 test: $(TEST) ## All tests, the fast ones first.
-	$(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)
-	$(PYTEST) -m slow $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow" $(SPREAD) $(call report,fast) $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(SPREAD) $(SUITES) $(call report,suites) $(PYTEST_ARGS)
+	$(PYTEST) -m slow $(SUITES:%=--ignore=%) $(call report,slow) $(PYTEST_ARGS)
 
 test-fast: $(TEST) ## The tests to run after every change: under a minute.
 	HYPOTHESIS_PROFILE=$(PROFILE) $(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)
