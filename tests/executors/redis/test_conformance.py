@@ -2,7 +2,9 @@
 
 import itertools
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,32 @@ def namespace(valkey: Server) -> str:
     return f"{valkey.url}?namespace=test-{next(names)}"
 
 
+@contextmanager
+def supervised(executor: RedisExecutor, concurrency: int) -> Iterator[None]:
+    """A worker, and another in its place where it has ended because its threads are held by what has timed out."""
+    over = threading.Event()
+    workers: list[flows.Worker] = []
+
+    def supervise() -> None:
+        while not over.is_set():
+            workers.append(flows.Worker(executor, queues=QUEUES, concurrency=concurrency, grace=1))
+            workers[-1].start()
+            ready.set()
+            workers[-1].wait()
+
+    ready = threading.Event()
+    thread = threading.Thread(target=supervise, name="supervisor")
+    thread.start()
+    try:
+        assert ready.wait(20)
+        yield
+    finally:
+        over.set()
+        while thread.is_alive():
+            workers[-1].stop()
+            thread.join(0.05)
+
+
 class TestRedis(ExecutorConformance):
     capabilities = ExecutorConformance.capabilities - {"embedded"}
     concurrency = 50
@@ -41,7 +69,7 @@ class TestRedis(ExecutorConformance):
     @pytest.fixture
     def executor(self, namespace: str) -> Iterator[RedisExecutor]:
         executor = RedisExecutor(namespace)
-        with flows.Worker(executor, queues=QUEUES, concurrency=self.concurrency, grace=1):
+        with supervised(executor, self.concurrency):
             yield executor
         executor.close()
 
