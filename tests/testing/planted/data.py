@@ -61,7 +61,7 @@ def reads_a_sibling_without_an_edge(world: EffectLedger, right: bool) -> tuple[J
     return both(counted.out, offer().after(counted) if right else offer()), fails_only_by_faults
 
 
-@planted("results_unaffected: the result of job 'total'")
+@planted("results_unaffected: the result of job 'total'", faults=1)
 def siblings_in_order(world: EffectLedger, right: bool) -> tuple[Job[Any], Property]:
     came: list[str] = []
 
