@@ -221,9 +221,9 @@ class Claims(Course):
 
     def _drawn(self, grants: Sequence[Held]) -> list[Drawn]:
         """The material for the briefs of grants that were just made."""
-        number = grants[0].number if grants else 0
-        if number and all(grant.number == number for grant in grants):
-            plain = self._drawn_plainly(self._runs[number], grants)
+        numbers = {grant.number for grant in grants}
+        if len(numbers) == 1:
+            plain = self._drawn_plainly(self._runs[numbers.pop()], grants)
             if plain is not None:
                 return plain
         found = []

@@ -162,7 +162,7 @@ class SqliteStore(Standing):
                 self._ended.append(run.number)
         if drawn:
             self.briefs(drawn)
-        suspects = sum(grant.suspect for grant in grants)
+        suspects = int(bool(grants) and grants[-1].suspect)  # at most one, and the last
         reply = Reply(self.seconds(now), list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
         return reply
