@@ -30,7 +30,7 @@ COMMITS = 500
 ROUNDS = 3
 
 ABOUT = {
-    "durable_layered": "the layered graph with executor=sqlite:///, FULL; beside a bare commit and a step of DBOS for each job",
+    "durable_layered": "the layered graph with executor=sqlite:///, FULL; beside a commit and a step of DBOS a job",
     "durable_fan_in": "the same for a wide fan-in",
     "durable_chain": "the same for a chain, each link of which is a commit",
     "durable_flat": "processor time of a fan-in in a file (synchronous=normal), by number of jobs",
