@@ -54,8 +54,7 @@ class Crew:
     """
 
     def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, on_end: Callable[[], None]) -> None:
-        self.store = store
-        self.clock = store.clock
+        self.store, self.clock = store, store.clock
         self.run = run
         self.name = name
         one_line = not (run.has_async and run.has_sync)
