@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -93,17 +94,17 @@ class _Listening:
         else:
             _log.exception("%s: the listener for %s failed; trying again", self._link.address, self._purpose)
 
+    @abstractmethod
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, channel: Channel) -> None:
         """Block once."""
-        raise NotImplementedError
 
 
 class Waker(_Listening):
