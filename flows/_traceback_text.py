@@ -30,7 +30,7 @@ def traceback_text(exc: BaseException, last_line: str | None) -> str:
 
 
 def _only(exc: BaseException) -> str:
-    """What `traceback.format_exception_only` says; it takes a while even where there is nothing but a type and a text."""
+    """What `traceback.format_exception_only` says; it takes a while even where there is little to say."""
     kind = type(exc)
     if kind in _PLAIN and not hasattr(exc, "__notes__") and all(type(arg) is str for arg in exc.args):
         text = str(exc)
