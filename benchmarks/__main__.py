@@ -16,12 +16,15 @@ from benchmarks.pictures import about as pictures_about
 from benchmarks.pictures import picture_rows
 from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
 from benchmarks.scale import ABOUT, scale_rows
+from benchmarks.simulations import NAME as SIMULATIONS
+from benchmarks.simulations import about as simulations_about
+from benchmarks.simulations import simulation_rows
 from benchmarks.spans import NAME as SPANS
 from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
-NAMES = [*(one.name for one in workloads("tiny")), *ABOUT, *durable.ABOUT, SPANS, PICTURES, "import"]
+NAMES = [*(one.name for one in workloads("tiny")), *ABOUT, *durable.ABOUT, SPANS, PICTURES, SIMULATIONS, "import"]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -67,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if PICTURES in wanted:
         print(f"  {PICTURES}: {pictures_about('quick' if options.quick else 'full')}")
         lines += picture_rows("quick" if options.quick else "full")
+    if SIMULATIONS in wanted:
+        print(f"  {SIMULATIONS}: {simulations_about('quick' if options.quick else 'full')}")
+        lines += simulation_rows("quick" if options.quick else "full")
     gc.unfreeze()
     for name in growing:
         lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
