@@ -77,7 +77,7 @@ class _Listening:
                     self._channel.close()
                     if self._closed.is_set():
                         return
-                    if not away:
+                    if not away and self._missed():
                         away = True
                         self._tell(error)
                     self._closed.wait(pause * random.uniform(0.5, 1.0))
@@ -96,6 +96,10 @@ class _Listening:
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
         raise NotImplementedError
+
+    def _missed(self) -> bool:
+        """Whether somebody is worse off without the connection."""
+        return True
 
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
@@ -201,6 +205,10 @@ class Tail(_Listening):
         with self._lock:
             self._ended = not self._topics
             return not self._ended
+
+    def _missed(self) -> bool:
+        with self._lock:
+            return bool(self._topics)
 
     def _connected(self, channel: Channel) -> None:
         # Not from where it was: the server may have lost entries, and numbered others lower. Let all look for it.
