@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -77,7 +78,7 @@ class _Listening:
                     self._channel.close()
                     if self._closed.is_set():
                         return
-                    if not away and self._missed():
+                    if not away:
                         away = True
                         self._tell(error)
                     self._closed.wait(pause * random.uniform(0.5, 1.0))
@@ -93,21 +94,17 @@ class _Listening:
         else:
             _log.exception("%s: the listener for %s failed; trying again", self._link.address, self._purpose)
 
+    @abstractmethod
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
-        raise NotImplementedError
 
-    def _missed(self) -> bool:
-        """Whether somebody is worse off without the connection."""
-        return True
-
+    @abstractmethod
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, channel: Channel) -> None:
         """Block once."""
-        raise NotImplementedError
 
 
 class Waker(_Listening):
@@ -205,10 +202,6 @@ class Tail(_Listening):
         with self._lock:
             self._ended = not self._topics
             return not self._ended
-
-    def _missed(self) -> bool:
-        with self._lock:
-            return bool(self._topics)
 
     def _connected(self, channel: Channel) -> None:
         # Not from where it was: the server may have lost entries, and numbered others lower. Let all look for it.
