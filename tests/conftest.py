@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 import flows
 from flows import _registry
@@ -28,7 +29,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 
 if settings.default is not None and settings.default.derandomize:
     # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
-    providers._get_local_constants = providers.Constants
+    providers._get_local_constants = Constants
 
 
 def pytest_collection_finish() -> None:
@@ -40,7 +41,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture
 def same_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A property without chance (`derandomize`) has the same examples whatever else has been loaded, as in CI."""
-    monkeypatch.setattr(providers, "_get_local_constants", providers.Constants)
+    monkeypatch.setattr(providers, "_get_local_constants", Constants)
     providers.CONSTANTS_CACHE.cache.clear()
     yield
     providers.CONSTANTS_CACHE.cache.clear()
