@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.enviro
 if settings.default is not None and settings.default.derandomize:
     # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
     providers._get_local_constants = providers.Constants
+
+
+WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """After every change, files that are slow as a whole are not even loaded: what they import takes seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return WHOLLY_SLOW.search(collection_path.read_text("utf-8")) is not None or None
 
 
 def pytest_collection_finish() -> None:
