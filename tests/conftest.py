@@ -36,10 +36,12 @@ WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """After every change, files that are slow as a whole are not even loaded: what they import takes seconds."""
-    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+    """Files of which no test is asked for are not even loaded: what they import takes seconds."""
+    asked = config.option.markexpr
+    if asked not in ("not slow", "alone") or not collection_path.name.startswith("test_"):
         return None
-    return WHOLLY_SLOW.search(collection_path.read_text("utf-8")) is not None or None
+    text = collection_path.read_text("utf-8")
+    return ("mark.alone" not in text if asked == "alone" else WHOLLY_SLOW.search(text) is not None) or None
 
 
 def pytest_collection_finish() -> None:

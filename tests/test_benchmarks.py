@@ -211,6 +211,7 @@ class OneAfterTheOther:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("workload", ["blocking", "straggler_flat", "straggler_layers"])
 def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
     (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
