@@ -39,7 +39,7 @@ demo: $(RUN) ## Install what is needed and run the order flow.
 
 test: $(TEST) ## All tests, the fast ones first.
 	$(PYTEST) -m "not slow" $(SPREAD) $(call report,fast) $(PYTEST_ARGS)
-	$(PYTEST) -m "slow and not alone" $(SPREAD) $(call report,slow) $(PYTEST_ARGS)
+	$(PYTEST) -m "slow and not alone" --timeout 600 $(SPREAD) $(call report,slow) $(PYTEST_ARGS)
 	$(PYTEST) -m alone $(call report,alone) $(PYTEST_ARGS)
 
 test-fast: $(TEST) ## The tests to run after every change: under a minute.

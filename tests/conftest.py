@@ -62,7 +62,7 @@ def same_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
-    before = {name: dict(named) for name, named in _registry._tasks.items()}
+    before = dict(_registry._tasks)
     here = str(request.path)
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}
