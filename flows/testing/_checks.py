@@ -12,6 +12,7 @@ from flows._duration import Duration, seconds
 from flows._names import nearest, shown
 from flows._state import LOST_LIMIT
 from flows.errors import DefinitionError
+from flows.testing._step import STOPPED
 from flows.testing._trace import literal
 from flows.testing._virtual_time import HIRED_AFTER
 
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from flows._opts import Settings
     from flows.testing._attempts import SimulatedAttempt
     from flows.testing._ledger import Effect, EffectLedger
+    from flows.testing._step import Step
     from flows.testing._trace import Trace
-    from flows.testing._world import Step
 
 SLACK_SECONDS: Final = 1e-6
 NOTICE_SECONDS: Final = 10.0
@@ -159,7 +160,8 @@ def always_ends(trace: Trace[Any], within: Duration | None = None) -> None:
     """
     if trace.run.state == "running":
         remedy = "give handlers that may wait for ever a timeout=, or the run one"
-        broken(trace, "always_ends: the run has not ended", trace.run.explain().splitlines(), remedy)
+        stopped = [step for step in trace.steps if step.what == STOPPED]
+        broken(trace, "always_ends: the run has not ended", [*trace.run.explain().splitlines(), *stopped], remedy)
     limit = None if within is None else seconds(within, "always_ends within")
     if limit is not None and trace.seconds > limit:
         what = f"always_ends: the run took {trace.seconds:g} s, and not at most {limit:g} s"

@@ -26,6 +26,9 @@ class Mishaps:
     Args:
         faults: What is to go wrong.
         choices: Where chance comes from.
+
+    Attributes:
+        struck: The verbs that faults strike.
     """
 
     def __init__(self, faults: Sequence[Fault], choices: Choices) -> None:
@@ -33,7 +36,7 @@ class Mishaps:
         self.choices = choices
         self._left = [fault.times for fault in self.faults]
         self._calls: dict[str, int] = {}
-        self._struck = frozenset(fault.verb for fault in self.faults)
+        self.struck = frozenset(fault.verb for fault in self.faults)
 
     def of_attempt(self, job: str, task: str, number: int) -> Fate:
         """What may happen in an attempt."""
@@ -68,7 +71,7 @@ class Mishaps:
             kinds: What may become of it by chance; the first is that all goes well.
         """
         number = self._calls[verb] = self._calls.get(verb, 0) + 1
-        if verb in self._struck:
+        if verb in self.struck:
             for place, fault in enumerate(self.faults):
                 if fault.verb == verb and number >= (fault.nth or 1) and self.strikes(place):
                     return fault.kind, fault.seconds or 0.0

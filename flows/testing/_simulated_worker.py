@@ -7,8 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._control import control
-from flows._handlers import cancelled_inside, judge_error, perform
-from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Rescue, Unconfirmed
+from flows._handlers import judge_error, perform
+from flows._keeper import Dropped, Held, KeeperCore
 from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import (
     Drain,
@@ -25,7 +25,8 @@ from flows._worker import (
     WorkerCore,
 )
 from flows.errors import JobTimeoutError
-from flows.testing._attempts import Died, SimulatedAttempt
+from flows.testing._attempts import Died, SimulatedAttempt, failure_of
+from flows.testing._keeping import Keeping
 from flows.testing._real_time import Violation
 from flows.testing._virtual_time import HIRED_AFTER as HIRED_AFTER
 
@@ -44,7 +45,7 @@ TAKES: Final = (0.0, 0.3, 5.0)
 NETWORK: Final = ("fine", "lost_reply", "lost_call", "doubled_call", "late_call")
 
 
-class SimulatedWorker:
+class SimulatedWorker(Keeping):
     """One worker process: a `WorkerCore`, its `KeeperCore`, an event loop of its own where it needs one.
 
     Attributes:
@@ -277,9 +278,7 @@ class SimulatedWorker:
             self.die()
             return
         except BaseException as error:
-            if type(error).__name__ != "CancelledError":  # of asyncio, which a simulation need not load
-                raise
-            settle = judge_error(grant, cancelled_inside(error), world.clock(), world.clock())
+            settle = judge_error(grant, failure_of(error), world.clock(), world.clock())
         world.at(attempt.spent, functools.partial(self._end, attempt, settle), self)
 
     def _traced(self, grant: Grant) -> Any:
@@ -369,38 +368,3 @@ class SimulatedWorker:
                 return
         if jobs is not None and jobs.line.stop(grant):
             jobs.lost.add(grant)
-
-    def beat(self) -> None:
-        """The keeper's thread; once there is no lease to keep or to take back, it rests."""
-        world = self.world
-        world.beaten()
-        self.beating = world.store.watched
-        if self.beating or self.keeper.keeping or world.overdue:
-            self.keeper.feed(Beat(), world.now)
-            self.look_after()
-            self.beating = world.store.watched
-        if self.beating:
-            self.world.at_beat(max(0.0, self.keeper.wake_at - self.world.now), self)
-
-    def look_after(self) -> None:
-        """Do what the keeper wants."""
-        world = self.world
-        while effects := self.keeper.effects():
-            for effect in effects:
-                if isinstance(effect, Extend):
-                    self._extend(effect)
-                elif isinstance(effect, Interrupt):
-                    world.note(self.name, "loses its lease", self.attempts.get(effect.grant))
-                    self.stop(effect.grant, effect.why)
-                elif isinstance(effect, Rescue):
-                    world.rescue(self)
-
-    def _extend(self, effect: Extend) -> None:
-        world = self.world
-        kind, _ = world.delivery("extend", ())
-        if kind != "lost_call":
-            refused = world.store.extend(effect.grants)
-        if kind in ("fine", "doubled_call"):
-            self.keeper.feed(Extended(refused), world.now)
-        else:
-            self.keeper.feed(Unconfirmed(), world.now)
