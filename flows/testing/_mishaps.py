@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from flows._names import nearest, shown
 from flows._opts import Opts
 from flows._task import DEFAULT_QUEUE, Task
+from flows.errors import DefinitionError
 from flows.testing._choices import Choices
 from flows.testing._faults import Fault
 
@@ -92,6 +94,14 @@ def as_tasks(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Task[..., 
     }
 
 
+def _check_worker(world: World, fault: Fault) -> None:
+    names = [worker.name for worker in world.workers]
+    if fault.worker is not None and fault.worker not in names:
+        near = f"did you mean {', '.join(nearest(fault.worker, names) or names[:20])}?"
+        when = f"after {world.elapsed():g} s"
+        world.fall(DefinitionError(f"{fault!r}: there has been no worker {shown(fault.worker)} {when}; {near}"))
+
+
 def _strike(world: World, fault: Fault) -> None:
     length = fault.seconds or 0.0
     if fault.kind == "cancel":
@@ -102,6 +112,7 @@ def _strike(world: World, fault: Fault) -> None:
     elif fault.kind == "worker_joins":
         world.join()
     elif fault.kind == "worker_leaves":
+        _check_worker(world, fault)
         for worker in [one for one in world.living() if fault.worker in (None, one.name)][:1]:
             if fault.drain:
                 world.at(0.0, worker.drain, worker)

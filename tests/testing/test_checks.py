@@ -311,3 +311,20 @@ def test_a_crash_elsewhere_excuses_no_timeout_that_was_not_heeded() -> None:
     second.ended_at = second.began_at + 11.0
     with pytest.raises(AssertionError, match="has a timeout of 10 s and completed after 11 s"):
         deadline_respected(trace)
+
+
+@pytest.mark.parametrize(
+    "check", [always_ends, check_all, replays_equal, results_unaffected], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("what", ["run", None])
+def test_what_is_no_trace_is_refused(check: Any, what: str | None) -> None:
+    given = simulate(shop.load("a")).run if what == "run" else None
+    with pytest.raises(flows.DefinitionError, match=rf"{check.__name__} takes the trace that simulate\(\) returns"):
+        check(given)
+
+
+def test_what_is_no_ledger_is_refused() -> None:
+    wrong: Any = []
+    for check in (effects_exactly_once, idempotency_keys_stable, check_all):
+        with pytest.raises(flows.DefinitionError, match="takes the EffectLedger"):
+            check(simulate(shop.load("a")), wrong)
