@@ -40,8 +40,9 @@ class AsyncJobs:
 
     def unrun(self, grant: Grant) -> End | None:
         """How a grant ends that is not to begin any more, as the run was cancelled; None if it is."""
+        worker = self.worker
         if not self.run.state.cancelling:
-            return None
+            return None if worker.keeper.lasts(grant, worker.asked_at, worker.world.now) else End.RELEASED
         return End.RELEASED if self.run.ended else End.CANCELLED
 
     async def async_attempt(self, grant: Grant, clock: Any) -> Settle:

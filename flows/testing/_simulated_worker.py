@@ -49,6 +49,7 @@ class SimulatedWorker(Keeping):
     """One worker process: a `WorkerCore`, its `KeeperCore`, an event loop of its own where it needs one.
 
     Attributes:
+        asked_at: When the last answer of the store was asked for.
         gone: Whether the process has ended; nothing that was to happen in it happens any more.
         frozen_until: The instant until which nothing happens in it.
     """
@@ -66,7 +67,7 @@ class SimulatedWorker(Keeping):
         self.frozen_until = 0.0
         self._lines: dict[Any, AsyncJobs] = {}
         self._asked: dict[int, float] = {}
-        self._asked_at = 0.0
+        self.asked_at = 0.0
         self._armed_at: float | None = None
 
     def feed(self, event: Event) -> None:
@@ -77,7 +78,7 @@ class SimulatedWorker(Keeping):
                 self._send(effect)
             elif isinstance(effect, Start):
                 # A lease runs from the moment of asking, however late the answer.
-                self.keeper.feed(Held(effect.grants), self._asked_at)
+                self.keeper.feed(Held(effect.grants), self.asked_at)
                 self._place(effect.grants)
                 self.look_after()
             elif isinstance(effect, Recall):
@@ -205,7 +206,7 @@ class SimulatedWorker(Keeping):
             self._replied(call, reply)
 
     def _replied(self, call: Exchange, reply: Reply) -> None:
-        self._asked_at = self._asked[call.seq]
+        self.asked_at = self._asked[call.seq]
         self.feed(Replied(call.seq, reply))
 
     def _place(self, grants: list[Grant]) -> None:
@@ -233,6 +234,8 @@ class SimulatedWorker(Keeping):
             elif run.state.cancelling:
                 now = self.world.clock()
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
+            elif not self.keeper.lasts(grant, self.asked_at, self.world.now):
+                self._give_back([grant])
             else:
                 self._run(grant)
 
