@@ -24,6 +24,9 @@ OUTCOMES: Final = (
 )
 
 
+__tracebackhide__ = True  # pytest shows where a handler has raised, and not how it came to be called
+
+
 class Died(BaseException):
     """The process that ran the handler is no more; nothing that it does from here on counts."""
 

@@ -39,15 +39,19 @@ def assertion(check: Callable[Concatenate[Trace[Any], P], None]) -> Callable[Con
 
     @functools.wraps(check)
     def checked(trace: Trace[Any], /, *args: P.args, **options: P.kwargs) -> None:
+        __tracebackhide__ = True
         if not isinstance(trace, Trace):
             hint = "; give it the trace itself, and not its run" if isinstance(trace, Run) else ""
             raise DefinitionError(f"{check.__name__} takes the trace that simulate() returns, not {shown(trace)}{hint}")
-        check(trace, *args, **options)
+        try:
+            check(trace, *args, **options)
+        except AssertionError as error:
+            raise error.with_traceback(None) from None  # the way here tells nobody anything
 
     return checked
 
 
-def check_ledger(ledger: object, spot: str) -> None:
+def check_ledger(ledger: object, spot: str) -> EffectLedger:
     """Refuse what is no ledger.
 
     Raises:
@@ -55,6 +59,7 @@ def check_ledger(ledger: object, spot: str) -> None:
     """
     if not isinstance(ledger, EffectLedger):
         raise DefinitionError(f"{spot} takes the EffectLedger that handlers have recorded in, not {shown(ledger)}")
+    return ledger
 
 
 def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
@@ -168,9 +173,8 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
     for effect in ledger.effects if ledger is not None else ():
         first = seen.setdefault((effect.job, effect.name), effect)
         if first.key != effect.key or (effect.key is None and first is not effect):
-            what = (
-                f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} under changing keys, or without one"
-            )
+            how = "more than once, and without a key" if effect.key is None else "under changing keys"
+            what = f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} {how}"
             remedy = "use flows.current().idempotency_key; a key made of the attempt, the time or chance changes"
             broken(trace, what, [first, effect], remedy)
         user = users.setdefault((effect.name, effect.key), effect) if effect.key is not None else effect

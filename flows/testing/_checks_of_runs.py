@@ -13,6 +13,7 @@ from flows.testing._checks import (
     attempts_within_limits,
     backoff_respected,
     broken,
+    check_ledger,
     deadline_respected,
     effects_exactly_once,
     idempotency_keys_stable,
@@ -205,6 +206,9 @@ def check_all(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
         *(attempts_within_limits, starts_bounded, backoff_respected, deadline_respected),
     ):
         check(trace)
+    # What has been done twice is said before why: without any key there is nothing to say of keys.
+    if ledger is not None and any(effect.key is None for effect in check_ledger(ledger, "check_all").effects):
+        effects_exactly_once(trace, ledger)
     idempotency_keys_stable(trace, ledger)
     if ledger is not None:
         effects_exactly_once(trace, ledger)

@@ -108,6 +108,7 @@ class World(VirtualTime):
 
     def play(self, limit: float) -> None:
         """Let time pass until all runs have ended, nothing can happen any more, or *limit* seconds are over."""
+        __tracebackhide__ = True
         self._until = self.now + limit
         polls = seen = still = 0
         for _ in range(STEPS // STRETCH):
@@ -136,6 +137,7 @@ class World(VirtualTime):
 
     def _stretch(self) -> bool:
         """Some steps; says whether nothing is left to do, though the runs have not ended."""
+        __tracebackhide__ = True
         runs, ended, workers, until = self.runs, self.ended_at, self.workers, self._until
         for _ in range(STRETCH):
             if len(ended) >= len(runs) or self.now >= until:
