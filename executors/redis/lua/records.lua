@@ -14,6 +14,7 @@ local band, bor = bit.band, bit.bor
 
 local runs, seen_runs = {}, {}
 local seen_by = 'w:' -- of a worker: its number in the run, known with the run
+local is_plain = true -- whether all that this call has seen is jobs that have completed, outside of lists
 
 local function run_of(id)
   local run = runs[id]
@@ -34,7 +35,7 @@ local function run_of(id)
     timed = timed, fast = fast, sweeping = sweeping, position = position, marking = marking, late = late,
     jobs = {}, blocks = {}, names = {}, members = {}, changed = {}, changes = 0, extras = {}, changed_extras = {},
     values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {}, appended_grow = {},
-    bodies = {}, lists = {}, items = {}, tails = {}, grows = {},
+    bodies = {}, lists = {}, items = {}, tails = {}, grows = {}, fresh = {},
   }
   run.in_work = run.unswept or sweeping >= 0 or marking >= 0 or late >= 0
   runs[id] = run
@@ -200,6 +201,7 @@ local function keep_value(run, record, payload)
   end
   values[#values + 1] = name_of(run, record[JOB])
   values[#values + 1] = payload
+  run.fresh[record[JOB]] = payload
 end
 
 local function packed(record)
