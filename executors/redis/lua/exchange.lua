@@ -122,6 +122,7 @@ if #settles > 0 then
 end
 local clear = {}
 is_plain = is_plain and not rare
+rare = not is_plain
 if is_plain then -- runs are written when it is known what is claimed of them, too
   local is_wanted = {}
   for _, queue in ipairs(wanted) do

@@ -246,12 +246,12 @@ local function inputs_of(run, record, room)
   return inputs, room
 end
 
--- Read fields of the run's hashes *what*, one call a bucket; found[job] is the field's value.
+-- Read fields of the run's hashes *what*, one call a hash; found[job] is the field's value.
 local function gather(run, what, jobs)
   local by_bucket, found = {}, {}
   for place = 1, #jobs do
     local job = jobs[place]
-    local bucket = floor(job / BUCKET)
+    local bucket = floor(job / VALUES)
     local list = by_bucket[bucket]
     if not list then
       list = { jobs = {}, count = 0 }
@@ -348,7 +348,7 @@ local function choose(list, count, inline)
     end
   end
   for _, run in ipairs(order) do
-    rows[run], payloads[run] = gather(run, 'w', rows[run]), gather(run, 'v', payloads[run])
+    rows[run], payloads[run] = rows_of(run, rows[run]), gather(run, 'v', payloads[run])
     items[run] = gather(run, 'i', items[run])
   end
   return rows, payloads, items, order

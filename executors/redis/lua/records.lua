@@ -193,7 +193,7 @@ end
 -- A payload for a job: its result, or why it has none. Empty stands for null and takes no room.
 local function keep_value(run, record, payload)
   record[LENGTH] = #payload
-  local bucket = floor(record[JOB] / BUCKET)
+  local bucket = floor(record[JOB] / VALUES)
   local values = run.values[bucket]
   if not values then
     values = {}
@@ -202,6 +202,31 @@ local function keep_value(run, record, payload)
   values[#values + 1] = name_of(run, record[JOB])
   values[#values + 1] = payload
   run.fresh[record[JOB]] = payload
+end
+
+-- The rows of jobs, by job; those of neighbours are read at one go. Long ones are set apart.
+local function rows_of(run, jobs)
+  local found, count, place = {}, #jobs, 1
+  while place <= count do
+    local first, last = jobs[place], place
+    local bucket = floor(first / BUCKET)
+    local base = bucket * BUCKET
+    while last < count and jobs[last + 1] > jobs[last] and jobs[last + 1] <= jobs[last] + 4 and jobs[last + 1] < base + BUCKET do
+      last = last + 1
+    end
+    local span = jobs[last] - first + 2
+    local key, at = run.key .. ':w:' .. bucket, 4 * (first - base)
+    local begins = u32s(call('GETRANGE', key, at, at + 4 * span - 1), 1, span)
+    local rows = call('GETRANGE', key, begins[1], begins[span] - 1)
+    for number = place, last do
+      local job = jobs[number]
+      local spot = job - first + 1
+      local row = string.sub(rows, begins[spot] - begins[1] + 1, begins[spot + 1] - begins[1])
+      found[job] = row ~= '' and row or call('HGET', run.key .. ':b', name_of(run, job))
+    end
+    place = last + 1
+  end
+  return found
 end
 
 local function packed(record)
