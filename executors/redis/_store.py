@@ -10,10 +10,11 @@ from typing import Any, Final, Protocol, cast
 from executors._store import StaleCallError
 from executors._stored import Brief, Headers, Items, Packed, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads, places
-from executors.redis._keys import BUCKET, Keys
-from executors.redis._layout import CONTROL, lay_out, name_of
+from executors.redis._keys import Keys
+from executors.redis._layout import CONTROL, lay_out
 from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
 from executors.redis._reopen import reopen
+from executors.redis._rows import read_rows
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
 from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
@@ -268,14 +269,13 @@ class RedisStore:
 
     def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
         """Rows of jobs, or for stamped ones where they stand."""
-        keys, found = shard.keys, {}
+        found: dict[tuple[str, int], Any] = {}
         by_run: dict[str, list[int]] = {}
         for one in apart:
             by_run.setdefault(one.run_id, []).append(one.job)
         for run_id, jobs in by_run.items():
             stand = places(shard, run_id, jobs)
-            asked = [("HGET", keys.run(run_id, f"w:{job // BUCKET}"), name_of(job)) for job in jobs]
-            for job, row in zip(jobs, shard.server.calls(asked), strict=True):
+            for job, row in zip(jobs, read_rows(shard, run_id, jobs), strict=True):
                 found[run_id, job] = (row, stand[job])
         return found
 

@@ -158,9 +158,7 @@ local function write_events()
   end
 end
 
--- Write what was decided; removals first, so that a server which is full goes on to drain.
-local function write_all()
-  write_freed()
+local function write_runs()
   for _, run in ipairs(seen_runs) do
     if run.late >= 0 then
       take_late(run)
@@ -169,6 +167,12 @@ local function write_all()
       write_run(run)
     end
   end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  write_runs()
   write_lanes()
   for _, run in ipairs(seen_runs) do
     if run.doomed_by and run.open > 0 and not run.cancelling then

@@ -32,6 +32,7 @@ for bucket = 0, tonumber(buckets) - 1 do
   end
 end
 show('d', run_key .. ':d')
+show('b', run_key .. ':b')
 show('late', run_key .. ':late')
 for lane in string.gmatch(lanes, '%d+:%d+') do
   show('j:' .. lane, P .. 'j:' .. id .. ':' .. lane)
