@@ -28,6 +28,9 @@ _CODE: Final = re.compile(
     r"(?:^|[\s-])-?(OOM|READONLY|MISCONF|NOREPLICAS|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
 )
 _REDIRECT: Final = re.compile(r"(MOVED|ASK) \d+ (.*):(\d+)$")  # redis-py before 6 has no class for them
+_ELSEWHERE: Final = "ttempted to access a non local key"
+"""A script, on a node that is handing its slot over."""
+
 _DENIED: Final = re.compile(
     r"has no permissions to run the '([^']+)' command|ACL failure in script|No permissions to access a"
     r"|no permissions to access|can't run this command|can't access at least one of the keys"
@@ -64,6 +67,8 @@ def code_of(error: BaseException) -> str | None:
         if isinstance(error, kind):
             return code
     if isinstance(error, exceptions.ResponseError):
+        if _ELSEWHERE in str(error):
+            return "TRYAGAIN"
         found = _CODE.search(str(error))
         return found[1] if found else None
     return None
@@ -84,6 +89,11 @@ def is_denied(error: BaseException) -> bool:
     if isinstance(error, exceptions.NoPermissionError):
         return True
     return isinstance(error, exceptions.ResponseError) and _DENIED.search(str(error)) is not None
+
+
+def moving(address: Address) -> UnavailableError:
+    """The slot is on its way to another node, and what we want needs all of it."""
+    return UnavailableError(f"{address}: {_PASSING['TRYAGAIN']}")
 
 
 def error_of(

@@ -15,7 +15,6 @@ from executors._store import Listener
 from executors._stored import Brief, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
-from executors.redis._scripts import Calls
 from executors.redis._server import check_namespace
 from executors.redis._store import RedisStore, stated
 from executors.redis._waiting import Hub
@@ -24,6 +23,7 @@ from flows._telemetry import carried_trace
 from flows._verbs import Grant, Reply, Settle, Want
 
 if TYPE_CHECKING:
+    from executors.redis._shard import Shard
     from executors.redis._wire import Granted
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
@@ -100,7 +100,7 @@ class FleetStore(RedisStore):
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
-            self._beat(self.shard.server)
+            self._beat(self.shard)
         waker = self._waker
         if waker is not None and not want.limit:
             waker.disarm()
@@ -155,7 +155,7 @@ class FleetStore(RedisStore):
 
     def rescue(self) -> int:
         """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
-        self._beat(self._keeping)
+        self._beat(self._kept)
         rescued, more = 0, True
         while more:
             taken, more = self._kept.rescue()
@@ -186,15 +186,13 @@ class FleetStore(RedisStore):
             self._traces[header.id] = carried_trace(header.name, header.options)
         return self._traces[header.id]
 
-    def _beat(self, server: Calls) -> None:
+    def _beat(self, shard: Shard) -> None:
         """Let the fleet know that this worker lives, and what it serves."""
         about = self._about
         if about is None or self._waker is None:
             return
         name, queues = about
-        keys = self.shard.keys
-        gone_at = int((self.clock() + GONE_LEASES * self.lease_seconds) * 1_000_000)
-        server.calls([("HSET", keys.of("served"), name, queues), ("ZADD", keys.of("workers"), gone_at, name)])
+        shard.run("beat", name, queues, int(GONE_LEASES * self.lease_seconds * 1_000_000))
 
     def _leave(self, wake_keys: Sequence[str]) -> None:
         """The worker has ended: the fleet has one less, and what it was woken for is for others to look at."""
