@@ -1,4 +1,4 @@
-"""What befalls servers while a worker works: flows of all shapes come to their ends, each effect as often as it must."""
+"""What befalls servers while a worker works: flows of all shapes end well, and nothing is done twice without cause."""
 
 import threading
 from collections import Counter
@@ -100,7 +100,7 @@ def test_connections_are_killed_and_scripts_forgotten(kind: str, ledger: Path) -
 
 
 def test_a_server_that_is_restored_from_a_moment_ago(ledger: Path) -> None:
-    """What was acknowledged in between is forgotten: those runs are gone, and what the others had done is done again."""
+    """What was acknowledged meanwhile is forgotten: those runs are gone, and what the others did then is done again."""
     with server() as one, load(one.url, ledger) as loaded:
         loaded.submit(6)
         loaded.works()
