@@ -14,6 +14,7 @@ from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, StoredRecord, pack
 from executors.redis._connection import Link
 from executors.redis._fleet import FleetStore, served_of
+from executors.redis._listener import close_idle
 from executors.redis._operating import Operating
 from executors.redis._reading import ServerReader
 from executors.redis._server import check_namespace
@@ -171,6 +172,7 @@ class RedisExecutor(Operating):
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""
         self._unserved.close()
+        close_idle(self.link)
         self.link.close()
 
     def _check(self) -> None:

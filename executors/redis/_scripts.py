@@ -10,8 +10,8 @@ A header is the comment at the top of a file::
     -- define: TURN 32
 
 Each name becomes a Lua local. Includes follow in their order; they see these names, and each other's locals. What is
-defined is put in wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. What a script
-defines itself counts, and not what its parts do.
+defined is put in wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. What a
+script defines itself counts, and not what its parts do.
 """
 
 from __future__ import annotations
