@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, writing, writing_async
+from executors._stored import Brief, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
 from executors.redis._server import check_namespace
@@ -179,6 +179,8 @@ class FleetStore(RedisStore):
 
     def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
         grant = super()._grant(granted, rows)
+        if isinstance(grant.run, Unread):
+            return grant
         made = cast("Brief", grant.run)
         made.tell(Sink(self, grant))
         made.tracing = self._trace_of(made)
