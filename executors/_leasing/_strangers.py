@@ -39,7 +39,7 @@ class Strangers:
         if not met and isinstance(error, UnsupportedError):
             say(
                 logging.WARNING,
-                "worker %s leaves the jobs of a run to workers of another version, and those of others like it: %s. Such "
+                "worker %s leaves the jobs of a run, and of others like it, to workers of another version: %s. Such "
                 "jobs go back to the queue, and fail after %.0f h.",
                 self._worker,
                 error,

@@ -76,6 +76,7 @@ class Server:
     def __init__(self, kind: str = VALKEY, *, port: int = 0, sentinel: str | None = None, **options: object) -> None:
         self.kind = kind
         self.port = port
+        self.tls_port = int(str(options.get("tls_port", 0)))
         self.folder = Path(tempfile.mkdtemp(prefix="flows-", dir="/tmp"))
         self.path = str(self.folder / "s.sock")
         self.pid = 0
