@@ -25,7 +25,7 @@ from executors._leasing._store_clock import StoreClock
 from executors._leasing._strangers import Strangers
 from flows._handlers import cancelled_inside, judge_error
 from flows._verbs import End, FailedSettle, Grant, Settle
-from flows.errors import JobTimeoutError, UnknownTaskError
+from flows.errors import JobTimeoutError, UnknownTaskError, UnsupportedError
 
 if TYPE_CHECKING:
     from executors._leasing._loop import LoopLine
@@ -107,7 +107,7 @@ class Floor:
                 continue
             try:
                 handler = grant.run.handlers[grant.job]
-            except UnknownTaskError as error:
+            except (UnknownTaskError, UnsupportedError) as error:
                 self.done.append(self._strangers.turned_away(grant, error, self.clock()))
                 continue
             (on_loop if handler.is_async else line).append(grant)
