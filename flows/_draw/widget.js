@@ -47,6 +47,19 @@ class View {
     this.listen();
     this.draw();
     this.tell();
+    this.restore();
+  }
+
+  // A front end makes a new view when the output of the cell is replaced, as it is at the end of a run.
+  keep() {
+    this.model.set("view", { zoom: this.zoom, chosen: this.chosen, mark: this.mark });
+  }
+
+  restore() {
+    const kept = this.model.get("view");
+    if (!kept) return;
+    this.resize(kept.zoom);
+    if (kept.mark === this.mark && kept.chosen !== null) this.choose(kept.chosen);
   }
 
   listen() {
@@ -127,6 +140,7 @@ class View {
     this.svg.setAttribute("height", this.height * this.zoom);
     const grown = this.zoom / before;
     picture.scrollTo((left + x) * grown - x, (top + y) * grown - y);
+    if (grown !== 1) this.keep();
   }
 
   step(by, x, y) {
@@ -196,6 +210,7 @@ class View {
     if (this.chosen !== null) this.boxes[this.chosen].removeAttribute("data-chosen");
     this.chosen = place < 0 ? null : place;
     this.payload = null;
+    this.keep();
     if (place < 0) {
       this.details.hidden = true;
       return;

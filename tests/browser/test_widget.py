@@ -23,6 +23,7 @@ HOST = """<!doctype html><html lang="en"><head><title>widget</title><style>
   window.state = STATE;
   window.model = {
     get: (name) => state[name],
+    set: (name, value) => { state[name] = value; },
     on: (event, act) => (heard[event] ??= []).push(act),
     off: (event, act) => { heard[event] = heard[event].filter((one) => one !== act); },
     send: (message) => sent.push(message),
@@ -32,7 +33,8 @@ HOST = """<!doctype html><html lang="en"><head><title>widget</title><style>
   window.listeners = () => Object.values(heard).flat().length;
   const source = new Blob([ESM], { type: "text/javascript" });
   const widget = (await import(URL.createObjectURL(source))).default;
-  window.clean = widget.render({ model, el: document.getElementById("here") });
+  window.render = () => { window.clean = widget.render({ model, el: document.getElementById("here") }); };
+  render();
 </script></body></html>"""
 
 
@@ -232,6 +234,18 @@ def test_the_mouse_drags_the_picture_and_lets_the_choice_be(watched: Watched) ->
     page.mouse.down()
     page.mouse.up()  # a click beside all boxes
     assert page.locator(".flows-details").is_hidden()
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def test_a_view_that_takes_the_place_of_another_goes_on_from_there(watched: Watched) -> None:
+    page = watched.page
+    kernel = Kernel(ended(), page)
+    page.get_by_role("button", name="Larger").click()
+    page.locator('[data-box="load"]').click()
+    page.evaluate("clean(); render()")
+    kernel.answer()
+    assert "load completed in" in page.locator(".flows-details").inner_text()
+    assert zoom_of(page) == 1.4
     assert (watched.complaints, watched.outside) == ([], [])
 
 
