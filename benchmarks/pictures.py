@@ -15,8 +15,8 @@ from statistics import median
 from typing import Any
 
 import flows
-from benchmarks.measure import Spread
-from benchmarks.report import Row, Target
+from benchmarks.measure import Spread, processor_seconds
+from benchmarks.report import Row, Target, limited
 from benchmarks.workloads import Size
 from flows._draw._live import LivePicture, words
 from flows._draw._status import Status, statuses
@@ -77,7 +77,7 @@ def picture_rows(size: Size = "full") -> list[Row]:
         for jobs in ((50, 500, 10_000) if size != "tiny" else (50,))
     ]
     calls += [(f"recolour {jobs}", jobs, _recolour(jobs)) for jobs in ((50, 200, 10_000) if size != "tiny" else (50,))]
-    rows = [_limited(what, jobs, _timed(call, rounds)) for what, jobs, call in calls]
+    rows = [limited(what, jobs, processor_seconds(call, rounds), LIMITS[what]) for what, jobs, call in calls]
     for jobs, spin_ms in _WATCHED[size]:
         rows += watched_rows(jobs, *_watched(layers(jobs, spin_ms), _WATCHED_ROUNDS[size]))
     return rows
@@ -99,23 +99,6 @@ def _recolour(jobs: int) -> Callable[[], object]:
         return drawing.svg(statuses(drawing.picture, record, before, states), words(record, states))
 
     return recolour
-
-
-def _timed(call: Callable[[], object], rounds: int) -> list[float]:
-    call()  # warm
-    gc.collect()
-    samples = []
-    for _ in range(rounds):
-        began = time.process_time()
-        call()
-        samples.append(time.process_time() - began)
-    return samples
-
-
-def _limited(what: str, jobs: int, samples: list[float]) -> Row:
-    spread, limit = Spread.of(samples), LIMITS[what]
-    target = Target(f"<= {limit * 1e3:g} ms", spread.median * 1e3, spread.median <= limit)
-    return Row(what, "flows", jobs, len(samples), spread, {}, "", (target,))
 
 
 def _watched(flow: flows.Flow[Any], rounds: int) -> tuple[Watched, Watched]:

@@ -15,6 +15,7 @@ from benchmarks.peers import PEERS, Peer, flows_, load
 from benchmarks.pictures import Watched, picture_rows, watched_rows
 from benchmarks.report import as_json, import_rows, rows, table
 from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
+from benchmarks.simulations import simulation_rows
 from benchmarks.spans import measure_spans
 from benchmarks.spans import rows as span_rows
 from benchmarks.workloads import ALL_KINDS, Graph, Workload, chain, layered, workloads
@@ -254,3 +255,15 @@ def test_a_run_that_is_watched_is_judged_beside_one_that_is_not() -> None:
         ours, theirs = watched_rows(10, Watched("watched", [processor] * 3, [wall] * 3), alone)
         assert [target.met for target in ours.targets] == met
         assert theirs.targets == ()
+
+
+@pytest.mark.slow
+def test_simulations_are_judged_by_what_they_take() -> None:
+    rows = simulation_rows("tiny")
+    assert [target.text for row in rows for target in row.targets] == [
+        "<= 5 ms",
+        "<= 2000 ms",
+        "<= 50 ms",
+        "<= 1000 ms",
+    ]
+    assert [row.jobs for row in rows] == [10, 100, 366, 10]

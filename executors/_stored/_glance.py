@@ -87,6 +87,7 @@ class Glance:
             ]
             look.payloads = dict(zip(jobs, self._reader.payloads(self._run, jobs), strict=True))
             look.block = first
+            look.last = time.monotonic()  # however long it took, as above
         return look.payloads.get(job)
 
     def first_cause(self, job: int) -> int:

@@ -141,6 +141,15 @@ class StoredRecord:
         payload = self._glance.payload(job)
         return None if payload is None else self._returned(job, read(payload))
 
+    def values_of(self, jobs: Sequence[int]) -> list[Any] | None:
+        """The results of *jobs*, asked of the store together; None where not all of them have completed."""
+        if any(facts.state != COMPLETED for facts in self._reader.jobs(self.run, jobs)):
+            return None
+        plain = [job for job in jobs if job not in self.plan.lists]
+        found = read_all([payload or b"" for payload in self._reader.payloads(self.run, plain)])
+        values = {job: self._returned(job, value) for job, value in zip(plain, found, strict=True)}
+        return [values[job] if job in values else self._list_of(job) for job in jobs]
+
     def failed(self, job: int) -> Failed:
         """Why a job did not complete."""
         name, facts = self.plan.ids[job], self._glance[job]
