@@ -132,7 +132,7 @@ def _sites(node: ast.AST, function: str, inside: str = "") -> Iterator[tuple[ast
         if name in ("decorator_list", "annotation") or isinstance(node, ast.JoinedStr):
             continue
         for at, child in enumerate(value) if isinstance(value, list) else ((None, value),):
-            if not isinstance(child, ast.AST) or _is_left_alone(child):
+            if not isinstance(child, ast.AST) or _is_left_alone(child) or (at == 0 and _is_cast(node)):
                 continue
             yield node, name, at, function
             if isinstance(child, ast.ClassDef) and not function:
@@ -151,6 +151,10 @@ def _is_left_alone(node: ast.AST) -> bool:
         return node.targets[0].id in ("__slots__", "__all__")
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)
+
+
+def _is_cast(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast"
 
 
 def _forget_annotations(tree: ast.Module) -> None:
