@@ -148,9 +148,17 @@ def _is_left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return True
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id in ("__slots__", "__all__")
+        return node.targets[0].id in ("__slots__", "__all__") or _is_of_types(node.value)
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)
+
+
+def _is_of_types(value: ast.expr) -> bool:
+    """A type variable, or another name for a type: ``Job[Any]``."""
+    made = value.func if isinstance(value, ast.Call) else value
+    if isinstance(made, ast.Subscript):
+        return isinstance(made.value, ast.Name) and made.value.id[0].isupper()
+    return isinstance(made, ast.Name) and made.id in ("TypeVar", "ParamSpec")
 
 
 def _is_cast(node: ast.AST) -> bool:

@@ -29,7 +29,7 @@ from tools.judging import CANNOT, FOUND, SURVIVED, Case, Judge, limited
 from tools.mutants import Mutant, lua_mutants, python_mutants
 from tools.mutation_page import PAGE, Result, written
 from tools.planting import ROOT, Code, Planter, Scripts
-from tools.verdicts import Verdicts, adder
+from tools.verdicts import Trials, Verdicts, adder
 
 GOAL: Final = 0.9
 
@@ -201,7 +201,7 @@ def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
         if word == SURVIVED or count % 50 == 0:
             print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
-    judge = Judge(planter, cases, jobs, tell)
+    judge = Judge(planter, cases, jobs, Trials(_LUA if files[0].endswith(".lua") else files), tell)
     chosen = _QUICK if isinstance(planter, Code) else _ONE_SERVER
     code = pytest.main([*_OPTIONS, *chosen, *_REWRITTEN, *_tests(files[0])], plugins=[judge])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):

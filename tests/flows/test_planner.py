@@ -356,6 +356,15 @@ def test_a_job_beside_one_that_continues_may_be_missing_too() -> None:
     strict = flows.task(lambda value, other=1: value, name="planner-strict")
     with pytest.raises(DefinitionError, match="may still be running when a dependency with on_failure='continue'"):
         flows.plan(strict(take().out, take().on_failure("continue").out))
+    with pytest.raises(DefinitionError, match="may still be running"):
+        flows.plan(strict(take().out).after(take().on_failure("continue")))
+    for fine in (
+        strict(take().out, flows.optional(take().on_failure("continue").out)),
+        strict(take().out, take().on_failure("ignore").out),
+        strict(take().out).after(take().on_failure("remove")),
+        flows.each(strict, take().out).after(take().on_failure("continue")),
+    ):
+        assert "take" in flows.plan(fine).order
 
 
 @pytest.mark.parametrize("value", [{1, 2}, frozenset("a"), b"x", object(), lambda: 1], ids=range(5))
