@@ -46,6 +46,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine.py": (
         *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
         *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
+        "tests/flows/test_machine_lists.py",
     ),
     "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
