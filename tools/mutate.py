@@ -174,7 +174,7 @@ def _open(file: str, share: float, *, in_forks: bool) -> list[Case]:
     return [
         Case(file, mutant, known.hint(mutant))
         for mutant, word in words.items()
-        if word in (None, CANNOT) and in_forks == (word != CANNOT and (mutant.function != "" or file.endswith(".lua")))
+        if word in (None, CANNOT) and in_forks == (word is None and not mutant.loaded)
     ]
 
 

@@ -99,7 +99,7 @@ def test_a_list_may_grow_when_an_item_has_ended_and_ends_with_the_last(at_once: 
     assert told(complete(2)) == {"ended": [2]}, "all have begun"
     run.state[3], run.edges[3] = ACTIVE, [0]
     assert told(complete(3)) == {"ended": [3, 0]}
-    assert run.state[0] == COMPLETED
+    assert (run.state[0], run.ordinal) == (COMPLETED, [4, 1, 2, 3]), "and what it has ended is swept in turn"
 
 
 def test_items_count_what_has_ended_around_their_list() -> None:
@@ -158,6 +158,22 @@ def test_what_a_cancel_has_ended_is_swept_before_what_completes_after_it() -> No
     machine.cancel(run, out)
     assert not machine.complete(run, (0,), ALL, out)
     assert run.ordinal == [3, 1, 2]
+
+
+def test_half_swept_edges_come_before_those_of_what_completes_now() -> None:
+    run, out = rows(ACTIVE, ACTIVE, *[WAITING_CHILDREN] * 4, edges=[[2, 3, 4], [5], [], [], [], []]), Commands()
+    machine.settle(run, 0, COMPLETED, out)
+    assert machine.sweep(run, 1, out)
+    assert not machine.complete(run, (1,), ALL, out)
+    assert told(out) == {"ended": [0, 1], "ready": [2, 3, 4, 5]}
+
+
+def test_nothing_is_released_by_a_job_that_completes_in_a_cancelled_run() -> None:
+    run, out = rows(ACTIVE, WAITING_CHILDREN, edges=[[1], []]), Commands()
+    machine.cancel(run, Commands())
+    assert not machine.sweep(run, ALL, Commands())
+    assert not machine.complete(run, (0,), ALL, out)
+    assert (list(run.state), told(out)) == ([COMPLETED, CANCELLED], {"ended": [0]})
 
 
 def test_a_delay_begins_when_the_last_of_several_has_completed() -> None:
