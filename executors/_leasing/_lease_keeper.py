@@ -51,6 +51,7 @@ class LeaseKeeper:
         self._known: dict[Grant, float] = {}
         self._bell = Bell()
         self._rescue_at = math.inf
+        self._timing = threading.Lock()
         self._then: deque[Callable[[], None]] = deque()
         self._closed = False
         self._failing = False
@@ -64,8 +65,11 @@ class LeaseKeeper:
         """Have the store look at overdue runs at *instant*, by the monotonic clock; and call *then* after that."""
         if then is not None:
             self._then.append(then)
-        if instant < self._rescue_at:
-            self._rescue_at = instant
+        with self._timing:
+            sooner = instant < self._rescue_at
+            if sooner:
+                self._rescue_at = instant
+        if sooner:
             self._bell.ring()
 
     def close(self) -> None:

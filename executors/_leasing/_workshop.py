@@ -128,6 +128,10 @@ class Workshop:
         self._told.update(dict.fromkeys(grants, End.CANCELLED))
         self._floor.tell(grants, RUN_CANCELLED)
 
+    def overdue(self, instant: float) -> None:
+        """A run may be overdue by then."""
+        self._keeper.rescue_by(self.clock.monotonic(instant))
+
     # The exchange thread.
 
     def _run(self) -> None:
@@ -252,9 +256,11 @@ class Workshop:
 
     def _close(self, unlisten: Callable[[], None] | None) -> None:
         try:
-            if unlisten is not None:
-                unlisten()
-            self._clear_up()
+            try:
+                if unlisten is not None:
+                    unlisten()
+            finally:
+                self._clear_up()
         except Exception:
             say(logging.ERROR, "worker %s could not clear up", self.name, exc_info=True)
         finally:

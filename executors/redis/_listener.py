@@ -6,11 +6,13 @@ waits looks by himself now and then.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -75,7 +77,7 @@ class _Listening:
                     self._listen(self._channel)
                 except Exception as error:
                     self._channel.close()
-                    if self._closed.is_set():
+                    if self._closed.is_set() or self._forsaken():
                         return
                     if not away:
                         away = True
@@ -93,17 +95,21 @@ class _Listening:
         else:
             _log.exception("%s: the listener for %s failed; trying again", self._link.address, self._purpose)
 
+    @abstractmethod
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
-        raise NotImplementedError
 
+    def _forsaken(self) -> bool:
+        """Whether nobody would miss it any more."""
+        return False
+
+    @abstractmethod
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, channel: Channel) -> None:
         """Block once."""
-        raise NotImplementedError
 
 
 class Waker(_Listening):
@@ -197,10 +203,18 @@ class Tail(_Listening):
             if not listening:
                 self._topics.pop(topic, None)
 
+    def close_forsaken(self) -> None:
+        """End the thread and its connection now, unless somebody listens."""
+        if self._forsaken():
+            self.close()
+
     def _needed(self) -> bool:
+        return not self._forsaken()
+
+    def _forsaken(self) -> bool:
         with self._lock:
             self._ended = not self._topics
-            return not self._ended
+            return self._ended
 
     def _connected(self, channel: Channel) -> None:
         # Not from where it was: the server may have lost entries, and numbered others lower. Let all look for it.
@@ -270,6 +284,21 @@ def listen(
                 del _tails[key]
     joined = tail
     return lambda: joined.leave(topic, heard)
+
+
+def close_idle(link: Link) -> None:
+    """End the threads that read streams by *link* and that nobody listens to any more."""
+    with _tails_lock:
+        tails = [tail for key, tail in _tails.items() if key[:2] == (link.address, link.shard)]
+    for tail in tails:
+        tail.close_forsaken()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """End the connections of threads that die with the process."""
+    for tail in [*_tails.values()]:
+        tail.close(timeout=0.5)
 
 
 def _after_fork() -> None:

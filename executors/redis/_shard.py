@@ -50,6 +50,18 @@ class Holder(NamedTuple):
     fingerprint: str
 
 
+class Rescued(NamedTuple):
+    """What a rescue has found.
+
+    Attributes:
+        taken: How many jobs were taken back.
+        deadline: When the next run is to be cancelled, in microseconds of the store's clock; None where there is none.
+    """
+
+    taken: int
+    deadline: float | None
+
+
 def _lost(message: str) -> str:
     failed = {"type": "LeaseLostError", "message": message, "traceback": "", "job": "", "state": "failed"}
     return json.dumps(failed, separators=(",", ":"))
@@ -140,10 +152,16 @@ class Shard:
         over, stopped = self.run("extend", lease, *pack_leases(leases))
         return over, stopped
 
-    def rescue(self) -> tuple[int, bool]:
-        """Take back expired leases; how many, and whether there is more to do."""
-        taken, more = self.run("rescue", _LOST, _SPENT, self.chunk)
-        return taken, bool(more)
+    def rescue(self) -> Rescued:
+        """Take back expired leases, cancel what is overdue, sweep: to the end, in calls of bounded work."""
+        taken, cursor = 0, b"0"
+        while True:
+            some, more, following, deadline = self.run("rescue", _LOST, _SPENT, self.chunk, cursor)
+            taken += some
+            if not more:
+                cursor = following
+            if not more and cursor == b"0":
+                return Rescued(taken, float(deadline) if deadline else None)
 
     def sweep(self, run_id: str = "") -> bool:
         """Apply a chunk of unswept edges; whether some are left."""

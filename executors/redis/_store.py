@@ -136,9 +136,11 @@ class RedisStore:
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
         shard = self._loops.pop(loop, None)
-        self.shard.close_loop(loop)
-        if shard is not None:
-            cast("Any", shard.server).close()
+        try:
+            self.shard.close_loop(loop)
+        finally:
+            if shard is not None:
+                cast("Any", shard.server).close()
 
     def extend(self, grants: Sequence[Grant]) -> list[Grant]:
         """Extend leases by their full length from now; returns the grants that hold none any more."""
@@ -158,11 +160,7 @@ class RedisStore:
         Returns:
             How many jobs were taken back.
         """
-        rescued = 0
-        more = True
-        while more:
-            taken, more = self.shard.rescue()
-            rescued += taken
+        rescued = self.shard.rescue().taken
         self.shard.retire()
         return rescued
 
@@ -245,6 +243,11 @@ class RedisStore:
         for grant in answer.grants:
             grants.append(self._grant(grant, told))
             suspects += grant.flags & SUSPECT
+        if answer.deadlines:
+            for made in grants:
+                deadline = answer.deadlines.get(made.run.id)
+                if deadline is not None:
+                    cast("Brief", made.run).deadline_at = deadline / MICRO
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)

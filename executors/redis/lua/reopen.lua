@@ -42,7 +42,7 @@ call('ZREM', P .. 'retire', id)
 call('ZREM', P .. 'n:' .. call('HGET', run_key, 'name'), id)
 call('ZADD', P .. 'open', now, id)
 if tonumber(timeout) > 0 then
-  call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+  set_deadline(id, now + tonumber(timeout))
 end
 local key = call('HGET', run_key, 'key')
 if key and call('HGET', P .. 'k:' .. key, 'run') == id then
