@@ -60,6 +60,20 @@ def test_of_a_cancelled_run_no_job_is_admitted_and_no_list_expanded() -> None:
     assert not run.lists
 
 
+def test_only_what_would_just_be_released_is_handed_on() -> None:
+    def follower(state: int = WAITING_CHILDREN, **columns: Any) -> int:
+        run = rows(ACTIVE, state, WAITING_CHILDREN, edges=[[1], [], []])
+        for name, value in columns.items():
+            setattr(run, name, value)
+        return machine.follower(run, 0)
+
+    assert follower() == 1
+    assert follower(COMPLETED) == -1, "a retry of what it could do without"
+    for columns in ({"cancelling": True}, {"lists": {2: 1}}, {"gated": {1}}, {"delays": {1: 1.0}}):
+        assert follower(**columns) == -1
+    assert follower(gated={2}, delays={2: 1.0}) == 1, "conditions and delays of others are no matter"
+
+
 # Lists
 
 
