@@ -132,7 +132,7 @@ def _sites(node: ast.AST, function: str, inside: str = "") -> Iterator[tuple[ast
         if name in ("decorator_list", "annotation") or isinstance(node, ast.JoinedStr):
             continue
         for at, child in enumerate(value) if isinstance(value, list) else ((None, value),):
-            if not isinstance(child, ast.AST) or _is_left_alone(child):
+            if not isinstance(child, ast.AST) or _is_left_alone(child) or (at == 0 and _is_cast(node)):
                 continue
             yield node, name, at, function
             if isinstance(child, ast.ClassDef) and not function:
@@ -148,9 +148,21 @@ def _is_left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return True
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id in ("__slots__", "__all__")
+        return node.targets[0].id in ("__slots__", "__all__") or _is_of_types(node.value)
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)
+
+
+def _is_of_types(value: ast.expr) -> bool:
+    """A type variable, or another name for a type: ``Job[Any]``."""
+    made = value.func if isinstance(value, ast.Call) else value
+    if isinstance(made, ast.Subscript):
+        return isinstance(made.value, ast.Name) and made.value.id[0].isupper()
+    return isinstance(made, ast.Name) and made.id in ("TypeVar", "ParamSpec")
+
+
+def _is_cast(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast"
 
 
 def _forget_annotations(tree: ast.Module) -> None:

@@ -29,12 +29,14 @@ class Result:
 
     Attributes:
         mutants: How many there are.
-        judged: How many of them met tests: all, or a sample.
+        wanted: How many of them are to meet tests.
+        judged: How many have.
         survivors: Those of the judged that no test found.
     """
 
     file: str
     mutants: int
+    wanted: int
     judged: int
     survivors: tuple[Mutant, ...]
 
@@ -76,7 +78,7 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
         share = f"{one.found / one.judged:.1%}" if one.judged else ""
         rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {share} |"
         known = reasons.get(one.file, {})
-        reasons[one.file] = {} if one.judged == one.mutants else dict(known)
+        reasons[one.file] = {} if one.judged == one.wanted else dict(known)
         for each in one.survivors:
             reasons[one.file][each.function, each.change] = known.get((each.function, each.change), "")
             if not known.get((each.function, each.change)):

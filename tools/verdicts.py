@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -60,6 +60,38 @@ class Verdicts:
     def _state_behind(self, by: str, word: str) -> str:
         files = (by.partition("::")[0],) if by and word == FOUND else self.tests
         return _digest("".join(_state(file) for file in files))
+
+
+class Trials:
+    """What tests do without any mutant: how long they take, and which places they enter.
+
+    Args:
+        files: The files to be mutated: what is known holds while they and the file of the test are as they were.
+    """
+
+    def __init__(self, files: Sequence[str], kept: Path = KEPT) -> None:
+        self.path = kept / "trials.jsonl"
+        self._state = "".join(_state(file) for file in files)
+        lines = self.path.read_text("utf-8").splitlines() if self.path.exists() else []
+        self._known: dict[str, dict[str, Any]] = {row["key"]: row for row in map(json.loads, lines)}
+
+    def of(self, test: str) -> tuple[float, list[str]] | None:
+        """Seconds and places of a test, by its id; None: not known."""
+        row = self._known.get(self._key(test))
+        return None if row is None else (row["took"], row["places"])
+
+    def add(self, told: Mapping[str, tuple[float, list[str]]]) -> None:
+        """Keep what was found out."""
+        self.path.parent.mkdir(exist_ok=True)
+        rows: list[dict[str, Any]] = [
+            {"key": self._key(test), "took": took, "places": places} for test, (took, places) in told.items()
+        ]
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows))
+        self._known.update((row["key"], row) for row in rows)
+
+    def _key(self, test: str) -> str:
+        return _digest(f"{test} {_state(test.partition('::')[0])} {self._state}")
 
 
 def adder(verdicts: Sequence[Verdicts]) -> Callable[[Case, str, str], None]:
