@@ -207,7 +207,7 @@ class Retries(Suite):
         assert (run.jobs["slow"].state, len(run.jobs["slow"].attempts)) == ("failed", 1)
 
     @needs("timeouts")
-    def test_the_late_result_of_an_attempt_is_not_taken_for_that_of_the_next(self, executor: Where) -> None:
+    def test_a_late_result_is_not_taken_for_that_of_the_next_attempt(self, executor: Where) -> None:
         again, returned = threading.Event(), threading.Event()
 
         @flows.task(queue=QUEUE, timeout=10 * PAUSE, attempts=9)

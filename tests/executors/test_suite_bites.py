@@ -376,7 +376,7 @@ BITES = [
     (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
     (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
     (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
-    (ReusesFences, Several, "test_the_late_result_of_an_attempt_is_not_taken_for_that_of_the_next"),
+    (ReusesFences, Several, "test_a_late_result_is_not_taken_for_that_of_the_next_attempt"),
     (ForgetsPauses, Several, "test_a_paused_queue_hands_nothing_out_until_it_is_resumed"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
@@ -399,7 +399,7 @@ def test_the_same_tests_pass_on_what_is_sound(suite: type[ExecutorConformance], 
 def test_late_results_are_refused_by_their_fence_alone() -> None:
     (call,) = calls(
         Several,
-        "test_the_late_result_of_an_attempt_is_not_taken_for_that_of_the_next",
+        "test_a_late_result_is_not_taken_for_that_of_the_next_attempt",
         lambda: executor(HearsLateResults, Several.concurrency),
     )
     assert ends_well(call, SOON)
