@@ -3,12 +3,13 @@
 import argparse
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
 
-from benchmarks import durable
+from benchmarks import durable, fleet
+from benchmarks.fleet.drivers import PEERS as OVER_REDIS
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.pictures import NAME as PICTURES
@@ -16,12 +17,20 @@ from benchmarks.pictures import about as pictures_about
 from benchmarks.pictures import picture_rows
 from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
 from benchmarks.scale import ABOUT, scale_rows
+from benchmarks.simulations import NAME as SIMULATIONS
+from benchmarks.simulations import about as simulations_about
+from benchmarks.simulations import simulation_rows
 from benchmarks.spans import NAME as SPANS
-from benchmarks.spans import about, measure_spans
-from benchmarks.workloads import workloads
+from benchmarks.spans import about as spans_about
+from benchmarks.spans import measure_spans
+from benchmarks.workloads import Size, workloads
 
 WIDTH = 110
-NAMES = [*(one.name for one in workloads("tiny")), *ABOUT, *durable.ABOUT, SPANS, PICTURES, "import"]
+FLEET_PEERS = [name for name in OVER_REDIS if name not in PEERS]
+NAMES = [
+    *(one.name for one in workloads("tiny")),
+    *(*ABOUT, *durable.ABOUT, *fleet.ABOUT, SPANS, PICTURES, SIMULATIONS, "import"),
+]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -31,10 +40,39 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     size.add_argument("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
     size.add_argument("--full", action="store_true", help="plan and flat with 1,000,000 jobs, too: minutes, some GB")
     option("--only", nargs="+", metavar="NAME", choices=NAMES, help="these workloads only")
-    option("--peer", nargs="+", metavar="NAME", choices=list(PEERS), help="these peers only")
+    option("--peer", nargs="+", metavar="NAME", choices=[*PEERS, *FLEET_PEERS], help="these peers only")
     option("--json", type=Path, metavar="FILE", help="write the figures there too")
     parsed: argparse.Namespace = parser.parse_args(argv)
     return parsed
+
+
+def _over_redis(names: Sequence[str], options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
+    for name in names:
+        print(f"  {name}: {fleet.ABOUT[name]}")
+    wanted = options.peer or [HEADLINE, *FLEET_PEERS]
+    return fleet.fleet_rows(names, "quick" if options.quick else "full", wanted) if names else ([], {})
+
+
+def _apart(wanted: Collection[str], options: argparse.Namespace) -> list[Row]:
+    """What has a module of its own and no peers among `PEERS`."""
+    size: Size = "quick" if options.quick else "full"
+    lines: list[Row] = []
+    for name, about, measured in (
+        (SPANS, spans_about, measure_spans),
+        (PICTURES, pictures_about, picture_rows),
+        (SIMULATIONS, simulations_about, simulation_rows),
+    ):
+        if name in wanted:
+            print(f"  {name}: {about(size)}")
+            lines += measured(size)
+    gc.unfreeze()
+    for name in (name for name in ABOUT if name in wanted and (not options.peer or HEADLINE in options.peer)):
+        print(f"  {name}: {ABOUT[name]}")
+        lines += scale_rows(name, "largest" if options.full else size)
+    for name in (name for name in durable.ABOUT if name in wanted):
+        print(f"  {name}: {durable.ABOUT[name]}")
+        lines += durable.durable_rows(name, size)
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,14 +80,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _arguments(argv)
     wanted = options.only or NAMES
     chosen = [one for one in workloads("quick" if options.quick else "full") if one.name in wanted]
-    peers, missing = load(options.peer or PEERS)
+    peers, missing = load(name for name in options.peer or PEERS if name in PEERS)
     print("; ".join(f"{what} {which}" for what, which in environment().items()))
     print(fill(METHOD, WIDTH))
     for workload in chosen:
         print(f"  {workload.name}: {workload.about}")
-    growing = [name for name in ABOUT if name in wanted and (options.peer is None or HEADLINE in options.peer)]
-    for name in growing:
-        print(f"  {name}: {ABOUT[name]}")
     for peer in peers:
         print(fill(f"{peer.name}: {peer.timed}", WIDTH, initial_indent="  ", subsequent_indent="    "))
     lines: list[Row] = []
@@ -61,18 +96,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         gc.freeze()
         for workload in chosen:
             lines += rows(workload, measure(workload, peers))
-    if SPANS in wanted:
-        print(f"  {SPANS}: {about('quick' if options.quick else 'full')}")
-        lines += measure_spans("quick" if options.quick else "full")
-    if PICTURES in wanted:
-        print(f"  {PICTURES}: {pictures_about('quick' if options.quick else 'full')}")
-        lines += picture_rows("quick" if options.quick else "full")
-    gc.unfreeze()
-    for name in growing:
-        lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
-    for name in (name for name in durable.ABOUT if name in wanted):
-        print(f"  {name}: {durable.ABOUT[name]}")
-        lines += durable.durable_rows(name, "quick" if options.quick else "full")
+    lines += _apart(wanted, options)
+    found, absent = _over_redis([name for name in fleet.ABOUT if name in wanted], options)
+    lines, missing = lines + found, missing | absent
     if "import" in wanted:
         series, not_there = measure_imports(("flows", "pydantic"))
         lines += import_rows(series)

@@ -186,8 +186,12 @@ class WorkerCore:
     @property
     def wake_at(self) -> float | None:
         """When to feed `Due`, by the store's clock in seconds; None when nothing is timed."""
-        times = [at for at in (self._due_at, self._retry_at, self._recall_at) if at is not None]
-        return min(times) if times else None
+        at, retry_at, recall_at = self._due_at, self._retry_at, self._recall_at
+        if retry_at is not None and (at is None or retry_at < at):
+            at = retry_at
+        if recall_at is not None and (at is None or recall_at < at):
+            at = recall_at
+        return at
 
     def feed(self, event: Event, now: float) -> None:
         """Take note of what happened at *now* and decide what to do about it."""

@@ -15,6 +15,7 @@ from executors.sqlite._claims import Drawn
 from executors.sqlite._database import Database
 from executors.sqlite._reader import FileReader
 from executors.sqlite._store import SqliteStore
+from executors.sqlite._telling import Depths
 from executors.sqlite._url import Place
 from executors.sqlite._worked import Bytes, WorkedRun, brief_of
 
@@ -36,6 +37,7 @@ class Home:
     Attributes:
         store: Its verbs.
         reader: What is read of its runs.
+        depths: Its queues, for meters.
     """
 
     def __init__(self, place: Place) -> None:
@@ -46,6 +48,7 @@ class Home:
         self.store.writing = Bytes
         self.store.settling = self._settling
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
+        self.depths = Depths(self.store)
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self._worked: weakref.WeakValueDictionary[int, WorkedRun] = weakref.WeakValueDictionary()

@@ -18,6 +18,7 @@ from flows.errors import DefinitionError
 if TYPE_CHECKING:
     from executors._leasing import Crew
     from executors._leasing._seats import Seats
+    from executors.sqlite._telling import Telling
     from flows._tracing import RunTrace
     from flows._verbs import Settle
 
@@ -47,6 +48,7 @@ class WorkedRun:
     tracing: RunTrace | None = None
     seats: Seats | None = None
     crew: Crew | None = None
+    telling: Telling | None = None
     held = False
 
     def __init__(self, number: int, header: Header, notify: Callable[[int], None]) -> None:

@@ -47,14 +47,23 @@ local function close(run)
   run.ended = true
 end
 
--- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by any clock.
+-- A run is to be cancelled at *at*. Workers know the first deadline of all; who has a new one says so.
+local function set_deadline(id, at)
+  call('ZADD', P .. 'deadlines', at, id)
+  if call('ZRANGE', P .. 'deadlines', 0, 0)[1] == id then
+    call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', '@' .. whole(at), 1)
+  end
+end
+
+-- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by
+-- any clock.
 local function thin_out()
   for name, kept in pairs(closing.crowds) do
     local key = P .. 'n:' .. name
     local most = min(16, call('ZCARD', key) - kept)
     if most > 0 then
       for _, id in ipairs(call('ZRANGE', key, 0, most - 1)) do
-        call('ZADD', P .. 'retire', 'XX', 0, id)
+        call('ZADD', P .. 'retire', 'XX', 'LT', whole(now - 1000000), id)
         call('ZREM', key, id)
       end
     end
@@ -149,9 +158,7 @@ local function write_events()
   end
 end
 
--- Write what was decided; removals first, so that a server which is full goes on to drain.
-local function write_all()
-  write_freed()
+local function write_runs()
   for _, run in ipairs(seen_runs) do
     if run.late >= 0 then
       take_late(run)
@@ -160,6 +167,12 @@ local function write_all()
       write_run(run)
     end
   end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  write_runs()
   write_lanes()
   for _, run in ipairs(seen_runs) do
     if run.doomed_by and run.open > 0 and not run.cancelling then

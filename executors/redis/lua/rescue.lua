@@ -1,7 +1,8 @@
--- Take back the jobs of expired leases, cancel what is overdue, go on with sweeps. Answers how many jobs were taken back, and
--- whether there is more to do.
+-- Take back the jobs of expired leases, cancel what is overdue, go on with sweeps: of some queues, those from *cursor* on. Answers
+-- how many jobs were taken back, whether there is more to do with these queues, the cursor of the next ones ('0': none), and the
+-- first deadline of a run ('': none).
 -- KEYS: meta
--- ARGV: lost spent chunk
+-- ARGV: lost spent chunk cursor
 -- include: prelude
 -- include: records
 -- include: lanes
@@ -22,15 +23,18 @@ end
 
 -- The last words about a job name it, as those who fail for its sake will quote them.
 local function naming(run, record)
-  local known, row = pcall(cjson.decode, call('HGET', run.key .. ':w:' .. floor(record[JOB] / BUCKET), name_of(run, record[JOB])) or '')
+  local known, row = pcall(cjson.decode, rows_of(run, { record[JOB] })[record[JOB]] or '')
   local name = known and type(row) == 'table' and row[1] or ''
   return (string.gsub(spent, '"job":""', function()
     return '"job":' .. cjson.encode(name)
   end))
 end
 
-local queues = call('SMEMBERS', P .. 'queues')
-queues[#queues + 1] = CONTROL_QUEUE
+local page = call('SSCAN', P .. 'queues', cursor, 'COUNT', 100)
+local queues = page[2]
+if cursor == '0' then
+  queues[#queues + 1] = CONTROL_QUEUE
+end
 for _, queue in ipairs(queues) do
   local found = call('ZRANGEBYSCORE', of_queue(queue, 'leases'), '-inf', now, 'LIMIT', 0, 100 - taken)
   for _, member in ipairs(found) do
@@ -69,4 +73,6 @@ if turn ~= first_turn then
 end
 write_events()
 write_tokens()
-return { taken, (taken >= 100 or #overdue == 16 or call('ZCARD', P .. 'unswept') > 0) and 1 or 0 }
+local first = call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')
+local more = taken >= 100 or (tonumber(first[2]) or now + 1) <= now or call('ZCARD', P .. 'unswept') > 0
+return { taken, more and 1 or 0, page[1], first[2] or '' }

@@ -90,10 +90,7 @@ class History:
     def rescue(self) -> None:
         followed = self.followed
         lost = [job for job, (_, until) in followed.leases.items() if until <= followed.clock]
-        taken, more = self.shard.rescue()
-        while more:
-            _, more = self.shard.rescue()
-        assert taken == len(lost)
+        assert self.shard.rescue().taken == len(lost)
         while self.shard.sweep(followed.run_id):
             pass
         # In which order it took those that it settled is its own affair.
