@@ -121,12 +121,23 @@ class SqliteExecutor(Operating):
         home, run = self._home(), record.worked
         home.refresh(run)
         deadline = None if timeout is None else home.store.clock() + timeout
-        if not run.ended and not self._work(home, record, deadline):
+        if not run.ended and not self._worked_off(home, record, deadline):
             return False
         self._conclude(record)
         if run.telling is not None:
             run.telling.catch_up()
         return True
+
+    def _worked_off(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
+        run, waiters = record.worked, home.waiters()
+        if not waiters or deadline is not None:
+            return self._work(home, record, deadline)
+        home.store.check_waiting(run.number, waiters)
+        former, run.awaited_by = run.awaited_by, waiters[0]
+        try:
+            return self._work(home, record, deadline)
+        finally:
+            run.awaited_by = former
 
     def _work(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
         run = record.worked
@@ -153,6 +164,9 @@ class SqliteExecutor(Operating):
             return
         if blocks:
             self._check_loop(run)
+        waiters = home.waiters()
+        if waiters:
+            home.store.check_waiting(run.number, waiters)
         crew, mine = self._crew(home, record)
         if mine:
             crew.start()

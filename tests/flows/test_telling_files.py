@@ -17,6 +17,8 @@ from tests.recorded import metric_reader
 
 __all__ = ["kept", "metric_reader"]
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("event", "job", "attempt", "error")
 
 
