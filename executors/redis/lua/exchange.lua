@@ -104,8 +104,9 @@ if limit > 0 then
   for _, queue in ipairs(wanted) do
     local room, is_full = room_of(queue, limit - granted, at_once)
     if room > 0 then
+      local goal = granted + room
       if take_turns(queue, room) then
-        leave(queue, is_full)
+        leave(queue, is_full and granted == goal) -- else what was first in the ring had nothing ready
       end
     elseif not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
       leave(queue, granted < limit)

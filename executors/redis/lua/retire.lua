@@ -10,7 +10,7 @@ while left > 0 do
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name')
+  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name', 'queues')
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
@@ -39,9 +39,16 @@ while left > 0 do
       return 1
     end
   end
-  for lane in string.gmatch(found[3] or '', '%d+:%d+') do
-    call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
-    left = left - 1
+  local names = {}
+  for name in string.gmatch(found[5] or '', '[^\n]+') do
+    names[#names + 1] = name
+  end
+  for index, priority in string.gmatch(found[3] or '', '(%d+):(%d+)') do
+    local member = id .. ':' .. index .. ':' .. priority
+    call('UNLINK', P .. 'j:' .. member)
+    -- Where nobody has claimed since its last job was taken, a queue knows the lane still.
+    call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':ring', member)
+    left = left - 2
   end
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
