@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
 
-from benchmarks import durable
+from benchmarks import durable, fleet
+from benchmarks.fleet.drivers import PEERS as OVER_REDIS
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.pictures import NAME as PICTURES
@@ -16,12 +17,19 @@ from benchmarks.pictures import about as pictures_about
 from benchmarks.pictures import picture_rows
 from benchmarks.report import HEADLINE, METHOD, Row, as_json, environment, import_rows, rows, table
 from benchmarks.scale import ABOUT, scale_rows
+from benchmarks.simulations import NAME as SIMULATIONS
+from benchmarks.simulations import about as simulations_about
+from benchmarks.simulations import simulation_rows
 from benchmarks.spans import NAME as SPANS
 from benchmarks.spans import about, measure_spans
 from benchmarks.workloads import workloads
 
 WIDTH = 110
-NAMES = [*(one.name for one in workloads("tiny")), *ABOUT, *durable.ABOUT, SPANS, PICTURES, "import"]
+FLEET_PEERS = [name for name in OVER_REDIS if name not in PEERS]
+NAMES = [
+    *(one.name for one in workloads("tiny")),
+    *(*ABOUT, *durable.ABOUT, *fleet.ABOUT, SPANS, PICTURES, SIMULATIONS, "import"),
+]
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -31,10 +39,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     size.add_argument("--quick", action="store_true", help="smaller graphs, fewer rounds: a look, no figures")
     size.add_argument("--full", action="store_true", help="plan and flat with 1,000,000 jobs, too: minutes, some GB")
     option("--only", nargs="+", metavar="NAME", choices=NAMES, help="these workloads only")
-    option("--peer", nargs="+", metavar="NAME", choices=list(PEERS), help="these peers only")
+    option("--peer", nargs="+", metavar="NAME", choices=[*PEERS, *FLEET_PEERS], help="these peers only")
     option("--json", type=Path, metavar="FILE", help="write the figures there too")
     parsed: argparse.Namespace = parser.parse_args(argv)
     return parsed
+
+
+def _over_redis(names: Sequence[str], options: argparse.Namespace) -> tuple[list[Row], dict[str, str]]:
+    for name in names:
+        print(f"  {name}: {fleet.ABOUT[name]}")
+    wanted = options.peer or [HEADLINE, *FLEET_PEERS]
+    return fleet.fleet_rows(names, "quick" if options.quick else "full", wanted) if names else ([], {})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -42,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _arguments(argv)
     wanted = options.only or NAMES
     chosen = [one for one in workloads("quick" if options.quick else "full") if one.name in wanted]
-    peers, missing = load(options.peer or PEERS)
+    peers, missing = load(name for name in options.peer or PEERS if name in PEERS)
     print("; ".join(f"{what} {which}" for what, which in environment().items()))
     print(fill(METHOD, WIDTH))
     for workload in chosen:
@@ -67,12 +82,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if PICTURES in wanted:
         print(f"  {PICTURES}: {pictures_about('quick' if options.quick else 'full')}")
         lines += picture_rows("quick" if options.quick else "full")
+    if SIMULATIONS in wanted:
+        print(f"  {SIMULATIONS}: {simulations_about('quick' if options.quick else 'full')}")
+        lines += simulation_rows("quick" if options.quick else "full")
     gc.unfreeze()
     for name in growing:
         lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
     for name in (name for name in durable.ABOUT if name in wanted):
         print(f"  {name}: {durable.ABOUT[name]}")
         lines += durable.durable_rows(name, "quick" if options.quick else "full")
+    found, absent = _over_redis([name for name in fleet.ABOUT if name in wanted], options)
+    lines, missing = lines + found, missing | absent
     if "import" in wanted:
         series, not_there = measure_imports(("flows", "pydantic"))
         lines += import_rows(series)

@@ -184,7 +184,7 @@ def _watched(run: Run[Any]) -> contextlib.AbstractContextManager[None]:
         return _NOBODY
     from flows._watch import shown as shown_live
 
-    return shown_live(run._record)
+    return shown_live(run._record, sparing=run._executor.embedded)
 
 
 def _stop(chosen: Executor, asked: RunOptions, run: Run[Any] | None, error: BaseException) -> None:

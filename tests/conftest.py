@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 import flows
 from flows import _registry
@@ -25,11 +27,24 @@ settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
+if settings.default is not None and settings.default.derandomize:
+    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
+    providers._get_local_constants = Constants
+
 
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: no collection of garbage, asked for or not, looks at it again."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture
+def same_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A property without chance (`derandomize`) has the same examples whatever else has been loaded, as in CI."""
+    monkeypatch.setattr(providers, "_get_local_constants", Constants)
+    providers.CONSTANTS_CACHE.cache.clear()
+    yield
+    providers.CONSTANTS_CACHE.cache.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,8 @@
 """The mutants that `make mutate` plants: small, complete, and nothing that only a reader sees."""
 
 from tools.mutants import lua_mutants, python_mutants
-from tools.mutate import TABLE, TESTS
+from tools.mutate import TESTS
+from tools.mutation_page import PAGE
 
 SOURCE = '''
 """A module."""
@@ -37,6 +38,7 @@ def test_each_mistake_is_planted_once_and_says_what_it_is() -> None:
     }
     for mutant in made:
         compile(mutant.text, "mutant", "exec")
+    assert {mutant.change for mutant in made if mutant.loaded} == {"3 -> 4", "LIMIT = 3 -> pass", "False -> True"}
 
 
 def test_messages_annotations_and_docstrings_are_left_alone() -> None:
@@ -59,5 +61,5 @@ def test_a_script_is_mutated_line_by_line() -> None:
 
 
 def test_every_file_has_its_row_in_the_table() -> None:
-    table = TABLE.read_text("utf-8")
-    assert all(f"| `{file}` |" in table for file in TESTS)
+    page = PAGE.read_text("utf-8")
+    assert all(f"| `{file}` |" in page for file in TESTS)

@@ -49,6 +49,8 @@ _LUA = (
 )
 _LUA_STATEMENT = re.compile(r"^\s*(?:redis\.p?call\(.*\)|[\w.\[\]]+ = .*|return\b.*)$")
 
+_LUA_FUNCTION = re.compile(r"^local function (\w+)")
+
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
@@ -59,6 +61,7 @@ class Mutant:
         function: The outermost function or method that it is in, by dotted name; empty: outside of functions.
         was, now: What stood there, and what does.
         text: The whole file.
+        loaded: Whether it takes effect when the file is loaded, and not when a function is called.
     """
 
     line: int
@@ -66,6 +69,7 @@ class Mutant:
     was: str
     now: str
     text: str
+    loaded: bool = False
 
     @property
     def change(self) -> str:
@@ -81,6 +85,8 @@ def python_mutants(source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     _forget_annotations(tree)
     sites = list(_sites(tree, ""))
+    outer = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
+    heads = [node.args for body in outer for node in body if isinstance(node, Function)]
     for parent, name, at, function in sites:
         holder = getattr(parent, name)
         node = holder if at is None else holder[at]
@@ -88,13 +94,17 @@ def python_mutants(source: str) -> Iterator[Mutant]:
             _put(parent, name, at, now)
             text = ast.unparse(ast.fix_missing_locations(tree))
             _put(parent, name, at, node)
-            yield Mutant(node.lineno, function, _shown(node), _shown(now), text)
+            loaded = not function or parent in heads
+            yield Mutant(node.lineno, function, _shown(node), _shown(now), text, loaded)
 
 
 def lua_mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a Lua script: an operator, a constant or a statement of a line; comments are left alone."""
-    lines = source.splitlines(keepends=True)
+    lines, function = source.splitlines(keepends=True), ""
     for number, line in enumerate(lines):
+        begun = _LUA_FUNCTION.match(line)
+        if begun or not line.startswith((" ", "end", "\n")):
+            function = begun[1] if begun else ""
         code = line.partition("--")[0].rstrip()
         changed = {
             code[: found.start()] + now + code[found.end() :]
@@ -106,7 +116,7 @@ def lua_mutants(source: str) -> Iterator[Mutant]:
             changed.add("")
         for now in sorted(changed):
             text = "".join((*lines[:number], f"{now}\n", *lines[number + 1 :]))
-            yield Mutant(number + 1, "", code.strip(), now.strip() or "(nothing)", text)
+            yield Mutant(number + 1, function, code.strip(), now.strip() or "(nothing)", text)
 
 
 def _put(parent: ast.AST, name: str, at: int | None, node: ast.AST) -> None:

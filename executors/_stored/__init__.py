@@ -1,10 +1,11 @@
 """The stored form of runs, shared by the stores that keep them as bytes: how flows are written down and read back."""
 
-from executors._stored._brief import Brief, Sink, brief
+from executors._stored._brief import Brief, Everybody, Found, Sink, brief, look_up
 from executors._stored._header import Header, Headers, Kind
 from executors._stored._known import check_handlers
 from executors._stored._limits import LIMITS, Limits
 from executors._stored._packing import pack
+from executors._stored._quick import writing_quickly
 from executors._stored._reading import JobFacts, ListFacts, PastAttempt, Reader, RunFacts, StoredEvent
 from executors._stored._record import StoredRecord
 from executors._stored._rows import rows_from
@@ -31,6 +32,8 @@ __all__ = [
     "LIST",
     "SHARES",
     "Brief",
+    "Everybody",
+    "Found",
     "Header",
     "Headers",
     "Input",
@@ -53,6 +56,7 @@ __all__ = [
     "brief",
     "check_handlers",
     "gathered",
+    "look_up",
     "pack",
     "read",
     "read_all",
@@ -62,5 +66,6 @@ __all__ = [
     "write_failed",
     "writing",
     "writing_async",
+    "writing_quickly",
     "written",
 ]

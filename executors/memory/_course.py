@@ -180,7 +180,7 @@ class Course(LimitVerbs, SharedResults):
 
     def _wake_due(self, now: float, only: object) -> None:
         for run in tuple(self._timed):
-            if only is not None and run is not only:
+            if (only is not None and run is not only) or (run.delayed and run.delayed[0][0] > now):
                 continue
             out = Commands()
             while run.delayed and run.delayed[0][0] <= now:

@@ -194,13 +194,13 @@ class Channel:
         if isinstance(error, exceptions.DataError):
             return error  # of the caller's: nothing was sent
         connection.disconnect()
-        self._connection = None
+        known, self._connection = self._connection is not None, None
         link = self._link
         link.place_forget()
         several = link.address.kind in ("sentinel", "cluster") and not isinstance(connection.failure, FlowsError)
         node = (connection.host, connection.port) if several else None
         name = str(command[0]) if command else ""
-        return error_of(error, link.address, name, connection.failure, node) or error
+        return error_of(error, link.address, name, connection.failure, node, known=known) or error
 
 
 def ask(address: Address, host: Host, deadline: float, command: Command, *, sentinel: bool = False) -> Any:

@@ -92,6 +92,8 @@ def error_of(
     command: str = "",
     failure: OSError | None = None,
     node: Host | None = None,
+    *,
+    known: bool = False,
 ) -> FlowsError | None:
     """Our error for one of redis-py's or of a socket's; None for what is not about the server, but about the command.
 
@@ -99,6 +101,7 @@ def error_of(
         command: The name of the command that met it.
         failure: What stood in the way of connecting, of which redis-py keeps only the text.
         node: Which of several servers it was.
+        known: Whether the connection has been of use: then it is not the URL that is wrong.
     """
     if isinstance(error, FlowsError):
         return error
@@ -122,7 +125,8 @@ def error_of(
             for judge in _JUDGES:
                 found = None if cause is None else judge(cause, address)
                 if found is not None:
-                    return type(found)(masked(f"{spot}: {found}", address))
+                    text = str(found).removesuffix(_TLS_HINT) if known else str(found)
+                    return type(found)(masked(f"{spot}: {text}", address))
         return UnavailableError(masked(f"{spot}: the connection failed: {error}", address))
     return None
 
@@ -221,9 +225,12 @@ def _of_protocol(error: BaseException, address: Address) -> FlowsError | None:
     return None
 
 
+_TLS_HINT: Final = "; if the port speaks TLS, write rediss://"
+
+
 def _tls_hint(address: Address) -> str:
     plain = address.tls is None and address.kind != "unix"
-    return "; if the port speaks TLS, write rediss://" if plain else ""
+    return _TLS_HINT if plain else ""
 
 
 _JUDGES: Final[Sequence[Callable[[BaseException, Address], FlowsError | None]]] = (_of_tls, _of_network, _of_protocol)

@@ -23,7 +23,6 @@ from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from executors.redis._waiting import Hub
 from flows._idempotency import first_difference
-from flows._keeper import LEASE_SECONDS
 from flows._plan import Plan
 from flows._shared_results import check_shared
 from flows._state import CONTROL_QUEUE
@@ -52,8 +51,8 @@ class RedisExecutor(Operating):
 
     ``redis://host:6379/0``, ``rediss://`` over TLS, ``unix:///path/to/socket``, ``redis+cluster://host,host`` and
     ``redis+sentinel://host,host/name``; ``?namespace=`` sets the runs of one application apart from others, and
-    ``?max_jobs=`` says how many jobs a flow may have. A bare ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and
-    its kin.
+    ``?max_jobs=`` says how many jobs a flow may have, ``?lease=`` how long its workers may be unheard of (30 s). A bare
+    ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and its kin.
 
     Handlers run in workers only (`flows.Worker`, ``flows worker``). A submit takes a round trip or two, and raises
     `UnavailableError` within 2 s where the server is away. What an acknowledged run survives is what the server's
@@ -69,7 +68,7 @@ class RedisExecutor(Operating):
         self.address = parse(url)
         if self.address.shards > 1:
             raise UnsupportedError(f"{self.address}: ?shards=N is not in this version yet; leave it out")
-        self.lease_seconds: float = LEASE_SECONDS
+        self.lease_seconds: float = self.address.lease_seconds
         self.link = Link(self.address)
         self.store = RedisStore(self.link, self.address.namespace)
         keys = self.store.shard.keys

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
 
-GONE_SECONDS: Final = 45.0
-"""A worker that has not been heard of for so long is taken for dead: a few beats, and a stall of its machine."""
+GONE_LEASES: Final = 1.5
+"""A worker that has not been heard of for so many leases is taken for dead: a few beats, and a stall of its machine."""
 
 EARLY_SECONDS: Final = 0.01
 """Clocks are estimated: who looks for an overdue run a little early looks again after this."""
@@ -202,12 +202,8 @@ class FleetStore(RedisStore):
             return
         name, queues = about
         keys = self.shard.keys
-        server.calls(
-            [
-                ("HSET", keys.of("served"), name, queues),
-                ("ZADD", keys.of("workers"), int(self.clock() * MICRO), name),
-            ]
-        )
+        gone_at = int((self.clock() + GONE_LEASES * self.lease_seconds) * MICRO)
+        server.calls([("HSET", keys.of("served"), name, queues), ("ZADD", keys.of("workers"), gone_at, name)])
 
     def _leave(self, wake_keys: Sequence[str]) -> None:
         """The worker has ended: the fleet has one less, and what it was woken for is for others to look at."""
@@ -226,8 +222,7 @@ class FleetStore(RedisStore):
 def served_of(store: RedisStore) -> dict[str, list[str]]:
     """The queues that each living worker serves; those that have died are forgotten."""
     keys, server = store.shard.keys, store.shard.server
-    since = int((store.clock() - GONE_SECONDS) * MICRO)
-    dead = server.call("ZRANGEBYSCORE", keys.of("workers"), "-inf", f"({since}")
+    dead = server.call("ZRANGEBYSCORE", keys.of("workers"), "-inf", f"({int(store.clock() * MICRO)}")
     for name in dead:
         server.calls([("ZREM", keys.of("workers"), name), ("HDEL", keys.of("served"), name)])
     fields = server.call("HGETALL", keys.of("served"))

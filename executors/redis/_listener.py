@@ -12,6 +12,7 @@ import os
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -94,21 +95,21 @@ class _Listening:
         else:
             _log.exception("%s: the listener for %s failed; trying again", self._link.address, self._purpose)
 
+    @abstractmethod
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
-        raise NotImplementedError
 
     def _forsaken(self) -> bool:
         """Whether nobody would miss it any more."""
         return False
 
+    @abstractmethod
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, channel: Channel) -> None:
         """Block once."""
-        raise NotImplementedError
 
 
 class Waker(_Listening):

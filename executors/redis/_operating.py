@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -50,9 +51,9 @@ class Operating:
     address: Any
     store: RedisStore
 
+    @abstractmethod
     def find(self, *, run_id: str | None = None, key: str | None = None) -> Any:
         """As the executor's."""
-        raise NotImplementedError
 
     def runs(
         self, *, state: RunState | None = None, flow: str | None = None, limit: int = 50, cursor: str | None = None

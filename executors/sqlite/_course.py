@@ -9,15 +9,12 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._ground import Ground
 from executors.sqlite._growth import grow
 from executors.sqlite._keys import job_of, row_of
-from executors.sqlite._run import OpenRun
+from executors.sqlite._run import EVERYTHING, OpenRun
 from flows import _machine as machine
 from flows._state import CANCELLED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
 
 GROWTH: Final = 2000
 """Jobs that a step stamps out at most for the items of lists: a step must not hold up other processes for long."""
-
-EVERYTHING: Final = 1 << 60
-"""A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
 DUE_STEP: Final = 200
 """Delayed jobs that a step puts into their queues at most."""

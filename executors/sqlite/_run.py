@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from executors._stored import Header, read
 from executors.sqlite._columns import Columns
@@ -21,7 +21,11 @@ from executors.sqlite._layout import (
     Layout,
 )
 from executors.sqlite._shapes import read_bodies, read_shape
-from flows._state import RunState
+from flows import _machine as machine
+from flows._state import Commands, RunState
+
+EVERYTHING: Final = 1 << 60
+"""A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
 _ROW = (
     *("number", "id", "key", "name", "base", "size", "open", "turn", "kinds", "growing", "openings", "cancelling"),
@@ -130,13 +134,48 @@ class OpenRun:
         state.open, state.turn, state.cancelling = row["open"], row["turn"], bool(row["cancelling"])
         return state
 
+    def complete(self, jobs: list[int], out: Commands) -> None:
+        """Settle active *jobs* as completed and sweep: `machine.complete`, by the shortest way to the columns."""
+        state, columns = self.state, self.columns
+        flat = columns.flat
+        if flat is None or self.known.layout.listed or state.cause or state.cascade or state.later:
+            machine.complete(state, jobs, EVERYTHING, out)
+            return
+        edges = state.edges
+        touched = set(jobs)
+        for job in jobs:
+            touched.update(edges[job])
+        columns.changing(touched)
+        state.state, state.pending, state.ordinal = flat.state, flat.pending, flat.ordinal
+        machine.complete(state, jobs, EVERYTHING, out)
+        state.state, state.pending, state.ordinal = columns.state, columns.pending, columns.ordinal
+
+    def grant(self, jobs: Sequence[int], fence: int) -> list[int]:
+        """Give waiting jobs to a worker, under fences from *fence* on; returns those that were still waiting."""
+        state, columns = self.state, self.columns
+        flat, fences = columns.flat, columns.fence
+        if flat is None or self.known.layout.listed:
+            granted = machine.grant(state, jobs)
+        else:
+            columns.changing(jobs)
+            state.state, fences = flat.state, flat.fence
+            granted = machine.grant(state, jobs)
+            state.state = columns.state
+        for number, job in enumerate(granted, fence):
+            fences[job] = number
+        return granted
+
     def note(self, now: int, kind: str, jobs: list[Any]) -> None:
         """Something has happened to *jobs*: positions, or (job, attempt, detail)."""
         self.journal.append((now, kind, jobs))
 
 
-def opened(database: Queries, known: Known) -> OpenRun | None:
-    """A run from the file, within a step; None if it is not there any more."""
+def opened(database: Queries, known: Known, columns: Columns | None = None) -> OpenRun | None:
+    """A run from the file, within a step; None if it is not there any more.
+
+    Args:
+        columns: Of one that has just been put there.
+    """
     row = database.one("run_get", known.number)
     if row is None:
         return None
@@ -147,7 +186,7 @@ def opened(database: Queries, known: Known) -> OpenRun | None:
         return found
 
     fields = dict(zip(_ROW, row, strict=True))
-    return OpenRun(known, fields, Columns(fetch, fields["kinds"]))
+    return OpenRun(known, fields, columns or Columns(fetch, fields["kinds"]))
 
 
 def written(database: Database, run: OpenRun) -> None:

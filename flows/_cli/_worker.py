@@ -42,6 +42,15 @@ def worker(
         str,
         typer.Option("--grace", metavar="TIME", help="How long handlers may go on when told to stop."),
     ] = "30s",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What runs and logs call this worker; no two alike. Without it, host and process.",
+            show_default=False,
+        ),
+    ] = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start anew when a source file below this folder changes; for development.")
     ] = False,
@@ -62,14 +71,15 @@ def worker(
     if reload:
         from flows._cli._reload import Reloader, worker_command
 
-        options = {"--executor": url, "--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace}
+        options = {"--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace, "--name": name}
         command = worker_command(modules, options | {"--log-level": log_level}, log_json=log_json)
-        raise typer.Exit(Reloader(command, grace=seconds).run())
+        # Not among the options: everybody may read command lines, and a URL may hold a password.
+        raise typer.Exit(Reloader(command, grace=seconds, variables={"FLOWS_EXECUTOR": url}).run())
     configure(log_level, as_json=log_json)
     for module in modules:
         module_of(module)
     given: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
-    code = _worker_class()(executor=url, queues=names or None, grace=seconds, **given).run()
+    code = _worker_class()(executor=url, queues=names or None, grace=seconds, name=name, **given).run()
     raise typer.Exit(code if isinstance(code, int) else 0)
 
 

@@ -33,6 +33,7 @@ class Mishaps:
         self.choices = choices
         self._left = [fault.times for fault in self.faults]
         self._calls: dict[str, int] = {}
+        self._struck = frozenset(fault.verb for fault in self.faults)
 
     def of_attempt(self, job: str, task: str, number: int) -> Fate:
         """What may happen in an attempt."""
@@ -67,9 +68,10 @@ class Mishaps:
             kinds: What may become of it by chance; the first is that all goes well.
         """
         number = self._calls[verb] = self._calls.get(verb, 0) + 1
-        for place, fault in enumerate(self.faults):
-            if fault.verb == verb and number >= (fault.nth or 1) and self.strikes(place):
-                return fault.kind, fault.seconds or 0.0
+        if verb in self._struck:
+            for place, fault in enumerate(self.faults):
+                if fault.verb == verb and number >= (fault.nth or 1) and self.strikes(place):
+                    return fault.kind, fault.seconds or 0.0
         kind = self.choices(kinds) if kinds else "fine"
         return kind, LATE_SECONDS if kind == "late_call" else 0.0
 

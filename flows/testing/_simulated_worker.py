@@ -90,9 +90,9 @@ class SimulatedWorker:
         self.arm()
 
     def arm(self) -> None:
-        """See to it that the core is woken in time."""
-        wake_at = self.core.wake_at
-        if wake_at is not None and wake_at != self._armed_at:
+        """See to it that the core is woken in time; what was to wake it before then looks again."""
+        wake_at, armed_at = self.core.wake_at, self._armed_at
+        if wake_at is not None and (armed_at is None or wake_at < armed_at):
             self._armed_at = wake_at
             self.world.at_clock(wake_at, self._due, self)
 
@@ -102,8 +102,10 @@ class SimulatedWorker:
         self.arm()
 
     def _due(self) -> None:
-        self._armed_at = None
-        if self.core.wake_at is not None and self.core.wake_at <= self.world.clock():
+        wake_at, now = self.core.wake_at, self.world.clock()
+        if self._armed_at is not None and self._armed_at <= now:
+            self._armed_at = None
+        if wake_at is not None and wake_at <= now:
             self.feed(Due())
         else:
             self.arm()
@@ -308,7 +310,9 @@ class SimulatedWorker:
         if attempt.crashes("before_settle"):
             self.die()
         else:
-            self.conclude(self.world.after(settle), attempt)
+            settle = self.world.after(settle)
+            self._note_end(settle, attempt)
+            self.feed(Ended([settle]))
 
     def ended(self, settle: Settle) -> Settle | None:
         """An async attempt has ended; None where the worker does not live to tell."""
@@ -319,11 +323,14 @@ class SimulatedWorker:
         return settle
 
     def conclude(self, settle: Settle, attempt: SimulatedAttempt | None = None) -> None:
-        """An attempt has ended: the keeper need not look after it, the core is told."""
+        """An attempt has ended: the keeper need not look after it, the core will be told."""
+        self._note_end(settle, attempt)
+        self.world.at(0.0, functools.partial(self.feed, Ended([settle])), self)
+
+    def _note_end(self, settle: Settle, attempt: SimulatedAttempt | None) -> None:
         self.keeper.feed(Dropped([settle.grant]), self.world.now)
         if attempt is not None:
             self.world.concluded(attempt, settle)
-        self.world.at(0.0, functools.partial(self.feed, Ended([settle])), self)
 
     def _recall(self) -> None:
         recalled = [*self.line, *(grant for jobs in self._lines.values() for grant in jobs.line.recall())]
@@ -364,10 +371,14 @@ class SimulatedWorker:
             jobs.lost.add(grant)
 
     def beat(self) -> None:
-        """The keeper's thread."""
-        self.keeper.feed(Beat(), self.world.now)
-        self.look_after()
-        self.beating = self.world.store.watched
+        """The keeper's thread; once there is no lease to keep or to take back, it rests."""
+        world = self.world
+        world.beaten()
+        self.beating = world.store.watched
+        if self.beating or self.keeper.keeping or world.overdue:
+            self.keeper.feed(Beat(), world.now)
+            self.look_after()
+            self.beating = world.store.watched
         if self.beating:
             self.world.at_beat(max(0.0, self.keeper.wake_at - self.world.now), self)
 

@@ -41,9 +41,6 @@ class VirtualTime:
 
     def clock(self) -> float:
         """The store's clock, in seconds; it never goes back."""
-        told = self.now + self._offset
-        if told > self._told:
-            self._told = told
         return self._told
 
     def elapsed(self) -> float:
@@ -53,6 +50,7 @@ class VirtualTime:
     def jump(self, seconds: float) -> None:
         """The store's clock is set forward, or back: then it stands still until it has caught up."""
         self._offset += seconds
+        self._told = max(self._told, self.now + self._offset)
 
     def at(self, delay: float, what: Callable[[], None], worker: SimulatedWorker | None = None) -> None:
         """Have *what* done after *delay* seconds; in *worker*, if that lives then, and once it hangs no more."""
@@ -87,15 +85,24 @@ class VirtualTime:
         else:
             self._idle = 0
         instant, _, worker, what = heappop(heap)
-        if worker is not None:
-            beat = what == worker.beat
-            if worker.frozen_until > instant and not worker.gone:
-                heappush(heap, (worker.frozen_until, next(self._ties), worker, what))
-                return True
-            self._beats -= beat
-            if worker.gone:
-                return True
+        if worker is not None and (worker.gone or worker.frozen_until > instant):
+            self._put_off(worker, what)
+            return True
         if instant > self.now:
             self.now = instant
+            told = instant + self._offset
+            if told > self._told:
+                self._told = told
         what()
         return True
+
+    def beaten(self) -> None:
+        """A keeper is at one of the beats that `at_beat` has promised."""
+        self._beats -= 1
+
+    def _put_off(self, worker: SimulatedWorker, what: Callable[[], None]) -> None:
+        """What was to happen in a worker that hangs happens when it hangs no more; in one that is gone, never."""
+        if not worker.gone:
+            heappush(self._heap, (worker.frozen_until, next(self._ties), worker, what))
+        elif what == worker.beat:
+            self._beats -= 1

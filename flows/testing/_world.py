@@ -132,18 +132,19 @@ class World(VirtualTime):
 
     def play(self, limit: float) -> None:
         """Let time pass until all runs have ended, nothing can happen any more, or *limit* seconds are over."""
-        end, steps, polls = self.now + limit, 0, 0
-        while not all(run.ended for run in self.runs) and self.now < end and steps < STEPS:
-            seen = len(self.attempts)
-            if self._step():
-                steps += 1
-                if len(self.attempts) > seen:
-                    polls = 0
-            elif polls < POLLS:
-                polls += 1
-                self.at(POLL_SECONDS, self._poll)
-            else:
+        end, polls, seen = self.now + limit, 0, 0
+        runs, ended, attempts, workers = self.runs, self.ended_at, self.attempts, self.workers
+        for _ in range(STEPS):
+            if len(ended) >= len(runs) or self.now >= end:
                 break
+            if self.step(len(workers)):
+                if self._raised is not None:
+                    raise self._raised
+                continue
+            polls, seen = polls + 1 if len(attempts) == seen else 1, len(attempts)
+            if polls > POLLS:
+                break
+            self.at(POLL_SECONDS, self._poll)
         self._finish()
 
     def _finish(self) -> None:
@@ -151,16 +152,12 @@ class World(VirtualTime):
         end = self.now + 3 * self.lease
         for _ in range(AFTERMATH_STEPS):
             following = self.next_at()
-            if following is None or following > end or not self._step():
+            if following is None or following > end or not self.step(len(self.workers)):
                 break
+            if self._raised is not None:
+                raise self._raised
         for worker in self.workers:
             worker.close()
-
-    def _step(self) -> bool:
-        happened = self.step(len(self.workers))
-        if self._raised is not None:
-            raise self._raised
-        return happened
 
     def _poll(self) -> None:
         for worker in self.workers:
@@ -187,9 +184,9 @@ class World(VirtualTime):
         self.workers.append(worker)
         worker.woken = True
         self.at(0.0, worker.wake, worker)
-        if self._overdue():
+        if self.overdue:
             self.rescue(worker)
-        if self.store.watched or self._overdue():
+        if self.store.watched or self.overdue:
             self._start_beats()
         return worker
 
@@ -363,16 +360,18 @@ class World(VirtualTime):
         if deadline_at is not None:
             self.at_clock(deadline_at, self._pass_deadline)
 
-    def _overdue(self) -> bool:
+    @property
+    def overdue(self) -> bool:
+        """Whether a run's deadline has passed, and nobody has cancelled it."""
         deadline_at = self.store.deadline_at
         return deadline_at is not None and deadline_at <= self.clock()
 
     def _pass_deadline(self) -> None:
-        if not self._overdue():
+        if not self.overdue:
             self.arm_deadlines()
             return
         awake = [worker for worker in self.living() if worker.frozen_until <= self.now]
         if awake:
             self.rescue(self.choices(awake))
-        if self._overdue():
+        if self.overdue:
             self._start_beats()

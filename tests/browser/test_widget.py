@@ -84,7 +84,7 @@ class Kernel:
 
     def put(self) -> None:
         self.page.evaluate("([svg, words]) => { put('svg', svg); put('summary', words); }", [
-            self.picture.svg(), self.picture.words(),
+            self.picture.svg(), self.picture.words,
         ])  # fmt: skip
 
 

@@ -55,14 +55,15 @@ local function set_deadline(id, at)
   end
 end
 
--- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by any clock.
+-- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by
+-- any clock.
 local function thin_out()
   for name, kept in pairs(closing.crowds) do
     local key = P .. 'n:' .. name
     local most = min(16, call('ZCARD', key) - kept)
     if most > 0 then
       for _, id in ipairs(call('ZRANGE', key, 0, most - 1)) do
-        call('ZADD', P .. 'retire', 'XX', 0, id)
+        call('ZADD', P .. 'retire', 'XX', 'LT', whole(now - 1000000), id)
         call('ZREM', key, id)
       end
     end

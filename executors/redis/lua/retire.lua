@@ -1,10 +1,13 @@
--- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now.
+-- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now. Who waits
+-- for a run has a while to read it, also where nothing is kept; what an operator removes (due at 0) goes at once.
 -- KEYS: meta
 -- ARGV: most
 -- include: prelude
+local LINGERS = 30 * 1000 * 1000 -- microseconds
+local since = whole(now - LINGERS)
 local left = tonumber(most)
 while left > 0 do
-  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', now, 'LIMIT', 0, 1)
+  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', since, 'LIMIT', 0, 1)
   local id = due[1]
   if not id then
     return 0
@@ -61,4 +64,4 @@ while left > 0 do
     call('ZREM', P .. set, id)
   end
 end
-return call('ZCOUNT', P .. 'retire', '-inf', now) > 0 and 1 or 0
+return call('ZCOUNT', P .. 'retire', '-inf', since) > 0 and 1 or 0

@@ -238,6 +238,17 @@ def test_after_a_break_all_are_told_to_look_and_hear_what_is_new(valkey: Server)
         until(lambda: not [one for one in threading.enumerate() if one.name == "flows-tail"], "the thread ends")
 
 
+def test_a_server_that_nobody_waits_for_goes_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    with server() as one:
+        ear = Ear()
+        end = listen(Link(parse(one.url)), STREAM, ear, block_seconds=LONG)
+        until(lambda: blocked(one) == 1, "it blocks")
+        end()
+        one.kill()
+    until(lambda: not [one for one in threading.enumerate() if one.name == "flows-tail"], "the thread ends")
+    assert "reconnect" not in caplog.text
+
+
 def test_a_forked_child_listens_for_itself(valkey: Server, hear) -> None:
     ear = hear()
     reading, writing = os.pipe()
