@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from executors.redis._shard import Shard
 from executors.redis._wire import Granted
 from flows._state import COMPLETED, STATE_NAMES
 from flows._verbs import End
@@ -60,65 +61,66 @@ class Fans:
         assert counted == taken, self.cells[number]
 
 
+class Table:
+    """All cells for a first child, a run each.
+
+    Args:
+        parent: What those parents are that were let go by their first child, when the second one ends.
+    """
+
+    def __init__(self, shard: Shard, parent: str) -> None:
+        self.shard, self.parent = shard, parent
+        self.loop = Loop(shard, ())
+        self.runs = {one.run.run_id: one for one in map(Fans, CELLS)}
+        self.let_go: dict[str, list[Granted]] = {name: [] for name in self.runs}
+        for one in self.runs.values():
+            shard.put_run(one.run)
+
+    def claim(self, queue: str) -> dict[str, list[Granted]]:
+        grants: dict[str, list[Granted]] = {}
+        while True:
+            answer = self.loop(limit=64, queues=(queue,))
+            for grant in answer.grants:
+                grants.setdefault(grant.run_id, []).append(grant)
+                if queue == "parent":
+                    self.runs[grant.run_id].check_inputs(grant)
+            if not answer.grants and not answer.more:
+                return grants
+
+    def settle(self, place: int, grants: dict[str, list[Granted]]) -> None:
+        for name, some in grants.items():
+            outcomes = [ended(grant, end, b"{}") for grant, end in self.runs[name].end(place, some)]
+            for first in range(0, len(outcomes), 50):
+                assert not self.loop(*outcomes[first : first + 50], limit=0).refused
+
+    def compare(self) -> None:
+        while self.shard.sweep():
+            pass
+        for name, one in self.runs.items():
+            records = records_of(self.shard, name, one.dag.size)
+            gone = {grant.job for grant in self.let_go.get(name, ())}
+            for number, naive in enumerate(one.naive):
+                state, meant = STATE_NAMES[records[3 * number + 2][9]], naive.states[2]
+                released = self.parent if 3 * number + 2 in gone else "waiting"
+                assert state == (released if meant == "released" else meant), one.cells[number]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("parent", ["waiting", "active", "completed"])
 def test_all_cells_of_the_table(valkey: Server, parent: str) -> None:
-    """*parent*: what those parents are that were let go by their first child, when the second one ends."""
-    shard = shard_on(valkey)
-    loop = Loop(shard, ())
-    runs = {one.run.run_id: one for one in map(Fans, CELLS)}
-    for one in runs.values():
-        shard.put_run(one.run)
-    let_go: dict[str, list[Granted]] = {name: [] for name in runs}
-
-    def claim(queue: str) -> None:
-        grants.clear()
-        while True:
-            answer = loop(limit=64, queues=(queue,))
-            for grant in answer.grants:
-                grants.setdefault(grant.run_id, []).append(grant)
-            if not answer.grants and not answer.more:
-                return
-
-    def settle(place: int) -> None:
-        for name, some in grants.items():
-            outcomes = [ended(grant, end, b"{}") for grant, end in runs[name].end(place, some)]
-            for first in range(0, len(outcomes), 50):
-                assert not loop(*outcomes[first : first + 50], limit=0).refused
-
-    def compare() -> None:
-        while shard.sweep():
-            pass
-        for name, one in runs.items():
-            records = records_of(shard, name, one.dag.size)
-            gone = {grant.job for grant in let_go[name]}
-            for number, naive in enumerate(one.naive):
-                state, meant = STATE_NAMES[records[3 * number + 2][9]], naive.states[2]
-                released = parent if 3 * number + 2 in gone else "waiting"
-                assert state == (released if meant == "released" else meant), one.cells[number]
-
-    grants: dict[str, list[Granted]] = {}
-    claim("first")
-    settle(0)
-    compare()
+    table = Table(shard_on(valkey), parent)
+    table.settle(0, table.claim("first"))
+    table.compare()
     if parent != "waiting":
-        claim("parent")
-        let_go |= grants
-        for name, some in grants.items():
-            for grant in some:
-                runs[name].check_inputs(grant)
+        table.let_go = table.claim("parent")
     if parent == "completed":
-        settle(2)
-    claim("second")
-    settle(1)
-    compare()
-    claim("parent")
-    for name, some in grants.items():
-        for grant in some:
-            runs[name].check_inputs(grant)
-    for name, some in let_go.items() if parent == "active" else ():
-        grants.setdefault(name, []).extend(some)
-    settle(2)
-    for name in runs:
-        (_, state, *_) = shard.server.call("HMGET", shard.keys.run(name), "ended", "state")
+        table.settle(2, table.let_go)
+    table.settle(1, table.claim("second"))
+    table.compare()
+    parents = table.claim("parent")
+    for name, some in table.let_go.items() if parent == "active" else ():
+        parents.setdefault(name, []).extend(some)
+    table.settle(2, parents)
+    for name in table.runs:
+        state = table.shard.server.call("HGET", table.shard.keys.run(name), "state")
         assert state in (b"completed", b"failed", b"cancelled"), "it has ended"
