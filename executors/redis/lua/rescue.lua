@@ -61,7 +61,7 @@ for _, queue in ipairs(queues) do
     local record = run and record_of(run, job)
     call('ZREM', of_queue(queue, 'leases'), member)
     if record and record[STATE] == ACTIVE then
-      lose(run, record, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or lost)
+      lose(run, record, lost, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or nil)
       touch_run(run)
       taken = taken + 1
     end

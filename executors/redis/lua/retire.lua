@@ -27,6 +27,25 @@ while left > 0 do
     call('HSET', key, 'retired', bucket)
     return 1
   end
+  local names = {}
+  for name in string.gmatch(found[5] or '', '[^\n]+') do
+    names[#names + 1] = name
+  end
+  while true do -- its dead letters
+    local dead = call('SPOP', key .. ':f', 50)
+    for _, one in ipairs(dead) do
+      local _, index = struct_unpack('<I4H', one)
+      local member = id .. ':' .. string.sub(one, 1, 4)
+      call('ZREM', P .. 'dead', member)
+      call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':dead', member)
+    end
+    left = left - 2 * #dead
+    if #dead < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
+  end
   while true do -- what its jobs have reserved and not filed is free
     local keys = call('SPOP', key .. ':k', 50)
     for _, shared in ipairs(keys) do
@@ -42,10 +61,6 @@ while left > 0 do
       return 1
     end
   end
-  local names = {}
-  for name in string.gmatch(found[5] or '', '[^\n]+') do
-    names[#names + 1] = name
-  end
   for index, priority in string.gmatch(found[3] or '', '(%d+):(%d+)') do
     local member = id .. ':' .. index .. ':' .. priority
     call('UNLINK', P .. 'j:' .. member)
@@ -55,6 +70,9 @@ while left > 0 do
   end
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
+    if call('EXISTS', P .. 'n:' .. found[4]) == 0 then
+      call('SREM', P .. 'names', found[4])
+    end
   end
   for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
     call('UNLINK', key .. what)

@@ -24,7 +24,7 @@ from executors.redis._url import parse
 from flows import _machine as machine
 from flows._control import control
 from flows._plan import Plan
-from flows._state import CANCELLED, COMPLETED, WAITING
+from flows._state import CANCELLED, COMPLETED, FAILED, WAITING
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.errors import RunError
 from flows.executor import RunOptions
@@ -43,6 +43,7 @@ class Stood(NamedTuple):
 
     run: Run
     course: bytes
+    dead: list[bytes]
     sparse: list[bytes]
     lists: list[bytes]
     packed: bytes
@@ -69,7 +70,8 @@ class Run:
     def asked(self, keys: Keys) -> list[tuple[Any, ...]]:
         """How to read all that is to be compared."""
         id = self.options.run_id
-        whole = [("HGET", keys.run(id), "course"), ("HGETALL", keys.run(id, "x")), ("HGETALL", keys.run(id, "l"))]
+        whole = [("HGET", keys.run(id), "course"), ("SMEMBERS", keys.run(id, "f"))]
+        whole += [("HGETALL", keys.run(id, "x")), ("HGETALL", keys.run(id, "l"))]
         return whole + [("GET", keys.run(id, f"c:{bucket}")) for bucket in range(self.buckets)]
 
     def compare(self, stood: Stood) -> None:
@@ -92,7 +94,8 @@ class Run:
             extra = EXTRA.unpack(extras[name_of(row)]) if record[10] & SPARSE else (0, 0, 0, 0, -1, -1, 0, -1, 0)
             said = (record[9], record[14], record[11], record[13], *extra[:4])
             counted = [getattr(state, column).get(job, 0) for column in ("made", "lost", *COUNTERS)]
-            assert said == (state.state[job], state.pending[job], *counted), name
+            meant = (state.state[job], state.pending[job], *counted)
+            assert said == meant, f"{name}: {said} is not {meant}"
             assert (extra[7], extra[8]) == (state.lists.get(job, -1), state.begun.get(job, 0)), name
             if self.is_ordered and not (self.disturbed and self.packed.bodies):
                 assert self.ids.get(extra[4]) == rows.get(state.cause.get(job, -1)), name
@@ -101,6 +104,8 @@ class Run:
             ):  # in memory, lists end after all that their items' settles end
                 assert (record[15], extra[6]) == (state.ordinal[job], state.cut.get(job, 0)), name
         assert seen == theirs.keys()
+        dead = {self.ids[int.from_bytes(one[:4], "little")] for one in stood.dead}
+        assert dead == {name for name, job in theirs.items() if state.state[job] == FAILED and job in run.errors}
 
     def _name(self, lists: list[bytes]) -> None:
         """Learn the names of the rows of items; lists around others first."""
@@ -258,7 +263,7 @@ class Followed:
                 assert plain(read(one.payload)) == plain(run.memory.values[child])
             elif one.state != CANCELLED:
                 said, meant = brief.failed(one.child), run.memory.failed(child)
-                assert (said.type, said.job, said.state) == (meant.type, meant.job, meant.state)
+                assert (said.type, said.job, said.state) == (meant.type, meant.job, meant.state), f"{name}: {said!r} is not {meant!r} {run.is_ordered} {run.disturbed}"
 
     # Everything else.
 
@@ -343,12 +348,12 @@ class Followed:
                 continue
             stood, is_whole = [], True
             for run in runs:
-                mine = found[: 3 + run.buckets]
-                del found[: 3 + run.buckets]
-                course, sparse, lists, *raw = mine
+                mine = found[: 4 + run.buckets]
+                del found[: 4 + run.buckets]
+                course, dead, sparse, lists, *raw = mine
                 size = BUCKET * RECORD.size
                 packed = b"".join([(part or b"").ljust(size, b"\0") for part in raw])
-                stood.append(Stood(run, course, sparse, lists, packed))
+                stood.append(Stood(run, course, dead, sparse, lists, packed))
                 buckets = (COURSE.unpack(course)[2] + BUCKET - 1) // BUCKET
                 is_whole, run.buckets = is_whole and buckets == run.buckets, buckets
             if is_whole:
