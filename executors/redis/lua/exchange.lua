@@ -96,8 +96,9 @@ end
 local function claim(queue)
   local room, is_full = room_of(queue, limit - granted, at_once)
   if room > 0 then
+    local goal = granted + room
     if take_turns(queue, room) then
-      leave(queue, is_full)
+      leave(queue, is_full and granted == goal) -- else what was first in the ring had nothing ready
     else
       claimed_out[queue] = true
     end
