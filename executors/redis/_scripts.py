@@ -11,8 +11,8 @@ A header is the comment at the top of a file::
     -- rare: postpone lose
 
 Each name becomes a Lua local. Includes follow in their order; they see these names, and each other's locals. What is
-defined is put in as a number wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. Functions
-that most calls do not need are rare: they are made when one of them is first called.
+defined is put in as a number wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up.
+Functions that most calls do not need are rare: they are made when one of them is first called.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
     text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
     first, *rest = text.split("\0")
     return (
-        f"local F, R = {{}}, {{}}\n{_RARELY}{first}\n" + "".join(f"return (function()\n{part}\n" for part in rest) + "end)() " * len(rest)
+        f"local F, R = {{}}, {{}}\n{_RARELY}{first}\n"
+        + "".join(f"return (function()\n{part}\n" for part in rest)
+        + "end)() " * len(rest)
     )
 
 

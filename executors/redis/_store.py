@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
-from executors._stored import Brief, Headers, Items, Packed, brief, write_failed
+from executors._stored import Brief, Header, Headers, Items, Packed, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
 from executors.redis._layout import CONTROL, lay_out
@@ -243,14 +243,15 @@ class RedisStore:
         told = self._told(apart, shard) if apart else {}
         suspects = 0
         grants: list[Grant] = []
+        headers = {run_id: self._headers[run_id] for run_id in {grant.run_id for grant in answer.grants}}
         for grant in answer.grants:
-            grants.append(self._grant(grant, told))
+            grants.append(self._grant(grant, headers[grant.run_id], told))
             suspects += grant.flags & SUSPECT
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
 
-    def _grant(self, granted: Granted, told: dict[tuple[str, int], Any]) -> Grant:
+    def _grant(self, granted: Granted, header: Header, told: dict[tuple[str, int], Any]) -> Grant:
         run_id, job, attempt, flags, fence, since, row, inputs, place = granted
         taken: Sequence[Any] = inputs
         if granted.apart:
@@ -258,7 +259,6 @@ class RedisStore:
             taken = Inputs(self.shard, run_id, job, self._payloads)
         kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
         began = since / MICRO if since else None
-        header = self._headers[run_id]
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
@@ -301,10 +301,12 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
     # How long it took is told exactly, even where the settle comes from what is the future by our clock.
     ended = max(0.0, now - settle.ended_at)
     started = ended + max(0.0, settle.ended_at - settle.started_at)
-    return Outcome(
-        *(grant.run.id, grant.job, end, settle.counted, grant.fence),
-        *(started * MICRO, ended * MICRO, settle.after * MICRO),
-        payload,
+    return Outcome._make(
+        (
+            *(grant.run.id, grant.job, end, settle.counted, grant.fence),
+            *(started * MICRO, ended * MICRO, settle.after * MICRO),
+            payload,
+        )
     )
 
 
