@@ -1,4 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
+-- rare: thin_out finish_sweeps take_late
 local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
@@ -91,7 +92,9 @@ local function write_closed()
     many('ZREM', P .. 'open', closing.ids)
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
-    thin_out()
+    if next(closing.crowds) then
+      thin_out()
+    end
     closing = { ids = {}, dues = {}, told = {}, crowds = {} }
   end
 end
@@ -172,7 +175,7 @@ local function write_events()
     end
   end
   if #fields > 0 then
-    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', whole(now), unpack(fields))
+    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', now, unpack(fields))
   end
 end
 
@@ -205,8 +208,8 @@ end
 
 local function write_marks()
   if turn ~= first_turn then
-    call('HSET', meta, 'turn', whole(turn), 'mark', whole(fence_mark))
+    call('HSET', meta, 'turn', turn, 'mark', fence_mark)
   else
-    call('HSET', meta, 'mark', whole(fence_mark))
+    call('HSET', meta, 'mark', fence_mark)
   end
 end

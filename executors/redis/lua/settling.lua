@@ -1,5 +1,6 @@
 -- What has become of attempts is taken down, and the machine told.
 -- define: UNHANDLED 86400000000
+-- rare: keep_attempt lose fail is_unhandled settle_otherwise wake_due
 
 -- File an attempt that will be followed by another.
 local function keep_attempt(run, record, outcome, payload)
