@@ -37,6 +37,11 @@ def total(*numbers: int) -> int:
     return sum(numbers)
 
 
+@flows.task(name="rights-wrong", queue=QUEUE)
+def wrong() -> int:
+    raise ValueError("never")
+
+
 @flows.flow
 def doubled(count: int) -> Any:
     return total.using(id="sum")(*[double(number).out for number in range(count)])
@@ -44,8 +49,9 @@ def doubled(count: int) -> Any:
 
 def recipe() -> list[str]:
     """The command of the page."""
-    (line,) = re.findall(r"^ACL SETUSER flows .*$", PAGE.read_text("utf-8"), re.MULTILINE)
-    return line.split()
+    lines: list[str] = re.findall(r"^ACL SETUSER flows .*$", PAGE.read_text("utf-8"), re.MULTILINE)
+    assert len(lines) == 1
+    return lines[0].split()
 
 
 def test_the_recipe_of_the_page_is_what_errors_tell() -> None:
@@ -102,12 +108,12 @@ def test_flows_of_all_shapes_fail_are_retried_and_forgotten(
             late = flows.submit(
                 killed.effect.using(delay="50ms", priority=2, lifo=True)(1, pause=1.2), executor=executor
             )
-            failed = flows.execute(total(killed.broken.using(id="wrong")().out), executor=executor, check=False)
+            failed = flows.execute(double(wrong.using(id="wrong")().out), executor=executor, check=False)
             assert late.wait(SOON).value == 1
             assert failed.retry().wait(SOON).state == "failed"
             assert "wrong" in [one.letter.job for one in executor.dead_letters().letters]
             assert executor.drop_dead_letters(failed.id) == 1
-            assert runs[0].rerun("numbers").wait(SOON).value == killed.value_of(5)
+            assert runs[0].rerun("killed-numbers").wait(SOON).value == killed.value_of(5)
             with pytest.raises(flows.FlowFailedError, match="timeout"):
                 flows.execute(killed.effect.using(timeout="50ms")(1, pause=0.3), executor=executor)
             short = flows.submit(killed.effect(1), executor=executor, keep="1ms", keep_failed="1ms", keep_count=1)
