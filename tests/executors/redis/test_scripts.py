@@ -9,9 +9,10 @@ import redis
 from executors.redis._layout import name_of
 from executors.redis._shard import Shard
 from executors.redis._wire import Granted
+from flows._state import FAILED, WAITING
 from flows._verbs import End
 from tests.executors.redis.servers import Server
-from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on
+from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on, states_of
 from tests.flows.naive_run import Dag, Edge
 
 PAIR = Dag(("fail", "fail"), ())
@@ -149,6 +150,33 @@ def test_a_queue_is_paused_once_and_says_whether_that_changed_anything(shard: Sh
         assert (shard.run("pause", "q", 0), stated()) == (1, b"0 " + kept)
 
 
+def test_a_time_to_look_again_is_told_where_a_rate_keeps_something_back(shard: Shard) -> None:
+    loop = Loop(shard, ["q"])
+    shard.run("state", "q\t1\t0\t0")
+    put(shard, Dag(("fail",) * 3, ()))
+    answer = loop()
+    assert (len(answer.grants), answer.due) == (1, -1.0), "places come back with a settle"
+    answer = loop(ended(answer.grants[0], End.RELEASED))
+    assert answer.due == -1.0
+    loop(ended(answer.grants[0], End.RELEASED), limit=0)
+    shard.run("state", "q\t0\t2\t7000000")
+    one = loop(limit=1)
+    assert (len(one.grants), one.due) == (1, -1.0), "the rate has room"
+    two = loop(limit=2)
+    assert (len(two.grants), two.due) == (1, two.now + 7e6), "nothing has begun"
+    (first,) = one.grants
+    at = shard.began(first.run_id, first.job, first.fence)
+    assert loop().due == at + 7e6
+    shard.pause("q", paused=True)
+    assert loop().due == -1.0
+    shard.pause("q", paused=False)
+    loop(ended(two.grants[0], End.RELEASED), limit=0)
+    assert loop().grants, "who has not begun has taken nothing from the rate"
+    set_clock(shard, 8)
+    assert len(loop().grants) == 1
+    assert loop().due == -1.0, "nothing is left to start"
+
+
 # Cancels, sweeps
 
 
@@ -168,6 +196,35 @@ def test_a_cancel_says_what_it_did(shard: Shard) -> None:
     assert shard.run("cancel", one, "why", 500) == 1
     assert shard.extend([(one, grant.job, grant.fence)], 30_000_000) == ([], [0])
     assert shard.run("cancel", one, "again", 500) == 0
+
+
+def test_each_chunk_of_a_job_s_edges_has_its_own_codes(valkey: Server) -> None:
+    shard = shard_on(valkey, chunk=1)
+    kinds = ("value", "optional", "order", "optional")
+    run_id = put(shard, Dag(("fail",) * 5, tuple(Edge(0, job, kind) for job, kind in enumerate(kinds, 1))))
+    loop = Loop(shard, ["q"])
+    (grant,) = loop().grants
+    loop(ended(grant, End.FAILED, b"{}"), limit=0)
+    while shard.sweep(run_id):
+        pass
+    assert states_of(shard, run_id, 5) == [FAILED, FAILED, WAITING, FAILED, WAITING]
+
+
+def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
+    runs = {put(shard, key="k" * number) for number in range(3)}
+    loop = Loop(shard, ["q"])
+    loop(*[ended(grant) for grant in loop().grants], limit=0)
+    left = []
+    while True:
+        more = shard.retire(10)
+        left.append(sum(shard.server.call("EXISTS", shard.keys.run(run_id)) for run_id in runs))
+        if not more:
+            break
+    assert left == [2, 1, 0], "one run a call"
+    keys = shard.server.call("KEYS", "*")
+    assert not [key for key in keys if any(run_id.encode() in key for run_id in runs)]
+    for index in ("retire", "runs", "open", "unswept", "deadlines", "n:told"):
+        assert not shard.server.call("EXISTS", shard.keys.of(index))
 
 
 # Submitting
