@@ -2,7 +2,7 @@
 
 What survives is listed in docs/mutation.md, each with the reason why no test can, or need, find it; it is there that
 reasons are written. Exit code 1: of a module, or of all scripts, less than nine in ten were found, or a survivor has
-no reason. Verdicts are kept in .mutation and hold while the file and the tests are as they were: a run that was
+no reason. Verdicts are kept in .mutation and hold while the function and the tests are as they were: a run that was
 stopped goes on, and one after a change judges what has changed.
 """
 
