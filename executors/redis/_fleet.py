@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, writing, writing_async
+from executors._stored import Brief, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
-from executors.redis._scripts import Calls
 from executors.redis._server import check_namespace
 from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
@@ -25,6 +24,7 @@ from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
+    from executors.redis._shard import Shard
     from executors.redis._wire import Granted
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
@@ -104,7 +104,7 @@ class FleetStore(RedisStore):
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
-            self._beat(self.shard.server)
+            self._beat(self.shard)
         waker = self._waker
         if waker is not None and not want.limit:
             waker.disarm()
@@ -163,7 +163,7 @@ class FleetStore(RedisStore):
 
     def rescue(self) -> int:
         """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
-        self._beat(self._keeping)
+        self._beat(self._kept)
         rescued, deadline = self._kept.rescue()
         if deadline is not None and self._listener is not None:
             self._listener.overdue(max(deadline / MICRO, self.clock() + EARLY_SECONDS))
@@ -179,6 +179,8 @@ class FleetStore(RedisStore):
 
     def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
         grant = super()._grant(granted, rows)
+        if isinstance(grant.run, Unread):
+            return grant
         made = cast("Brief", grant.run)
         made.tell(Sink(self, grant))
         made.tracing = self._trace_of(made)
@@ -195,15 +197,13 @@ class FleetStore(RedisStore):
             self._traces[header.id] = carried_trace(header.name, header.options)
         return self._traces[header.id]
 
-    def _beat(self, server: Calls) -> None:
+    def _beat(self, shard: Shard) -> None:
         """Let the fleet know that this worker lives, and what it serves."""
         about = self._about
         if about is None or self._waker is None:
             return
         name, queues = about
-        keys = self.shard.keys
-        gone_at = int((self.clock() + GONE_LEASES * self.lease_seconds) * MICRO)
-        server.calls([("HSET", keys.of("served"), name, queues), ("ZADD", keys.of("workers"), gone_at, name)])
+        shard.run("beat", name, queues, int(GONE_LEASES * self.lease_seconds * MICRO))
 
     def _leave(self, wake_keys: Sequence[str]) -> None:
         """The worker has ended: the fleet has one less, and what it was woken for is for others to look at."""

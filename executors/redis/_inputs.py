@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, overload
+from typing import Any, Final, cast, overload
 
 from executors._stored import Header, Input, Place, rows_from
-from executors.redis._keys import BUCKET
+from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import EXTRA, LIST, OWN, RECORD, SPARSE, name_of
 from executors.redis._lists import Records, places_of, value_of
+from executors.redis._rows import read_rows
 from executors.redis._shard import Shard
 from executors.redis._wire import NULL
 from flows._state import ACTIVE, CANCELLED, COMPLETED
@@ -160,8 +161,7 @@ def job_id(shard: Shard, run_id: str, job: int) -> str:
     """The id of a job, for messages."""
     place = places(shard, run_id, [job])[job]
     if not place:
-        packed = shard.server.call("HGET", shard.keys.run(run_id, f"w:{job // BUCKET}"), name_of(job))
-        return str(rows_from([packed])[0][0])
+        return str(rows_from(cast("list[bytes]", read_rows(shard, run_id, [job])))[0][0])
     header = Header(shard.server.call("HGET", shard.keys.run(run_id), "header"))
     name: str = header.bodies[place[-1].body].rows[job - place[-1].base][0]
     return name + "".join(f"[{one.position}]" for one in place)
@@ -190,7 +190,7 @@ def _payloads(shard: Shard, run_id: str, wanted: dict[int, Any], kept: Payloads)
     for job, record in wanted.items():
         payload = NULL if not record[_LENGTH] else kept.get(run_id, job, record[16])
         if payload is None:
-            missing.setdefault(job // BUCKET, []).append(job)
+            missing.setdefault(job // VALUES, []).append(job)
         else:
             found[job] = payload
     for bucket, jobs in missing.items():

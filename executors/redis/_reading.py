@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from executors._stored import Input, JobFacts, ListFacts, PastAttempt, RunFacts, StoredEvent
 from executors.redis._inputs import FIELDS_AT_ONCE, Payloads, ends_of
-from executors.redis._keys import BUCKET
+from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import COURSE, EXTRA, LIST, OWN, RECORD, REPLAYED, SPARSE, name_of
 from executors.redis._lists import moulds_of
 from executors.redis._moulds import Known, known_of
+from executors.redis._rows import read_all_rows
 from executors.redis._shard import Shard
 from executors.redis._told import History, told_of
 from executors.redis._waiting import Hub
@@ -84,11 +85,7 @@ class ServerReader:
 
     def rows(self, run: str) -> Sequence[bytes]:
         """What was submitted of each job."""
-        found: list[bytes] = []
-        size = self._course(run)[_OWN_JOBS]
-        for first in range(0, size, FIELDS_AT_ONCE // 2):
-            found += self._values(run, "w", range(first, min(size, first + FIELDS_AT_ONCE // 2)))
-        return found
+        return cast("list[bytes]", read_all_rows(self._shard, run, self._course(run)[_OWN_JOBS]))
 
     def jobs(self, run: str, jobs: Sequence[int] | None) -> Sequence[JobFacts]:
         """How these jobs stand, or all of them."""
@@ -245,7 +242,7 @@ class ServerReader:
         """Fields of the hashes that are kept by bucket."""
         by_bucket: dict[int, list[int]] = {}
         for job in jobs:
-            by_bucket.setdefault(job // BUCKET, []).append(job)
+            by_bucket.setdefault(job // VALUES, []).append(job)
         found: dict[int, Any] = {}
         for bucket, some in by_bucket.items():
             found.update(zip(some, self._hash(run, f"{part}:{bucket}", list(map(name_of, some))), strict=True))

@@ -63,13 +63,18 @@ class Course(Ground):
 
     def _enqueue(self, run: OpenRun, ready: list[int]) -> None:
         layout, gated = run.known.layout, run.state.gated
-        lanes = self._lanes
+        lanes, own, listed = self._lanes, layout.shape, layout.listed
         former: Any = None
         plain: list[int] = []
         lane = None
         for job in ready:
-            shape, place = layout.of(job)
-            queue = CONTROL_QUEUE if gated and job in gated else layout.queue(job)
+            if listed:
+                shape, place = layout.of(job)
+                queue = layout.queue(job)
+            else:
+                shape, place, queue = own, job, own.queues[own.queue[job]]
+            if gated and job in gated:
+                queue = CONTROL_QUEUE
             priority = shape.priority[place]
             if (queue, priority) != former:
                 if plain and lane is not None:

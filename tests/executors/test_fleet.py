@@ -196,7 +196,7 @@ def test_a_zombie_is_refused_and_its_job_done_by_another() -> None:
     assert (run.values[0], run.state.lost) == ((0, second.fence), {0: 1})
 
 
-@settings(max_examples=1500, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.data(), shapes_of(8, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 def test_a_thousand_unlucky_fleets(
     data: st.DataObject, shapes: list[Dag], chunk: int, slots: int, workers: int

@@ -17,6 +17,8 @@ from executors.sqlite import SqliteExecutor
 from flows._state import LOST_LIMIT
 from tests.executors import sqlite_killed
 
+pytestmark = pytest.mark.slow
+
 KILLS = 40
 SLOTS = 4
 
@@ -27,7 +29,6 @@ def begun(*given: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=here, env={**os.environ, "PYTHONPATH": str(here)}, stderr=subprocess.PIPE)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_run_whose_process_is_killed_again_and_again_completes_and_repeats_no_completed_job(tmp_path: Path) -> None:
     rng, kills, runs = random.Random(7), 0, 0

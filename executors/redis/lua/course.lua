@@ -55,14 +55,15 @@ local function set_deadline(id, at)
   end
 end
 
--- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by any clock.
+-- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by
+-- any clock.
 local function thin_out()
   for name, kept in pairs(closing.crowds) do
     local key = P .. 'n:' .. name
     local most = min(16, call('ZCARD', key) - kept)
     if most > 0 then
       for _, id in ipairs(call('ZRANGE', key, 0, most - 1)) do
-        call('ZADD', P .. 'retire', 'XX', 0, id)
+        call('ZADD', P .. 'retire', 'XX', 'LT', whole(now - 1000000), id)
         call('ZREM', key, id)
       end
     end
@@ -157,9 +158,7 @@ local function write_events()
   end
 end
 
--- Write what was decided; removals first, so that a server which is full goes on to drain.
-local function write_all()
-  write_freed()
+local function write_runs()
   for _, run in ipairs(seen_runs) do
     if run.late >= 0 then
       take_late(run)
@@ -168,6 +167,12 @@ local function write_all()
       write_run(run)
     end
   end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  write_runs()
   write_lanes()
   for _, run in ipairs(seen_runs) do
     if run.doomed_by and run.open > 0 and not run.cancelling then

@@ -126,7 +126,7 @@ local function spot_of(run, list, job)
 end
 
 local function keep_item(run, base, payload)
-  local bucket = floor(base / BUCKET)
+  local bucket = floor(base / VALUES)
   local items = run.items[bucket]
   if not items then
     items = {}

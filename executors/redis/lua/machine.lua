@@ -24,6 +24,7 @@ local function terminate(run, record, state)
     run.worst = max(run.worst, RANKS[state])
     if state == FAILED and run.fast == 1 then
       run.doomed_by = run.doomed_by or record[JOB]
+      is_plain = false
     end
   end
   note(run, state, record)
@@ -70,6 +71,7 @@ end
 -- A list may have room for further items.
 local function want_growth(run, record)
   local job = record[JOB]
+  is_plain = false
   if not run.grows[job] then
     run.grows[job] = true
     append(run, 'grow', job)

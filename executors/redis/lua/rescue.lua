@@ -23,7 +23,7 @@ end
 
 -- The last words about a job name it, as those who fail for its sake will quote them.
 local function naming(run, record)
-  local known, row = pcall(cjson.decode, call('HGET', run.key .. ':w:' .. floor(record[JOB] / BUCKET), name_of(run, record[JOB])) or '')
+  local known, row = pcall(cjson.decode, rows_of(run, { record[JOB] })[record[JOB]] or '')
   local name = known and type(row) == 'table' and row[1] or ''
   return (string.gsub(spent, '"job":""', function()
     return '"job":' .. cjson.encode(name)

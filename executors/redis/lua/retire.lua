@@ -1,10 +1,13 @@
--- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now.
+-- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now. Who waits
+-- for a run has a while to read it, also where nothing is kept; what an operator removes (due at 0) goes at once.
 -- KEYS: meta
 -- ARGV: most
 -- include: prelude
+local LINGERS = 30 * 1000 * 1000 -- microseconds
+local since = whole(now - LINGERS)
 local left = tonumber(most)
 while left > 0 do
-  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', now, 'LIMIT', 0, 1)
+  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', since, 'LIMIT', 0, 1)
   local id = due[1]
   if not id then
     return 0
@@ -14,11 +17,19 @@ while left > 0 do
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
+  local has_lists = call('EXISTS', key .. ':l') == 1
   while bucket < buckets and left > 0 do
     local base = key .. ':'
-    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket, base .. 'i:' .. bucket)
+    local keys = { base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket }
+    for part = bucket * BUCKET / VALUES, (bucket + 1) * BUCKET / VALUES - 1 do
+      keys[#keys + 1] = base .. 'v:' .. part
+      if has_lists then
+        keys[#keys + 1] = base .. 'i:' .. part
+      end
+    end
+    call('UNLINK', unpack(keys))
     bucket = bucket + 1
-    left = left - 5
+    left = left - #keys
   end
   if bucket < buckets then
     call('HSET', key, 'retired', bucket)
@@ -46,7 +57,7 @@ while left > 0 do
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 10
@@ -54,4 +65,4 @@ while left > 0 do
     call('ZREM', P .. set, id)
   end
 end
-return call('ZCOUNT', P .. 'retire', '-inf', now) > 0 and 1 or 0
+return call('ZCOUNT', P .. 'retire', '-inf', since) > 0 and 1 or 0

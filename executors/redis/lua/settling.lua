@@ -62,6 +62,7 @@ local function is_unhandled(run, record)
 end
 
 local function settle_otherwise(run, record, outcome, payload, after, counted)
+  is_plain = false
   if outcome == END.lost then
     lose(run, record, payload)
     return
