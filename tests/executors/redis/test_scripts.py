@@ -232,6 +232,41 @@ def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
 # Submitting
 
 
+def test_the_delays_of_a_large_run_begin_when_it_is_submitted(shard: Shard) -> None:
+    size = 700
+    shape = shape_of(Dag(("fail",) * size, ()), ["q"], delay_ms=[10_000] * (size - 1) + [0])
+    run_id = shard.put_run(new_run(shape)).run_id
+    assert shard.server.call("EXISTS", shard.keys.of("unswept"))
+    submitted = int(shard.server.call("HGET", shard.keys.run(run_id), "submitted"))
+    while shard.sweep():
+        pass
+    assert not shard.server.call("EXISTS", shard.keys.of("unswept"), shard.keys.run(run_id, "late"))
+    loop = Loop(shard, ["q"])
+    answer = loop()
+    assert [grant.job for grant in answer.grants] == [size - 1]
+    assert answer.due == submitted + 10e6
+    set_clock(shard, 11)
+    jobs: set[int] = set()
+    while answer := loop(limit=500):
+        jobs |= {grant.job for grant in answer.grants}
+        if not answer.grants and not answer.more:
+            break
+    assert jobs == set(range(size - 1))
+
+
+def test_of_a_name_no_more_ended_runs_are_kept_than_it_says(shard: Shard) -> None:
+    runs = []
+    loop = Loop(shard, ["q"])
+    for number in range(3):
+        set_clock(shard, number)
+        runs.append(put(shard, keep=10**12, keep_failed=10**12, keep_count=2))
+        loop(*[ended(grant) for grant in loop().grants], limit=0)
+    dues = [float(shard.server.call("ZSCORE", shard.keys.of("retire"), run_id)) for run_id in runs]
+    assert [due < dues[-1] - 10**11 for due in dues] == [True, False, False]
+    named = shard.server.call("ZRANGE", shard.keys.of("n:told"), 0, -1)
+    assert named == [run_id.encode() for run_id in runs[1:]]
+
+
 def test_a_stage_that_has_expired_is_said_and_the_run_is_not_there(shard: Shard) -> None:
     with pytest.raises(redis.ResponseError, match="GONE the stage of run r has expired"):
         shard.run("publish", "r", "", "print", 0, "", "nowhere", "0:0", 1)
