@@ -17,6 +17,7 @@ from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._operating import Operating
 from executors.sqlite._retention import Holder
+from executors.sqlite._telling import Telling, listeners
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
 from flows._idempotency import first_difference
@@ -37,10 +38,12 @@ class SqliteRecord(StoredRecord):
     Attributes:
         number: The run's, in the file.
         worked: The same as its crew sees it.
+        new: Whether it was submitted here, and nobody has worked on it yet.
     """
 
     number: int
     worked: WorkedRun
+    new = False
 
 
 class SqliteExecutor(Operating):
@@ -100,7 +103,7 @@ class SqliteExecutor(Operating):
             return self._joined(options.key or "", put.holder, put.number, plan, put.now)
         assert put.number is not None
         record = self._record(put.number, plan)
-        record.worked.tracing = tracing
+        record.worked.tracing, record.new = tracing, True
         return record
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> SqliteRecord | None:
@@ -118,10 +121,23 @@ class SqliteExecutor(Operating):
         home, run = self._home(), record.worked
         home.refresh(run)
         deadline = None if timeout is None else home.store.clock() + timeout
-        if not run.ended and not self._work(home, record, deadline):
+        if not run.ended and not self._worked_off(home, record, deadline):
             return False
         self._conclude(record)
+        if run.telling is not None:
+            run.telling.catch_up()
         return True
+
+    def _worked_off(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
+        run, waiters = record.worked, home.waiters()
+        if not waiters or deadline is not None:
+            return self._work(home, record, deadline)
+        home.store.check_waiting(run.number, waiters)
+        former, run.awaited_by = run.awaited_by, waiters[0]
+        try:
+            return self._work(home, record, deadline)
+        finally:
+            run.awaited_by = former
 
     def _work(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
         run = record.worked
@@ -148,6 +164,9 @@ class SqliteExecutor(Operating):
             return
         if blocks:
             self._check_loop(run)
+        waiters = home.waiters()
+        if waiters:
+            home.store.check_waiting(run.number, waiters)
         crew, mine = self._crew(home, record)
         if mine:
             crew.start()
@@ -227,10 +246,22 @@ class SqliteExecutor(Operating):
             worked: Any = run  # of what a brief says it is asked for handlers only
             on_end = functools.partial(self._over, record)
             run.crew = crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=on_end)
-            return crew, True
+        self._begin_telling(home, record)
+        return crew, True
+
+    @staticmethod
+    def _begin_telling(home: Home, record: SqliteRecord) -> None:
+        """Have loggers and meters hear of the run, if any want to."""
+        those = listeners(home.depths, record.header.size)
+        if those:
+            position = 0 if record.new else home.reader.events(record.id, 0)[1]
+            record.new = False
+            record.worked.telling = Telling(record, home.reader, those, position)
 
     def _over(self, record: SqliteRecord) -> None:
         record.worked.crew = None
+        if record.worked.telling is not None:
+            record.worked.telling.end()
         if record.worked.ended:  # else this process was interrupted and lets go of it
             self._conclude(record)
 
