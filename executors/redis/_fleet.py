@@ -160,7 +160,7 @@ class FleetStore(RedisStore):
         while more:
             taken, more = self._kept.rescue()
             rescued += taken
-        self._kept.retire()
+        self._kept.clear_away()
         return rescued
 
     def close_loop(self, loop: str) -> None:

@@ -164,7 +164,7 @@ class RedisStore:
         while more:
             taken, more = self.shard.rescue()
             rescued += taken
-        self.shard.retire()
+        self.shard.clear_away()
         return rescued
 
     def cancel(self, run_id: str, reason: str) -> None:
