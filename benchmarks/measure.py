@@ -112,6 +112,18 @@ def _checked(peer: Peer, expected: tuple[int, ...], value: tuple[int, ...]) -> N
         raise WrongValueError(f"{peer.name}: {str(value)[:80]} instead of {str(expected)[:80]}")
 
 
+def processor_seconds(call: Callable[[], object], rounds: int) -> list[float]:
+    """What *call* takes of the processor, warm, in each of the rounds."""
+    call()
+    gc.collect()
+    samples = []
+    for _ in range(rounds):
+        began = time.process_time()
+        call()
+        samples.append(time.process_time() - began)
+    return samples
+
+
 def measure_imports(modules: Sequence[str]) -> tuple[list[Series], dict[str, str]]:
     """Seconds that `import module` takes in fresh interpreters, in turn; and why a module cannot be imported.
 

@@ -100,6 +100,13 @@ def _judge(workload: Workload, its: Series, faster: Mapping[str, Spread]) -> tup
             return f"without: {_ms(calm)} ms", (Target(text, time / calm, time <= limit),)
 
 
+def limited(what: str, jobs: int, samples: Sequence[float], limit: float) -> Row:
+    """A row of ours that is judged by what it may take, in seconds."""
+    spread = Spread.of(samples)
+    target = Target(f"<= {limit * 1e3:g} ms", spread.median * 1e3, spread.median <= limit)
+    return Row(what, HEADLINE, jobs, len(samples), spread, {}, "", (target,))
+
+
 def import_rows(series: Sequence[Series]) -> list[Row]:
     """The rows of the import times."""
     by_name = {its.peer: its for its in series}

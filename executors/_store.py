@@ -31,6 +31,13 @@ class Listener(Protocol):
         """The run of that id is being cancelled: the handlers of its jobs should stop. For others it means nothing."""
         ...
 
+    def overdue(self, instant: float) -> None:
+        """By *instant* of the store's clock a run may be overdue, whoever works on it: `Store.rescue` should look then.
+
+        For stores whose deadlines nobody else looks after.
+        """
+        ...
+
 
 class Store(Protocol):
     """The verbs, as workers and clients use them. All may be called from any thread.

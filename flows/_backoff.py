@@ -137,7 +137,10 @@ class Backoff:
         Raises:
             Exception: Whatever a custom function raises; `DefinitionError` when it returns no duration.
         """
-        figure = waited(self.to_tenacity()(call_state(attempt, error)), f"Backoff.{self.kind}")
+        if self.kind == "custom" or (self.kind == "exponential" and self.delays[0] > 0):
+            figure = waited(self.to_tenacity()(call_state(attempt, error)), f"Backoff.{self.kind}")
+        else:  # not worth an object of tenacity's
+            figure = self.delays[min(attempt, len(self.delays)) - 1]
         return figure * (1.0 - self.jitter * _share(key, attempt)) if self.jitter else figure
 
     def to_tenacity(self) -> wait_base:

@@ -6,6 +6,7 @@ case, bound by a list comprehension) or an `Arguments` template in which `Pick` 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
@@ -73,13 +74,13 @@ class Deferred(Arguments):
 
     __slots__ = ()
 
+    @abstractmethod
     def worked_out(self, handler: Any) -> tuple[Sequence[Any], dict[str, Any]]:
         """The positional and keyword arguments, but for those that are injected.
 
         Raises:
             DataError: There is none for a parameter, or it does not fit.
         """
-        raise NotImplementedError
 
 
 Binding = tuple[int, ...] | Arguments

@@ -15,7 +15,6 @@ from flows._binding import Arguments, Binding, Held, Pick, Picks, Ready
 from flows._flow import Flow
 from flows._holes import REMOVING, holes
 from flows._job import Job
-from flows._placing import places_of
 from flows._plan import Plan
 from flows._planner import Planner
 from flows.errors import DefinitionError, DuplicateJobError
@@ -152,7 +151,6 @@ class BodyPlanner(Planner):
         self.index = index = {one: place for place, one in enumerate(self.order)}
         self.places = [tuple([index[walked[place]] for place in places.get(one, ())]) for one in self.order]
         self.plan = Plan(self.flow.name, (index[self.flow.roots[0]],), several=False)
-        self.rows = places_of(self.order)
         self.place_jobs()
         self._name_body(list_id, visited, taken)
         self.link_jobs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import abstractmethod
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,9 +88,9 @@ class Drawable:
             return {"text/vnd.mermaid": self.to_mermaid(), "text/plain": f"{self!r}\n{error}"}
         return picture | {"text/plain": repr(self)}
 
+    @abstractmethod
     def _seen(self, *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:
         """The picture, what stands in its boxes, and all of it in words."""
-        raise NotImplementedError
 
 
 def seen_plan(plan: Plan[Any], *, critical_path: bool, unfold: bool) -> tuple[Picture, list[Status], str]:

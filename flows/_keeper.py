@@ -106,6 +106,15 @@ class KeeperCore:
         self._asked_at = now
         self._effects: list[KeeperEffect] = []
 
+    @property
+    def keeping(self) -> bool:
+        """Whether it has any leases to keep."""
+        return bool(self._confirmed)
+
+    def lasts(self, grant: Grant, since: float, now: float) -> bool:
+        """Whether a job may still be started under *grant*, which was asked for at *since*, by the monotonic clock."""
+        return now < self._confirmed.get(grant, since) + self.lease_seconds - self._margin
+
     def feed(self, event: KeeperEvent, now: float) -> None:
         """Take note of what happened at *now*, by the worker's monotonic clock in seconds."""
         if isinstance(event, Held):
@@ -145,6 +154,9 @@ class KeeperCore:
         self._asked = []
 
     def _give_up(self, now: float) -> None:
+        if not self._confirmed:
+            self.wake_at = self._beat_at
+            return
         safe = self.lease_seconds - self._margin
         for grant in [grant for grant, confirmed in self._confirmed.items() if confirmed + safe <= now]:
             self._interrupt(grant, "its lease could not be renewed")

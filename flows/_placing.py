@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from flows import _registry
 from flows._job import Job
 from flows._opts import Queue, Settings, resolve
-from flows._task import DEFAULT_QUEUE
+from flows._task import DEFAULT_QUEUE, Task
 
 Limits = tuple[int | None, tuple[int, float] | None]
 """Of a queue: its concurrency, and its rate as (starts, seconds)."""
@@ -21,12 +22,15 @@ class Place:
         queue: The name of the queue.
         settings: The options, resolved: those of the job over its task's over its queue's.
         known: The queue as the object that knows its limits, where the declaration has one.
+        task: Gives the task that the jobs were made from, for as long as it is there; None for jobs that name theirs.
+            What is remembered of a flow's shape keeps places, and must keep no task.
     """
 
-    __slots__ = ("known", "name", "queue", "settings")
+    __slots__ = ("known", "name", "queue", "settings", "task")
 
-    def __init__(self, name: str, queue: str, settings: Settings, known: Queue | None) -> None:
-        self.name = name
+    def __init__(self, job: Job[Any], queue: str, settings: Settings, known: Queue | None) -> None:
+        self.name = job.name
+        self.task = _no_task if job.task is None else weakref.ref(job.task)
         self.queue = queue
         self.settings = settings
         self.known = known
@@ -41,24 +45,37 @@ def own_places(jobs: Sequence[Job[Any]]) -> list[Place | None]:
     return [task._place if (task := job.task) is not None and job.opts is task.job_opts else None for job in jobs]
 
 
-def places_of(jobs: Sequence[Job[Any]]) -> list[Place]:
-    """The place of each job."""
-    own: dict[Any, Place] = {}
+def places_of(jobs: Sequence[Job[Any]]) -> tuple[list[Place], list[Job[Any]]]:
+    """The place of each job; and the jobs that were given ids.
 
-    def resolved(job: Job[Any]) -> Place:
+    In one pass: of a million jobs none is in the processor's cache any more when it is looked at again.
+    """
+    rows: list[Place | None] = [
+        task._place or _of_task(job, task)
+        if job.id is None and (task := job.task) is not None and job.opts is task.job_opts
+        else None
+        for job in jobs
+    ]
+    if None not in rows:
+        return cast("list[Place]", rows), []
+    own: dict[Any, Place] = {}
+    others = [position for position, row in enumerate(rows) if row is None]
+    for position in others:
+        job = jobs[position]
         task = job.task
         if task is not None and job.opts is task.job_opts:
-            if task._place is None:
-                task._place = _resolved(job)
-            place: Place = task._place
-            return place
+            rows[position] = task._place or _of_task(job, task)
+            continue
         key = (task or job.name, job.opts, job.queue)  # those of one task mostly have the same
-        found = own.get(key)
-        if found is None:
-            found = own[key] = _resolved(job)
-        return found
+        rows[position] = found = own.get(key) or _resolved(job)
+        own[key] = found
+    return cast("list[Place]", rows), [job for position in others if (job := jobs[position]).id is not None]
 
-    return [place or resolved(job) for place, job in zip(own_places(jobs), jobs, strict=True)]
+
+def _of_task(job: Job[Any], task: Task[..., Any]) -> Place:
+    """The place of a task's jobs, from the first of them."""
+    found = task._place = _resolved(job)
+    return found
 
 
 def _resolved(job: Job[Any]) -> Place:
@@ -74,7 +91,11 @@ def _resolved(job: Job[Any]) -> Place:
         known = task.home
     queue_opts, task_opts = None if known is None else known.opts, None if task is None else task.opts
     settings = resolve(queue_opts, task_opts, job.opts)
-    return Place(job.name, name, settings, known)
+    return Place(job, name, settings, known)
+
+
+def _no_task() -> None:
+    return None
 
 
 def limits_of(places: Iterable[Place]) -> dict[str, Limits]:

@@ -30,7 +30,7 @@ from flows._flow import Flow
 from flows._holes import REMOVING, holes
 from flows._job import Job
 from flows._numbering import number_around
-from flows._placing import Place, limits_of, places_of
+from flows._placing import limits_of, places_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
 from flows._shapes import SHAPE_JOBS, known, remember, shape_of
@@ -88,7 +88,8 @@ class Planner:
     alone = False
     """Whether more than the shape of the flow decides about the columns: conditions, lists, jobs with odd options."""
     plan: Plan[Any]
-    rows: list[Place]
+    named: list[AnyJob]
+    """Those that were given ids, in run order."""
     roots: tuple[int, ...]
 
     def __init__(self, flow: Flow[Any]) -> None:
@@ -167,11 +168,11 @@ class Planner:
         self.plan.retention = flow.retention
         self.plan._positions = self.index
         if pattern is None:
-            self.rows = places_of(self.order)
             self.place_jobs()
             self.name_jobs()
             self.link_jobs()
         else:
+            self.plan.tasks = list(map(_task_of, self.order))
             self.shape = None
         self.bind_jobs()
         if self.bodies:
@@ -181,11 +182,13 @@ class Planner:
 
     def place_jobs(self) -> None:
         """Give each job its queue and options; those of the same task mostly have the same."""
-        plan, rows = self.plan, self.rows
+        plan = self.plan
+        rows, self.named = places_of(self.order)
         plan.names = [row.name for row in rows]
         plan.queues_of = [row.queue for row in rows]
         plan.settings = [row.settings for row in rows]
-        distinct = dict.fromkeys(rows)
+        distinct = {row: row.task() for row in dict.fromkeys(rows)}
+        plan.tasks = list(map(distinct.__getitem__, rows))
         plan.distinct = tuple({id(row.settings): row.settings for row in distinct}.values())
         plan.limits = limits_of(distinct)
         self.policies = {settings.on_failure for settings in plan.distinct}
@@ -223,7 +226,6 @@ class Planner:
     def bind_jobs(self) -> None:
         """Compile how results become arguments."""
         plan, index = self.plan, self.index
-        plan.tasks = list(map(_task_of, self.order))
         plan.bindings = self.places.copy()  # type: ignore[assignment]  # others will be put in
         for job in self.plain:
             plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
@@ -241,7 +243,7 @@ class Planner:
         """
         plan, index = self.plan, self.index
         given: dict[str, AnyJob] = {}
-        for job in [job for job in self.order if job.id is not None]:
+        for job in self.named:
             job_id = cast("str", job.id)
             if job_id in given:
                 self.problems.append(
@@ -254,7 +256,7 @@ class Planner:
             given[job_id] = job
         # Only a given id, or a name that looks like a number of another, can be in the way of a number.
         if given or any("#" in name for name in set(plan.names)):
-            ids_given = {index[job]: job.id for job in self.order if job.id is not None}
+            ids_given = {index[job]: cast("str", job.id) for job in self.named}
             plan.ids = number_around(plan.names, index.values(), ids_given)
 
     def check(self) -> None:

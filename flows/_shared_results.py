@@ -17,7 +17,7 @@ other. A crash between filing and settling replays the result; one between the e
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from flows._codec import canonical, jsonable
@@ -66,11 +66,11 @@ class Shared(NamedTuple):
 class Move(Enum):
     """What a worker does with a job whose key it has looked at."""
 
-    GO = "go"
-    REPLAY = "replay"
-    WAIT = "wait"
-    TAKE_OVER = "take over"
-    CONFLICT = "conflict"
+    GO = auto()
+    REPLAY = auto()
+    WAIT = auto()
+    TAKE_OVER = auto()
+    CONFLICT = auto()
 
 
 def decide(shared: Shared | None, me: Owner, digest: str) -> Move:

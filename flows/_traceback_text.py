@@ -8,6 +8,9 @@ from typing import Final
 KEPT: Final = 128
 """Places in the code whose text is kept; code objects are kept with it."""
 
+_PLAIN: Final = frozenset((Exception, ValueError, TypeError, RuntimeError, OSError, ConnectionError, TimeoutError))
+"""What is said in one line, without a guess at what was meant."""
+
 # Code objects of different files are equal where they read the same.
 _Place = tuple[CodeType, str, int, int | None]
 
@@ -23,8 +26,18 @@ def traceback_text(exc: BaseException, last_line: str | None) -> str:
     plain = exc.__cause__ is None and (exc.__context__ is None or exc.__suppress_context__)
     if not plain or exc.__traceback__ is None or isinstance(exc, BaseExceptionGroup):
         return "".join(traceback.format_exception(exc))
-    only = "".join(traceback.format_exception_only(exc))
-    return f"Traceback (most recent call last):\n{_frames(exc.__traceback__)}{only}"
+    return f"Traceback (most recent call last):\n{_frames(exc.__traceback__)}{_only(exc)}"
+
+
+def _only(exc: BaseException) -> str:
+    """What `traceback.format_exception_only` says; it takes a while even where there is little to say."""
+    kind = type(exc)
+    if kind in _PLAIN and not hasattr(exc, "__notes__") and all(type(arg) is str for arg in exc.args):
+        text = str(exc)
+        return f"{kind.__qualname__}: {text}\n" if text else f"{kind.__qualname__}\n"
+    import traceback
+
+    return "".join(traceback.format_exception_only(exc))
 
 
 def _frames(trace: TracebackType | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 CELL = 200
 """Columns after which a text in a message is cut, where nothing else is said."""
@@ -69,6 +70,7 @@ def _cut(text: str, limit: int) -> str:
     return "".join(kept) + "…"
 
 
+@lru_cache(maxsize=4_096)
 def _columns(char: str) -> int:
     if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me"):
         return 0

@@ -15,6 +15,7 @@ has a sequence number, so that a store can tell a repeated call from a new one.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import Final
@@ -173,6 +174,7 @@ class WorkerCore:
         self._due_at: float | None = None
         self._recall_at: float | None = None
         self._pace = -1.0  # seconds a job; unknown
+        self._former = math.inf
         self._suspects = 0
         self._effects: deque[Effect] = deque()
 
@@ -184,8 +186,12 @@ class WorkerCore:
     @property
     def wake_at(self) -> float | None:
         """When to feed `Due`, by the store's clock in seconds; None when nothing is timed."""
-        times = [at for at in (self._due_at, self._retry_at, self._recall_at) if at is not None]
-        return min(times) if times else None
+        at, retry_at, recall_at = self._due_at, self._retry_at, self._recall_at
+        if retry_at is not None and (at is None or retry_at < at):
+            at = retry_at
+        if recall_at is not None and (at is None or recall_at < at):
+            at = recall_at
+        return at
 
     def feed(self, event: Event, now: float) -> None:
         """Take note of what happened at *now* and decide what to do about it."""
@@ -225,6 +231,8 @@ class WorkerCore:
         if first.end is not End.RELEASED:
             # The pace is that of the whole worker, all its hands together: what decides how much to claim ahead.
             pace = (settles[-1].ended_at - first.started_at) / len(settles)
+            if self._costly:  # where batches are large, one that was held up by another process says little
+                pace, self._former = min(pace, self._former), pace
             self._pace = pace if pace > self._pace or self._pace < 0 else 0.8 * self._pace + 0.2 * pace
         if self._flying is None:
             self._decide()
@@ -277,7 +285,8 @@ class WorkerCore:
             self._look = True
         if self._recall_at is not None and now >= self._recall_at:
             self._recall_at = None
-            self._pace = -1.0  # it was too hopeful: what goes back now must not be claimed again with the same call
+            # It was too hopeful: what goes back now must not be claimed again with the same call.
+            self._pace, self._former = -1.0, math.inf
             self._effects.append(Recall())
 
     def _decide(self) -> None:

@@ -347,6 +347,8 @@ def _trace_of(exc: BaseException, last_line: str | None) -> str:
 
 def _cut(text: str, limit: int, *, keep_end: bool) -> str:
     """*text* within *limit* bytes of UTF-8, an ellipsis where it was cut, lone surrogates escaped."""
+    if len(text) <= limit and text.isascii():
+        return text
     part = text[-limit:] if keep_end else text[:limit]
     raw = part.encode("utf-8", "backslashreplace")
     if len(part) == len(text) and len(raw) <= limit:

@@ -99,6 +99,10 @@ class RunRecord(Protocol):
         """The state of a job, by its public name."""
         ...
 
+    def states(self) -> Sequence[str]:
+        """The states of all jobs at once, those included that lists have added: for who looks at many."""
+        ...
+
     def due_at(self, job: int) -> datetime | None:
         """When a delayed job becomes ready; None for one that is not delayed."""
         ...

@@ -16,14 +16,16 @@ from nbclient import NotebookClient
 HERE = Path(__file__).resolve().parent
 CHANGING = re.compile(
     r"\b[0-9a-f]{32}\b"  # ids of runs
-    r"|\b\d+-\d+\b"  # workers
-    r"|\d+(\.\d+)? (µs|ms|s|min|h)\b"
     r"|datetime\.datetime\([^)]*\)"
     r"|\d{4}-\d\d-\d\d[T ][\d:.+]+"
+    r"|\b\d+-\d+\b"  # workers
+    r"|\d+(\.\d+)? (µs|ms|s|min|h)\b"
     r"|\d+\.\d at once"
     r"|[·█▓▶░ ]{2,}"  # bars
 )
-NUMBERS = re.compile(r"-?\d+(\.\d+)?|[0-9a-f]{10}")
+DRAWN = re.compile(r"-[0-9a-f]{10}\b|-?\d+(\.\d+)?")  # digests, lengths and places
+PIECES = re.compile(r"<[^>]*>|[^<>]+")
+LABELS = re.compile(r"(?<=>)[✓✗▶○] [^<]+")  # of bars, cut where there is no room: titles say the same
 PLAIN = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
 
 
@@ -81,11 +83,17 @@ def said(cell: Any) -> list[dict[str, str]]:
     """What the outputs of a cell say, times and ids of runs aside."""
     return [
         {
-            kind: (NUMBERS if kind == "image/svg+xml" else CHANGING).sub("#", str(text))
+            kind: _drawn(text) if kind == "image/svg+xml" else CHANGING.sub("#", str(text))
             for kind, text in {**output.get("data", {}), "text": output.get("text", "")}.items()
         }
         for output in cell.get("outputs", ())
     ]
+
+
+def _drawn(picture: str) -> str:
+    """Its words and shapes, wherever they stand: a few milliseconds put bars into another order."""
+    masked = DRAWN.sub("#", CHANGING.sub("#", LABELS.sub("", picture)))
+    return "\n".join(sorted(set(PIECES.findall(masked))))
 
 
 def store(name: str) -> None:
@@ -95,7 +103,7 @@ def store(name: str) -> None:
     for old, new in zip(before.cells, after.cells, strict=True):
         if new.cell_type == "code" and said(old) == said(new):
             new.outputs = old.outputs
-    nbformat.write(after, HERE / f"{name}.ipynb")  # type: ignore[no-untyped-call]
+    nbformat.write(tidied(after), HERE / f"{name}.ipynb")  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ import functools
 import gc
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 import flows
 from flows import _registry
@@ -25,6 +28,22 @@ settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
+if settings.default is not None and settings.default.derandomize:
+    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
+    providers._get_local_constants = Constants
+
+
+WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which no test is asked for are not even loaded: what they import takes seconds."""
+    asked = config.option.markexpr
+    if asked not in ("not slow", "alone") or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text("utf-8")
+    return ("mark.alone" not in text if asked == "alone" else WHOLLY_SLOW.search(text) is not None) or None
+
 
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: no collection of garbage, asked for or not, looks at it again."""
@@ -32,10 +51,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.fixture
+def same_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A property without chance (`derandomize`) has the same examples whatever else has been loaded, as in CI."""
+    monkeypatch.setattr(providers, "_get_local_constants", Constants)
+    providers.CONSTANTS_CACHE.cache.clear()
+    yield
+    providers.CONSTANTS_CACHE.cache.clear()
+
+
 @pytest.fixture(autouse=True)
 def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
-    before = {name: dict(named) for name, named in _registry._tasks.items()}
+    before = dict(_registry._tasks)
     here = str(request.path)
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}

@@ -12,9 +12,10 @@ import pytest
 from benchmarks import durable
 from benchmarks.measure import Series, WrongValueError, measure
 from benchmarks.peers import PEERS, Peer, flows_, load
-from benchmarks.pictures import picture_rows, watched_rows
+from benchmarks.pictures import Watched, picture_rows, watched_rows
 from benchmarks.report import as_json, import_rows, rows, table
 from benchmarks.scale import ABOUT, flat_rows, kahn, kept_bytes, memory_rows, plan_rows, scale_rows
+from benchmarks.simulations import simulation_rows
 from benchmarks.spans import measure_spans
 from benchmarks.spans import rows as span_rows
 from benchmarks.workloads import ALL_KINDS, Graph, Workload, chain, layered, workloads
@@ -64,6 +65,7 @@ def test_the_command_prints_a_row_for_each_peer_and_writes_json(tmp_path: Path) 
     assert ">= 8x dask: " in done.stdout
 
 
+@pytest.mark.slow
 def test_graphs_are_the_same_each_time_and_differ_by_seed() -> None:
     assert layered(6, 5) == layered(6, 5)
     assert layered(6, 5) != layered(6, 5, seed=8)
@@ -210,6 +212,7 @@ class OneAfterTheOther:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("workload", ["blocking", "straggler_flat", "straggler_layers"])
 def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
     (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
@@ -237,18 +240,33 @@ def test_import_time_is_judged_against_pydantic() -> None:
         assert second.targets == ()
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_recoloured_and_watched() -> None:
     rows = picture_rows("tiny")
-    assert [row.workload for row in rows] == ["draw 50", "recolour 50", "recolour 200", "watch", "watch"]
+    assert [row.workload for row in rows] == ["draw 50", "recolour 50", "watch 20", "watch 20"]
     assert [target.text for row in rows for target in row.targets] == [
         "<= 50 ms",
         "<= 2 ms",
-        "<= 2 ms",
-        "<= 1.05x alone",
+        "<= 1.05x alone, processor",
+        "<= 1.05x alone, wall",
     ]
 
 
 def test_a_run_that_is_watched_is_judged_beside_one_that_is_not() -> None:
-    for watched, met in ((1.04, True), (1.06, False)):
-        ours, _ = watched_rows(10, Series("watched", [watched] * 3), Series("alone", [1.0] * 3))
-        assert [target.met for target in ours.targets] == [met]
+    alone = Watched("alone", [1.0] * 3, [2.0] * 3)
+    for processor, wall, met in ((1.04, 2.2, [True, False]), (1.06, 2.0, [False, True])):
+        ours, theirs = watched_rows(10, Watched("watched", [processor] * 3, [wall] * 3), alone)
+        assert [target.met for target in ours.targets] == met
+        assert theirs.targets == ()
+
+
+@pytest.mark.slow
+def test_simulations_are_judged_by_what_they_take() -> None:
+    rows = simulation_rows("tiny")
+    assert [target.text for row in rows for target in row.targets] == [
+        "<= 5 ms",
+        "<= 2000 ms",
+        "<= 50 ms",
+        "<= 1000 ms",
+    ]
+    assert [row.jobs for row in rows] == [10, 100, 366, 10]

@@ -1,33 +1,60 @@
 """A pytest plugin that runs tests against mutants, each in a fork of a process that has collected the tests.
 
-A mutant of a function is put in the place of its code, so nothing is imported or collected again; it meets the tests
-that enter this function, the quickest first, until one fails.
+Nothing is imported or collected again; a mutant meets the tests that get to its place until one fails: first those
+that have found others there, then the quick before the slow, and one case of each test before many of the same.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import pickle
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import CodeType, FrameType, FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tools.mutants import Mutant
+from tools.planting import Planter
 
 if TYPE_CHECKING:
     import pytest
 
-KILLED, SURVIVED, CANNOT = 0, 1, 2
 
-PATIENCE = 8.0
-"""Seconds that a test may take besides three times what it takes without a mutant."""
+class Trials(Protocol):
+    """Knows of tests, by id, how long they take and which places they enter."""
+
+    def of(self, test: str) -> tuple[float, list[str]] | None:
+        """Of one; None: not known."""
+        ...
+
+    def add(self, told: Mapping[str, tuple[float, list[str]]]) -> None:
+        """Know these from now on."""
+        ...
+
+
+FOUND, SURVIVED, CANNOT = "found", "survived", "cannot"
+
+PATIENCE: Final = (2.0, 8.0)
+"""Seconds that a test may take besides some times what it takes without a mutant: of this process, and in all."""
+
+FIRST: Final = 4
+"""So many tests that have found most in the same place come first."""
+
+
+class Case(NamedTuple):
+    """A mutant to judge.
+
+    Attributes:
+        hint: The test that found it the last time.
+    """
+
+    file: str
+    mutant: Mutant
+    hint: str = ""
 
 
 @dataclass
@@ -35,104 +62,133 @@ class Judge:
     """The plugin.
 
     Args:
-        path: The module that mutants are of.
-        mutants: Mutants of its functions.
+        planter: Puts them in place.
+        cases: What to judge.
         jobs: How many forks at once.
-
-    Attributes:
-        verdicts: For each mutant whether a test failed; None: it cannot be put in place without an import.
+        trials: What the tests do without a mutant.
+        tell: Is called with each case, a verdict (a word), and the test that it comes from.
     """
 
-    path: Path
-    mutants: Sequence[Mutant]
+    planter: Planter
+    cases: Sequence[Case]
     jobs: int
-    verdicts: list[bool | None] = field(default_factory=list)
+    trials: Trials
+    tell: Callable[[Case, str, str], None]
+    _finders: dict[str, Counter[int]] = field(default_factory=dict)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
-        took, entering = _forked(lambda: self._tried(session))
-        self.verdicts = [True] * len(self.mutants)
-        open_forks: dict[int, int] = {}
-        for number, mutant in enumerate(self.mutants):
-            items = sorted(entering.get(mutant.function, ()), key=took.__getitem__)
+        self.planter.collected()
+        took, entering = self._tried(session)
+        names = {item.nodeid: number for number, item in enumerate(session.items)}
+        open_forks: dict[int, tuple[Case, IO[bytes]]] = {}
+        for case in self.cases:
+            items = self._ordered(session, case, entering.get(self.planter.place_of(case.file, case.mutant), ()), took)
+            reading, writing = os.pipe()
             pid = os.fork()
             if not pid:
-                os._exit(self._verdict(session, mutant, items, took))
-            open_forks[pid] = number
+                self._judge(session, case, items, took, writing)
+            os.close(writing)
+            open_forks[pid] = case, os.fdopen(reading, "rb")
             if len(open_forks) == self.jobs:
-                self._note(open_forks)
+                self._note(open_forks, names)
         while open_forks:
-            self._note(open_forks)
+            self._note(open_forks, names)
         return True
 
-    def _note(self, open_forks: dict[int, int]) -> None:
-        pid, status = os.wait()
-        code = os.waitstatus_to_exitcode(status)
-        self.verdicts[open_forks.pop(pid)] = None if code == CANNOT else code != SURVIVED
+    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int]) -> None:
+        pid, _ = os.wait()
+        case, pipe = open_forks.pop(pid)
+        with pipe:
+            word, _, by = pipe.read().decode().partition(" ")
+        if by in names:
+            place = self.planter.place_of(case.file, case.mutant)
+            self._finders.setdefault(place, Counter())[names[by]] += 1
+        self.tell(case, word or FOUND, by)  # who says nothing has been killed by what it did
 
-    def _verdict(self, session: pytest.Session, mutant: Mutant, items: Sequence[int], took: Sequence[float]) -> int:
+    def _ordered(self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float]) -> list[int]:
+        seen: Counter[str] = Counter()
+        cost: dict[int, float] = {}
+        for item in sorted(items, key=took.__getitem__):
+            name = session.items[item].nodeid.partition("[")[0]
+            seen[name] += 1
+            cost[item] = took[item] * seen[name]
+        best = self._finders.get(self.planter.place_of(case.file, case.mutant), Counter()).most_common(FIRST)
+        for place, (item, _) in enumerate(best):
+            cost[item] = place - FIRST - 1.0
+        for item in cost:
+            if session.items[item].nodeid == case.hint:
+                cost[item] = -FIRST - 2.0
+        return sorted(cost, key=cost.__getitem__)
+
+    def _judge(
+        self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float], writing: int
+    ) -> None:
+        """Judge one in this fork, and end it."""
+        by = ""
+
+        def end(word: str) -> None:
+            os.write(writing, f"{word} {by}".encode())
+            self.planter.leave()
+            os._exit(0)
+
         _silence()
-        if not self._put_in_place(mutant):
-            return CANNOT
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills: whoever hangs has been found out
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE + 3.0 * took[items[0]] if items else 0.0)
+        if not self.planter.plant(case.file, case.mutant):
+            end(CANNOT)
+        for caught in (signal.SIGALRM, signal.SIGPROF):  # whoever hangs has been found out
+            signal.signal(caught, lambda *_: end(FOUND))
         try:
-            for place, _ in enumerate(_run(session, [session.items[item] for item in items])):
+            tests = [session.items[item] for item in items]
+            for item, test, _ in zip([*items, -1], [*tests, None], _run(session, tests), strict=True):
                 if session.testsfailed:
-                    return KILLED
-                signal.setitimer(signal.ITIMER_REAL, PATIENCE + 3.0 * took[items[min(place + 1, len(items) - 1)]])
+                    end(FOUND)
+                if test is not None:
+                    by = test.nodeid
+                    signal.setitimer(signal.ITIMER_PROF, PATIENCE[0] + 3.0 * took[item])
+                    signal.setitimer(signal.ITIMER_REAL, PATIENCE[1] + 5.0 * took[item])
         except BaseException:
-            return KILLED
-        return SURVIVED
-
-    def _put_in_place(self, mutant: Mutant) -> bool:
-        """Give the function its new code, wherever it is referred to."""
-        old, new = (
-            [code for name, code in _outermost(compile(text, str(self.path), "exec")) if name == mutant.function]
-            for text in (self.path.read_text("utf-8"), mutant.text)
-        )
-        homes = {code.co_firstlineno: place for place, code in enumerate(old)}
-        found = [one for one in gc.get_objects() if isinstance(one, FunctionType) and self._is_of(one.__code__, mutant)]
-        for one in found:
-            code = new[homes[one.__code__.co_firstlineno]]
-            if code.co_freevars != one.__code__.co_freevars:
-                return False
-            one.__code__ = code
-        return bool(found)
-
-    def _is_of(self, code: CodeType, mutant: Mutant) -> bool:
-        return code.co_qualname == mutant.function and code.co_filename == str(self.path)
+            end(FOUND)
+        by = ""
+        end(SURVIVED)
 
     def _tried(self, session: pytest.Session) -> tuple[list[float], dict[str, list[int]]]:
-        """How long each test takes without a mutant, and which enter which function."""
-        _silence()
+        """How long each test takes without a mutant, and which enter which place."""
+        new = [item for item in session.items if self.trials.of(item.nodeid) is None]
+        if new:
+            self.trials.add(_forked(lambda: self._try(session, new)))
         took: list[float] = []
         entering: dict[str, list[int]] = {}
-        entered: set[str] = set()
-        here = str(self.path)
-
-        def look(frame: FrameType, event: str, arg: Any) -> None:
-            if event == "call" and frame.f_code.co_filename == here:
-                entered.add(frame.f_code.co_qualname.partition(".<locals>")[0])
-
-        threading.setprofile(look)
-        sys.setprofile(look)
-        begun = time.perf_counter()
-        for number, _ in enumerate(_run(session, session.items)):
-            took.append(time.perf_counter() - begun)
-            for name in entered:
-                entering.setdefault(name, []).append(number)
-            entered.clear()
-            begun = time.perf_counter()
-        if session.testsfailed:
-            raise RuntimeError(f"{session.testsfailed} tests fail without any mutant")
+        for number, item in enumerate(session.items):
+            seconds, places = self.trials.of(item.nodeid) or (0.0, [])
+            took.append(seconds)
+            for place in places:
+                entering.setdefault(place, []).append(number)
         return took, entering
+
+    def _try(self, session: pytest.Session, items: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
+        _silence()
+        made: dict[str, tuple[float, list[str]]] = {}
+        self.planter.watch()
+        begun = time.perf_counter()
+        for before, _ in zip([None, *items], _run(session, items), strict=True):
+            if before is not None:
+                made[before.nodeid] = time.perf_counter() - begun, sorted(self.planter.entered())
+                if session.testsfailed:
+                    raise RuntimeError(f"{before.nodeid} fails without any mutant")
+            begun = time.perf_counter()
+        threading.setprofile(None)
+        sys.setprofile(None)
+        self.planter.leave()
+        return made
 
 
 def _run(session: pytest.Session, items: Sequence[pytest.Item]) -> Iterator[None]:
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    """Run them one by one; stops before each, and after the last."""
+    for place, item in enumerate(items):
         yield
+        following = items[place + 1] if place + 1 < len(items) else None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    yield
 
 
 def _forked(work: Callable[[], Any]) -> Any:
@@ -156,16 +212,22 @@ def _forked(work: Callable[[], Any]) -> Any:
     return result
 
 
+def limited(fails: Callable[[], bool], seconds: float = 120.0) -> bool:
+    """Whether *fails* says so in a fork of this process, or does not come back."""
+    pid = os.fork()
+    if not pid:
+        _silence()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(seconds))
+        try:
+            os._exit(int(fails()))
+        except BaseException:
+            os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    return status != 0
+
+
 def _silence() -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-
-
-def _outermost(code: CodeType) -> Iterator[tuple[str, CodeType]]:
-    """Functions and methods of a module's code, in order."""
-    for one in code.co_consts:
-        if isinstance(one, CodeType):
-            if "<locals>" not in one.co_qualname:
-                yield one.co_qualname, one
-            yield from _outermost(one)

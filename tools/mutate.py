@@ -1,45 +1,60 @@
-"""Mutation testing: `python -m tools.mutate [MODULE ...]` plants mistakes in modules and counts what the tests find.
+"""Mutation testing: `python -m tools.mutate [FILE ...]` plants mistakes in files and counts what the tests find.
 
 What survives is listed in docs/mutation.md, each with the reason why no test can, or need, find it; it is there that
-reasons are written. Exit code 1: less than nine in ten were found, or a survivor has no reason.
+reasons are written. Exit code 1: of a module, or of all scripts, less than nine in ten were found, or a survivor has
+no reason. Verdicts are kept in .mutation and hold while the function and the tests are as they were: a run that was
+stopped goes on, and one after a change judges what has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+import importlib
 import os
-import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import partial
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-from tools.judging import Judge
+from tools.judging import CANNOT, FOUND, SURVIVED, Case, Judge, limited
 from tools.mutants import Mutant, lua_mutants, python_mutants
+from tools.mutation_page import PAGE, Result, written
+from tools.planting import ROOT, Code, Planter, Scripts
+from tools.verdicts import Trials, Verdicts, adder
 
-ROOT = Path(__file__).resolve().parent.parent
-TABLE = ROOT / "docs" / "mutation.md"
-GOAL = 0.9
-COPIED = ("flows", "executors", "tests", "pyproject.toml")
-SECONDS = 120.0
+GOAL: Final = 0.9
 
-TESTS: dict[str, tuple[str, ...]] = {
+SHARE: Final = 0.12
+"""Of so many of the scripts' mutants, drawn by their names, is judged: each costs a server and many round trips."""
+
+_REDIS: Final = tuple(
+    f"tests/executors/redis/test_{name}.py"
+    for name in ("shard", "store", "following", "lists", "reopening", "limits", "sharing", "scripts")
+)
+_LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/redis/lua").glob("*.lua"))
+
+TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine.py": (
         *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
         *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
+        "tests/flows/test_machine_lists.py",
     ),
+    "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
     "flows/_planner.py": (
         *("tests/flows/test_planner.py", "tests/flows/test_plan.py", "tests/flows/test_binding.py"),
         *("tests/flows/test_flow.py", "tests/flows/test_when.py", "tests/flows/test_each.py"),
         *("tests/flows/test_literal_refused.py", "tests/flows/test_idempotency.py"),
+        "tests/flows/test_shapes.py",
     ),
     "flows/_retry.py": ("tests/flows/test_retry.py", "tests/flows/test_retry_rules.py"),
     "flows/_idempotency.py": ("tests/flows/test_idempotency.py", "tests/flows/test_vectors.py"),
@@ -47,46 +62,53 @@ TESTS: dict[str, tuple[str, ...]] = {
         *("tests/flows/test_shared_results.py", "tests/flows/test_vectors.py", "tests/executors/test_sharing.py"),
     ),
     "flows/_rate.py": ("tests/flows/test_rate.py",),
+    **dict.fromkeys(_LUA, _REDIS),
 }
 """File -> the tests that judge its mutants: those that are quick, and are about it."""
 
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of one file's mutants."""
-
-    file: str
-    mutants: int
-    survivors: tuple[Mutant, ...]
-
-    @property
-    def killed(self) -> int:
-        """How many mutants the tests have found."""
-        return self.mutants - len(self.survivors)
+_OPTIONS: Final = (
+    "-q",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:cacheprovider",
+    "-o",
+    "timeout=0",
+    "-o",
+    "faulthandler_timeout=0",
+)
+_QUICK: Final = ("-m", "not slow")
+_ONE_SERVER: Final = (  # with one test that is slow by its number of examples, of which there are few here
+    "-k",
+    "not redis-6.2 and not redis-debian and not each_kind and not full_server and not touch_no_slot",
+)
+_REWRITTEN: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # hypothesis is imported before pytest here
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge, print and write; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__.partition("\n")[0])
-    parser.add_argument("file", nargs="*", default=list(TESTS), help=f"of {', '.join(TESTS)}; left out: all")
+    parser.add_argument("file", nargs="*", default=list(TESTS), help="left out: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--share", type=float, default=SHARE, help=f"of the scripts' mutants; left out: {SHARE}")
+    parser.add_argument("--show", action="store_true", help="judge nothing, write what is known")
+    parser.add_argument("--here", choices=("forks", "apart"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
-    if given.one:
-        _judge_functions(given.one, given.jobs)
+    if given.here:
+        (_judge_in_forks if given.here == "forks" else _judge_apart)(given.file, given.share, given.jobs)
         return 0
-    os.nice(10)
-    results = []
-    for file in given.file:
-        results.append(_judged(file, given.jobs))
-        found = results[-1]
-        print(f"{file}: {found.killed} of {found.mutants} found, {found.killed / found.mutants:.1%}", flush=True)
-    unexplained = _write(results)
+    if not given.show:
+        _judged(given.file, given.share, given.jobs)
+    results = [_result(file, given.share) for file in given.file]
+    text, unexplained = written(PAGE.read_text("utf-8"), results)
+    PAGE.write_text(text, "utf-8")
     for file, mutant in unexplained:
         print(f"{file}:{mutant.line}: {mutant.function}: {mutant.change}")
-    killed, all_of_them = sum(one.killed for one in results), sum(one.mutants for one in results)
-    print(f"{killed} of {all_of_them} found, {killed / all_of_them:.1%}; {len(unexplained)} survivors without a reason")
-    return int(bool(unexplained) or killed < GOAL * all_of_them)
+    unfinished = [one.file for one in results if one.judged < one.wanted]
+    print(f"not judged to the end: {', '.join(unfinished) or 'none'}")
+    low = [name for name, share in _shares(results) if share < GOAL]
+    print(f"{len(unexplained)} survivors without a reason; below {GOAL:.0%}: {', '.join(low) or 'none'}")
+    return int(bool(unexplained or low or unfinished))
 
 
 def mutants_of(file: str) -> list[Mutant]:
@@ -96,26 +118,71 @@ def mutants_of(file: str) -> list[Mutant]:
     return list({mutant.text: mutant for mutant in made}.values())
 
 
-def _judged(file: str, jobs: int) -> Result:
-    """A process for each file: its modules are imported there, and nowhere else."""
-    command = [sys.executable, "-m", "tools.mutate", "--one", file, "--jobs", str(jobs)]
-    with tempfile.TemporaryDirectory() as folder:
-        told = Path(folder, "verdicts")
-        done = subprocess.run(command, cwd=ROOT, env=os.environ | {"MUTATE_TELLS": str(told)}, capture_output=True)
-        if not told.exists():
-            raise SystemExit((done.stdout + done.stderr).decode(errors="replace"))
-        words = told.read_text("ascii").split()
-    made = mutants_of(file)
-    alone = [mutant for mutant, word in zip(made, words, strict=True) if word == "None"]
-    survivors = [mutant for mutant, word in zip(made, words, strict=True) if word == "False"]
-    return Result(file, len(made), (*survivors, *_judged_alone(file, alone)))
+def drawn(file: str, mutants: Iterable[Mutant], share: float) -> list[Mutant]:
+    """Those of *mutants* to judge: all of a module; of a script about that share, the same in every process.
+
+    A larger share has all that a smaller one has, and an edit elsewhere in the file changes nothing.
+    """
+    if not file.endswith(".lua"):
+        return list(mutants)
+    return [mutant for mutant in mutants if _lot(file, mutant) < share]
 
 
-def _judge_functions(file: str, jobs: int) -> None:
-    """Judge in forks what can be; the verdicts are written down in the order of the mutants."""
+def _lot(file: str, mutant: Mutant) -> float:
+    """Evenly spread over [0, 1)."""
+    name = f"{file} {mutant.function} {mutant.change}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
+
+
+def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
+    """The share found of each module, and of all scripts together, which are one program."""
+    scripts = [0, 0]
+    for one in results:
+        print(f"{one.file}: {one.found} of {one.judged} found")
+        if one.file.endswith(".lua"):
+            scripts[0] += one.found
+            scripts[1] += one.judged
+        elif one.judged:
+            yield one.file, one.found / one.judged
+    if scripts[1]:
+        print(f"scripts: {scripts[0]} of {scripts[1]} found, {scripts[0] / scripts[1]:.1%}")
+        yield "scripts", scripts[0] / scripts[1]
+
+
+def _result(file: str, share: float) -> Result:
+    made, known = mutants_of(file), Verdicts(file, TESTS[file])
+    chosen = drawn(file, made, share)
+    words = [known.of(mutant) for mutant in chosen]
+    survivors = [mutant for mutant, word in zip(chosen, words, strict=True) if word == SURVIVED]
+    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors))
+
+
+def _judged(files: Sequence[str], share: float, jobs: int) -> None:
+    """A process for the files that the same tests judge; what needs an import is judged in another."""
+    for tests in dict.fromkeys(TESTS[file] for file in files):
+        together = [file for file in files if TESTS[file] == tests]
+        for way in ("forks", "apart"):
+            if any(_open(file, share, in_forks=way == "forks") for file in together):
+                options = ["--here", way, "--share", str(share), "--jobs", str(jobs)]
+                subprocess.run([sys.executable, "-m", "tools.mutate", *options, *together], cwd=ROOT, check=True)
+
+
+def _open(file: str, share: float, *, in_forks: bool) -> list[Case]:
+    """What has not been judged yet, of mutants that take effect when a function is called; or of the others."""
+    known = Verdicts(file, TESTS[file])
+    words = {mutant: known.of(mutant) for mutant in drawn(file, mutants_of(file), share)}
+    return [
+        Case(file, mutant, known.hint(mutant))
+        for mutant, word in words.items()
+        if word in (None, CANNOT) and in_forks == (word is None and not mutant.loaded)
+    ]
+
+
+def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
+    scripts = files[0].endswith(".lua")
     settings.register_profile(
         "mutation",
-        max_examples=60,
+        max_examples=20 if scripts else 60,
         derandomize=True,
         database=None,
         deadline=None,
@@ -123,78 +190,67 @@ def _judge_functions(file: str, jobs: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
-    made = mutants_of(file)
-    forked = [mutant for mutant in made if mutant.function]
-    judge = Judge(ROOT / file, forked, jobs)
-    if forked:
-        options = ["-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow"]
-        pytest.main(
-            [*options, "-o", "timeout=0", "-o", "faulthandler_timeout=0", "-W", _REWRITTEN, *_tests(file)],
-            plugins=[judge],
-        )
-        if len(judge.verdicts) != len(forked):
-            return
-    verdicts = iter(judge.verdicts)
-    words = [str(next(verdicts)) if mutant.function else "None" for mutant in made]
-    Path(os.environ["MUTATE_TELLS"]).write_text(" ".join(words), "ascii")
+    cases = [case for file in files for case in _open(file, share, in_forks=True)]
+    cases.sort(key=lambda case: _lot(case.file, case.mutant))  # stopped early, it is a sample all the same
+    planter: Planter = Scripts() if scripts else Code()
+    told = adder([Verdicts(file, TESTS[file]) for file in files])
+    count = 0
+
+    def tell(case: Case, word: str, by: str) -> None:
+        nonlocal count
+        count += 1
+        told(case, word, by)
+        if word == SURVIVED or count % 50 == 0:
+            print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
+
+    judge = Judge(planter, cases, jobs, Trials(_LUA if scripts else files), tell)
+    chosen = _ONE_SERVER if scripts else _QUICK
+    code = pytest.main([*_OPTIONS, *chosen, *_REWRITTEN, *_tests(files[0])], plugins=[judge])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise SystemExit(int(code))
 
 
-def _judged_alone(file: str, mutants: Iterable[Mutant]) -> list[Mutant]:
-    """Judge in a copy of the repository what takes effect when it is loaded: constants, classes, scripts."""
-    survivors = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name in COPIED:
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, Path(folder, name))
-        whole = Path(folder, file).read_bytes()
-        for mutant in mutants:
-            Path(folder, file).write_text(mutant.text, "utf-8")
-            options = ["-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not slow", "-W", "ignore"]
-            command = [sys.executable, "-B", "-m", "pytest", *options, *_tests(file)]
-            environment = os.environ | {"PYTHONPATH": folder, "HYPOTHESIS_PROFILE": "ci"}
-            try:
-                done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS)
-                if done.returncode == 0:
-                    survivors.append(mutant)
-            except subprocess.TimeoutExpired:
-                pass  # whoever hangs has been found out
-        Path(folder, file).write_bytes(whole)
-    return survivors
+def _judge_apart(files: Sequence[str], share: float, jobs: int) -> None:
+    """Judge what takes effect when it is loaded: forks of a process that has imported only what others have made."""
+    for heavy in ("networkx", "pydantic", "tenacity"):
+        importlib.import_module(heavy)
+    os.environ["HYPOTHESIS_PROFILE"] = "fast"
+    for file in files:
+        told = adder([Verdicts(file, TESTS[file])])
+        for case in _open(file, share, in_forks=False):
+            found = limited(partial(_fails, case))
+            told(case, FOUND if found else SURVIVED, "")
+            print(f"{file}:{case.mutant.line}: {found}: {case.mutant.change}", flush=True)
+
+
+def _fails(case: Case) -> bool:
+    """Whether a test fails, where the mutant stands in the place of a module that has not been imported yet."""
+    finder = _Finder(case.file, case.mutant.text)
+    assert finder.name not in sys.modules
+    sys.meta_path.insert(0, finder)
+    return pytest.main([*_OPTIONS, "-x", *_QUICK, *_REWRITTEN, *_tests(case.file)]) != pytest.ExitCode.OK
+
+
+class _Finder(Loader, MetaPathFinder):
+    """Finds a module in a text."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.path, self.text = str(ROOT / file), text
+        self.name = file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, name: str, path: object, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self, origin=self.path) if name == self.name else None
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        pass
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = self.path
+        exec(compile(self.text, self.path, "exec"), module.__dict__)
 
 
 def _tests(file: str) -> list[str]:
-    return [path for path in TESTS[file] if (ROOT / path).exists()]
-
-
-_REWRITTEN: Final = "ignore::pytest.PytestAssertRewriteWarning"
-"""Hypothesis is imported before pytest here."""
-
-_ROW = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<where>.*?) \| `(?P<change>.*)` \| (?P<reason>.*) \|$")
-
-
-def _write(results: Iterable[Result]) -> list[tuple[str, Mutant]]:
-    """Write the table anew for the files that were judged; reasons stay with their survivors.
-
-    Returns:
-        Survivors that have no reason yet.
-    """
-    text = TABLE.read_text("utf-8")
-    rows = [found.groupdict() for line in text.splitlines() if (found := _ROW.match(line))]
-    reasons = {(row["file"], row["where"], row["change"]): row["reason"] for row in rows}
-    unexplained = []
-    for result in results:
-        name = rf"^\| `{re.escape(result.file)}` \|"
-        score = f"| `{result.file}` | {result.mutants} | {result.killed} | {result.killed / result.mutants:.1%} |"
-        text = re.sub(rf"{name} \d+ \|.*$", score, text, flags=re.MULTILINE)
-        text = re.sub(rf"{name} `?[^\d|].*\n", "", text, flags=re.MULTILINE)
-        for mutant in result.survivors:
-            where, change = f"`{mutant.function}`" if mutant.function else "module", mutant.change.replace("|", "\\|")
-            reason = reasons.get((result.file, where, change), "")
-            text += f"| `{result.file}` | {where} | `{change}` | {reason} |\n"
-            if not reason:
-                unexplained.append((result.file, mutant))
-    TABLE.write_text(text, "utf-8")
-    return unexplained
+    return [path for path in TESTS[file] if Path(ROOT, path).exists()]
 
 
 if __name__ == "__main__":

@@ -35,24 +35,26 @@ class Deadlines:
     def __init__(self, hands: Timed, clock: Callable[[], float]) -> None:
         self._hands = hands
         self._clock = clock
-        self._at: dict[Grant, float] = {}
+        self._at: dict[Grant, tuple[float, float]] = {}  # when, and when the attempt began
 
     @property
     def next_at(self) -> float | None:
         """The first of them."""
-        return min(self._at.copy().values(), default=None)
+        return min((deadline for deadline, _ in self._at.copy().values()), default=None)
 
     def note(self, grant: Grant) -> bool:
         """An attempt begins; says whether it has a deadline: that of its own timeout or of the run."""
         settings, deadline = grant.run.plan.settings[grant.job], self._hands.deadline_of(grant)
         if settings.run_in == "process":
             return False  # which has a keeper of its own
-        if settings.timeout is not None:
-            own = self._clock() + settings.timeout
-            deadline = own if deadline is None else min(own, deadline)
-        if deadline is None:
+        if settings.timeout is None and deadline is None:
             return False
-        self._at[grant] = deadline
+        began = self._clock()
+        if settings.timeout is not None:
+            own = began + settings.timeout
+            deadline = own if deadline is None else min(own, deadline)
+        assert deadline is not None
+        self._at[grant] = deadline, began
         monitor.ring_before(deadline)
         return True
 
@@ -63,15 +65,16 @@ class Deadlines:
     def expire(self, now: float) -> bool:
         """Fail the attempts whose time is over; says whether there were any."""
         expired = False
-        for grant, deadline in self._at.copy().items():
+        for grant, (deadline, began) in self._at.copy().items():
             if deadline > now or not self.met(grant):
                 continue
             expired = True
             grant.stop = grant.stop or "the attempt timed out"
             job = grant.run.plan.ids[grant.job]
-            timeout = grant.run.plan.settings[grant.job].timeout or 0.0
+            timeout = grant.run.plan.settings[grant.job].timeout
             warning = "job %r ran out of time; its thread cannot be stopped and may run on beside a retry"
             say(logging.WARNING, warning, job)
-            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            self._hands.expire(grant, error, deadline - timeout, now)
+            own = timeout is not None and deadline == began + timeout
+            why = f"timeout of {timeout:g} s passed" if own else "the deadline of its run passed"
+            self._hands.expire(grant, JobTimeoutError(why, job=job), began, now)
         return expired

@@ -51,6 +51,7 @@ class LeaseKeeper:
         self._known: dict[Grant, float] = {}
         self._bell = Bell()
         self._rescue_at = math.inf
+        self._timing = threading.Lock()
         self._then: deque[Callable[[], None]] = deque()
         self._closed = False
         self._failing = False
@@ -64,9 +65,19 @@ class LeaseKeeper:
         """Have the store look at overdue runs at *instant*, by the monotonic clock; and call *then* after that."""
         if then is not None:
             self._then.append(then)
-        if instant < self._rescue_at:
-            self._rescue_at = instant
+        with self._timing:
+            sooner = instant < self._rescue_at
+            if sooner:
+                self._rescue_at = instant
+        if sooner:
             self._bell.ring()
+
+    def lasts(self, grant: Grant, since: float) -> bool:
+        """Whether *grant*, asked for at *since*, may be begun: a process that was stopped may have slept over its end.
+
+        From any thread; the keeper's own may have slept as well.
+        """
+        return not self._leased or self._core.lasts(grant, since, time.monotonic())
 
     def close(self) -> None:
         """The last handler has ended: nothing is kept any more."""

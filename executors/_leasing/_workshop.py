@@ -92,7 +92,8 @@ class Workshop:
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, self._abandoned, self._keeper.rescue_by)
+        told = (self._abandoned, self._keeper.rescue_by, self._may_begin)
+        self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
@@ -127,6 +128,10 @@ class Workshop:
         grants = [grant for grant in self._held.copy() if grant.run.id == run_id]
         self._told.update(dict.fromkeys(grants, End.CANCELLED))
         self._floor.tell(grants, RUN_CANCELLED)
+
+    def overdue(self, instant: float) -> None:
+        """A run may be overdue by then."""
+        self._keeper.rescue_by(self.clock.monotonic(instant))
 
     # The exchange thread.
 
@@ -252,9 +257,11 @@ class Workshop:
 
     def _close(self, unlisten: Callable[[], None] | None) -> None:
         try:
-            if unlisten is not None:
-                unlisten()
-            self._clear_up()
+            try:
+                if unlisten is not None:
+                    unlisten()
+            finally:
+                self._clear_up()
         except Exception:
             say(logging.ERROR, "worker %s could not clear up", self.name, exc_info=True)
         finally:
@@ -304,6 +311,10 @@ class Workshop:
             text = "worker %s: %d of %d slots are held by handlers that timed out and run on; it ends, to be restarted"
             say(logging.ERROR, text, self.name, threads, self.slots)
             self.drain()
+
+    def _may_begin(self, grant: Grant) -> bool:
+        since = self._held.get(grant)
+        return since is None or self._keeper.lasts(grant, since)
 
     def _leases(self) -> dict[Grant, float]:
         """For the keeper: what is held or being settled, and since when."""

@@ -7,7 +7,7 @@ asked for, in the hand that runs the job: most jobs are never asked for more tha
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 
 from executors._stored._header import Header, Kind
 from executors._stored._limits import LIMITS, sized
@@ -23,6 +23,10 @@ from flows._receiving import returned
 from flows._signature import Parameters
 from flows._state import COMPLETED
 from flows.errors import DataError, DefinitionError, Failed
+
+if TYPE_CHECKING:
+    from flows._opts import Settings
+    from flows._verbs import ByJob
 
 _NOTHING: Final[Mapping[Any, Any]] = {}
 _NO_ARGUMENTS: Final = Arguments((), {}, by_name=True)
@@ -94,6 +98,7 @@ class Brief:
         since: float | None,
         gated: bool,
         sink: Sink | None,
+        found: Found | None = None,
     ) -> None:
         self.header = header
         self.job = job
@@ -105,16 +110,9 @@ class Brief:
         self.reason = ""
         self._since = since
         self._sink = sink
-        self.kind = kind = header.kinds[row[1]]
-        self.handler = handler = kind.handler()
-        if handler is None:
-            self.unknown = not kind.is_control
-            self.settings = kind.settings_for(None)
-            self.handlers: Mapping[int, Handler] = _Nobody(kind)
-        else:
-            self.unknown = False
-            self.settings = kind.settings_for(handler.task)
-            self.handlers = {job: handler}
+        if found is None:
+            found = look_up(header.kinds[row[1]])
+        self.kind, self.handler, self.settings, self.handlers, self.unknown = found
 
     @property
     def id(self) -> str:
@@ -227,6 +225,36 @@ def brief(
     elif isinstance(row, bytes):
         row = cast("list[Any]", read(row))
     return Brief(header, job, row, inputs, place, since, gated, sink)
+
+
+class Found(NamedTuple):
+    """What is found here for the jobs of a kind, at this moment; see `Brief`."""
+
+    kind: Kind
+    handler: Handler | None
+    settings: Settings
+    handlers: ByJob[Handler]
+    unknown: bool
+
+
+def look_up(kind: Kind) -> Found:
+    """What there is for the jobs of a kind."""
+    handler = kind.handler()
+    if handler is None:
+        return Found(kind, None, kind.settings_for(None), _Nobody(kind), not kind.is_control)
+    return Found(kind, handler, kind.settings_for(handler.task), Everybody(handler), False)
+
+
+class Everybody:
+    """The handlers of jobs of one kind."""
+
+    __slots__ = ("_handler",)
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    def __getitem__(self, job: int) -> Handler:
+        return self._handler
 
 
 class _Nobody(dict[int, Handler]):

@@ -42,15 +42,14 @@ class Glance:
 
     def __getitem__(self, job: int) -> JobFacts:
         look = self._look()
-        if look.jobs is None:
-            if look.asked <= SINGLE:
-                (facts,) = self._reader.jobs(self._run, (job,))
-                return facts
-            begun = time.monotonic()
-            look.jobs = self._reader.jobs(self._run, None)
-            look.until = look.last = time.monotonic()  # however long it took, whoever asked is still at it
-            look.until += max(GLANCE_SECONDS, 4 * (look.until - begun))
-        return look.jobs[job]
+        if look.jobs is None and look.asked <= SINGLE:
+            (facts,) = self._reader.jobs(self._run, (job,))
+            return facts
+        return self._all(look)[job]
+
+    def all(self) -> Sequence[JobFacts]:
+        """How all jobs stand, by row."""
+        return self._all(self._look())
 
     def run_facts(self) -> RunFacts:
         """How the run stands: always asked of the store."""
@@ -88,6 +87,7 @@ class Glance:
             ]
             look.payloads = dict(zip(jobs, self._reader.payloads(self._run, jobs), strict=True))
             look.block = first
+            look.last = time.monotonic()  # however long it took, as above
         return look.payloads.get(job)
 
     def first_cause(self, job: int) -> int:
@@ -100,6 +100,14 @@ class Glance:
         if seen != job:
             firsts[job] = seen
         return seen
+
+    def _all(self, look: _Look) -> Sequence[JobFacts]:
+        if look.jobs is None:
+            begun = time.monotonic()
+            look.jobs = self._reader.jobs(self._run, None)
+            look.until = look.last = time.monotonic()  # however long it took, whoever asked is still at it
+            look.until += max(GLANCE_SECONDS, 4 * (look.until - begun))
+        return look.jobs
 
     def _look(self, *, asking: bool = True) -> _Look:
         look: _Look | None = getattr(self._local, "look", None)

@@ -117,6 +117,10 @@ class StoredRecord:
         """The state of a job, by its public name."""
         return STATE_NAMES[self._glance[job].state]
 
+    def states(self) -> Sequence[str]:
+        """The states of all jobs, from one look."""
+        return [STATE_NAMES[facts.state] for facts in self._glance.all()]
+
     def due_at(self, job: int) -> datetime | None:
         """When a delayed job becomes ready."""
         facts = self._glance[job]
@@ -136,6 +140,15 @@ class StoredRecord:
             return self._list_of(job)
         payload = self._glance.payload(job)
         return None if payload is None else self._returned(job, read(payload))
+
+    def values_of(self, jobs: Sequence[int]) -> list[Any] | None:
+        """The results of *jobs*, asked of the store together; None where not all of them have completed."""
+        if any(facts.state != COMPLETED for facts in self._reader.jobs(self.run, jobs)):
+            return None
+        plain = [job for job in jobs if job not in self.plan.lists]
+        found = read_all([payload or b"" for payload in self._reader.payloads(self.run, plain)])
+        values = {job: self._returned(job, value) for job, value in zip(plain, found, strict=True)}
+        return [values[job] if job in values else self._list_of(job) for job in jobs]
 
     def failed(self, job: int) -> Failed:
         """Why a job did not complete."""

@@ -54,6 +54,10 @@ class Record(Columns):
     def state_of(self, job: int) -> str:
         return STATE_NAMES[self.state.state[job]]
 
+    def states(self) -> Sequence[str]:
+        # Copied in one step: a machine at work is neither held up nor seen half way.
+        return [STATE_NAMES[code] for code in tuple(self.state.state)]
+
     def due_at(self, job: int) -> datetime | None:
         due = self.due.get(job)
         return self.instant(due) if due is not None and self.state.state[job] == DELAYED else None

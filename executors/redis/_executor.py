@@ -14,6 +14,7 @@ from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, StoredRecord, pack
 from executors.redis._connection import Link
 from executors.redis._fleet import FleetStore, served_of
+from executors.redis._listener import close_idle
 from executors.redis._operating import Operating
 from executors.redis._reading import ServerReader
 from executors.redis._server import check_namespace
@@ -22,7 +23,6 @@ from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from executors.redis._waiting import Hub
 from flows._idempotency import first_difference
-from flows._keeper import LEASE_SECONDS
 from flows._plan import Plan
 from flows._shared_results import check_shared
 from flows._state import CONTROL_QUEUE
@@ -51,8 +51,8 @@ class RedisExecutor(Operating):
 
     ``redis://host:6379/0``, ``rediss://`` over TLS, ``unix:///path/to/socket``, ``redis+cluster://host,host`` and
     ``redis+sentinel://host,host/name``; ``?namespace=`` sets the runs of one application apart from others, and
-    ``?max_jobs=`` says how many jobs a flow may have. A bare ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and
-    its kin.
+    ``?max_jobs=`` says how many jobs a flow may have, ``?lease=`` how long its workers may be unheard of (30 s). A bare
+    ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and its kin.
 
     Handlers run in workers only (`flows.Worker`, ``flows worker``). A submit takes a round trip or two, and raises
     `UnavailableError` within 2 s where the server is away. What an acknowledged run survives is what the server's
@@ -68,12 +68,12 @@ class RedisExecutor(Operating):
         self.address = parse(url)
         if self.address.shards > 1:
             raise UnsupportedError(f"{self.address}: ?shards=N is not in this version yet; leave it out")
-        self.lease_seconds: float = LEASE_SECONDS
+        self.lease_seconds: float = self.address.lease_seconds
         self.link = Link(self.address)
         self.store = RedisStore(self.link, self.address.namespace)
         keys = self.store.shard.keys
         self._ends = Hub(self.link, keys.of("ended"))
-        self._stops = Hub(self.link, keys.of("stops"))
+        self._stops = Hub(self.link, keys.of("stops"), aloud=False)
         self._unserved = Unserved(self._served)
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
@@ -172,6 +172,7 @@ class RedisExecutor(Operating):
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""
         self._unserved.close()
+        close_idle(self.link)
         self.link.close()
 
     def _check(self) -> None:

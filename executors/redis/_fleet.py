@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, Header, writing, writing_async
+from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
-from executors.redis._scripts import Calls
 from executors.redis._server import check_namespace
-from executors.redis._store import RedisStore, stated
+from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import carried_trace
 from flows._verbs import Grant, Reply, Settle, Want
+from flows.errors import FlowsError
 
 if TYPE_CHECKING:
     from executors.redis._shard import Shard
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
 
-GONE_SECONDS: Final = 45.0
-"""A worker that has not been heard of for so long is taken for dead: a few beats, and a stall of its machine."""
+GONE_LEASES: Final = 1.5
+"""A worker that has not been heard of for so many leases is taken for dead: a few beats, and a stall of its machine."""
+
+EARLY_SECONDS: Final = 0.01
+"""Clocks are estimated: who looks for an overdue run a little early looks again after this."""
 
 LOG_LINES: Final = 1000
 TRACES: Final = 512
@@ -100,7 +103,7 @@ class FleetStore(RedisStore):
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
-            self._beat(self.shard.server)
+            self._beat(self.shard)
         waker = self._waker
         if waker is not None and not want.limit:
             waker.disarm()
@@ -123,7 +126,11 @@ class FleetStore(RedisStore):
             listener.wake()
 
         def stopped(run: bytes | None) -> None:
-            if run is not None:  # where some were missed, the next renewal of the lease will tell
+            if run is None:  # of cancels that were missed the next renewal of the lease will tell
+                listener.overdue(0.0)
+            elif run.startswith(b"@"):
+                listener.overdue(int(run[1:]) / MICRO)
+            else:
                 listener.stop(run.decode())
 
         self._about = worker, json.dumps(sorted(queues))
@@ -142,7 +149,7 @@ class FleetStore(RedisStore):
     def extend(self, grants: Sequence[Grant]) -> list[Grant]:
         """As `RedisStore.extend`, over the keeper's own connection."""
         held = [(grant.run.id, grant.job, grant.fence) for grant in grants]
-        over, stopped = self._kept.extend(held, int(self.lease_seconds * 1_000_000))
+        over, stopped = self._kept.extend(held, int(self.lease_seconds * MICRO))
         for number in stopped:
             self.stopping(grants[number])
         return [grants[number] for number in over]
@@ -155,21 +162,24 @@ class FleetStore(RedisStore):
 
     def rescue(self) -> int:
         """As `RedisStore.rescue`, over the keeper's own connection; and the fleet hears that this worker lives."""
-        self._beat(self._keeping)
-        rescued, more = 0, True
-        while more:
-            taken, more = self._kept.rescue()
-            rescued += taken
+        self._beat(self._kept)
+        rescued, deadline = self._kept.rescue()
+        if deadline is not None and self._listener is not None:
+            self._listener.overdue(max(deadline / MICRO, self.clock() + EARLY_SECONDS))
         self._kept.clear_away()
         return rescued
 
     def close_loop(self, loop: str) -> None:
         """As `RedisStore.close_loop`."""
-        super().close_loop(loop)
-        self._keeping.close()
+        try:
+            super().close_loop(loop)
+        finally:
+            self._keeping.close()
 
-    def _grant(self, granted: Granted, header: Header, rows: dict[tuple[str, int], bytes]) -> Grant:
+    def _grant(self, granted: Granted, header: Header | Unread, rows: dict[tuple[str, int], bytes]) -> Grant:
         grant = super()._grant(granted, header, rows)
+        if isinstance(header, Unread):
+            return grant
         made = cast("Brief", grant.run)
         made.tell(Sink(self.shard, granted.run_id, granted.job, granted.fence))
         tracing = self._traces.get(granted.run_id, self)
@@ -188,19 +198,13 @@ class FleetStore(RedisStore):
         trace = self._traces[header.id] = carried_trace(header.name, header.options)
         return trace
 
-    def _beat(self, server: Calls) -> None:
+    def _beat(self, shard: Shard) -> None:
         """Let the fleet know that this worker lives, and what it serves."""
         about = self._about
         if about is None or self._waker is None:
             return
         name, queues = about
-        keys = self.shard.keys
-        server.calls(
-            [
-                ("HSET", keys.of("served"), name, queues),
-                ("ZADD", keys.of("workers"), int(self.clock() * 1_000_000), name),
-            ]
-        )
+        shard.run("beat", name, queues, int(GONE_LEASES * self.lease_seconds * MICRO))
 
     def _leave(self, wake_keys: Sequence[str]) -> None:
         """The worker has ended: the fleet has one less, and what it was woken for is for others to look at."""
@@ -210,14 +214,16 @@ class FleetStore(RedisStore):
         commands: list[tuple[Any, ...]] = [("HDEL", keys.of("served"), name), ("ZREM", keys.of("workers"), name)]
         if self._token:
             commands += [("ZADD", key, 0, "1") for key in wake_keys]
-        self._link.calls(commands)
+        try:
+            self._link.calls(commands)
+        except (FlowsError, OSError):
+            pass  # it is taken for dead in time, and who waits looks every few seconds
 
 
 def served_of(store: RedisStore) -> dict[str, list[str]]:
     """The queues that each living worker serves; those that have died are forgotten."""
     keys, server = store.shard.keys, store.shard.server
-    since = int((store.clock() - GONE_SECONDS) * 1_000_000)
-    dead = server.call("ZRANGEBYSCORE", keys.of("workers"), "-inf", f"({since}")
+    dead = server.call("ZRANGEBYSCORE", keys.of("workers"), "-inf", f"({int(store.clock() * MICRO)}")
     for name in dead:
         server.calls([("ZREM", keys.of("workers"), name), ("HDEL", keys.of("served"), name)])
     fields = server.call("HGETALL", keys.of("served"))

@@ -6,11 +6,13 @@ waits looks by himself now and then.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import random
 import threading
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -35,9 +37,14 @@ _log = logging.getLogger("flows")
 
 
 class _Listening:
-    """A thread with a connection of its own, which it makes again for as long as it is needed."""
+    """A thread with a connection of its own, which it makes again for as long as it is needed.
 
-    def __init__(self, link: Link, purpose: str, block_seconds: float) -> None:
+    Args:
+        aloud: Whether to log that the server is away: not where somebody else does.
+    """
+
+    def __init__(self, link: Link, purpose: str, block_seconds: float, *, aloud: bool = True) -> None:
+        self._aloud = aloud
         self._channel = link.channel(purpose, connect_seconds=2.0, reply_seconds=block_seconds + 5.0)
         self._link = link
         self._block = block_seconds
@@ -70,40 +77,50 @@ class _Listening:
                         self._channel.ready()
                         self._connected(self._channel)
                         if away:
-                            _log.info("%s: connected again (%s)", self._link.address, self._purpose)
+                            _log.log(
+                                logging.INFO if self._aloud else logging.DEBUG,
+                                "%s: connected again (%s)",
+                                *(self._link.address, self._purpose),
+                            )
                         pause, away = FIRST_PAUSE, False
                     self._listen(self._channel)
                 except Exception as error:
                     self._channel.close()
-                    if self._closed.is_set():
+                    if self._closed.is_set() or self._forsaken():
                         return
-                    if not away:
-                        away = True
-                        self._tell(error)
+                    self._failed(error, again=away)
+                    away = True
                     self._closed.wait(pause * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._channel.close()
 
-    def _tell(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, again: bool) -> None:
+        if again:
+            return
         if isinstance(error, UnavailableError):
-            _log.warning("%s; trying to reconnect (%s)", error, self._purpose)
+            level = logging.WARNING if self._aloud else logging.DEBUG
+            _log.log(level, "%s; trying to reconnect (%s)", error, self._purpose)
         elif isinstance(error, (ExecutorError, exceptions.RedisError)):
             _log.error("%s; trying again (%s)", error, self._purpose)
         else:
             _log.exception("%s: the listener for %s failed; trying again", self._link.address, self._purpose)
 
+    @abstractmethod
     def _needed(self) -> bool:
         """Whether to go on; may block until there is something to do."""
-        raise NotImplementedError
 
+    def _forsaken(self) -> bool:
+        """Whether nobody would miss it any more."""
+        return False
+
+    @abstractmethod
     def _connected(self, channel: Channel) -> None:
         """There is a connection, the first one or another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _listen(self, channel: Channel) -> None:
         """Block once."""
-        raise NotImplementedError
 
 
 class Waker(_Listening):
@@ -111,13 +128,13 @@ class Waker(_Listening):
 
     Args:
         on_wake: Called from the listener's thread, once after each `arm`: a token was taken, or the connection is new
-            and some may have been missed, or *block_seconds* have passed. Must be quick.
+            and some may have been missed, or there is none, or *block_seconds* have passed. Must be quick.
     """
 
     def __init__(
         self, link: Link, keys: Sequence[bytes | str], on_wake: Callable[[], None], block_seconds: float = BLOCK_SECONDS
     ) -> None:
-        super().__init__(link, "waker", block_seconds)
+        super().__init__(link, "waker", block_seconds, aloud=False)
         self._keys = list(keys)
         self._on_wake = on_wake
         self._armed = False
@@ -157,6 +174,11 @@ class Waker(_Listening):
         if not self._wake() and taken is not None:
             channel.call("ZADD", taken[0], taken[2], taken[1])
 
+    def _failed(self, error: Exception, *, again: bool) -> None:
+        # The worker looks for itself, then, and says what is wrong once for all of its connections.
+        super()._failed(error, again=again)
+        self._wake()
+
     def _wake(self) -> bool:
         with self._changed:
             armed, self._armed = self._armed, False
@@ -168,8 +190,16 @@ class Waker(_Listening):
 class Tail(_Listening):
     """Reads a stream's new entries and hands each to those who asked for its topic, the value of one of its fields."""
 
-    def __init__(self, link: Link, stream: bytes | str, field: bytes, block_seconds: float = BLOCK_SECONDS) -> None:
-        super().__init__(link, "tail", block_seconds)
+    def __init__(
+        self,
+        link: Link,
+        stream: bytes | str,
+        field: bytes,
+        block_seconds: float = BLOCK_SECONDS,
+        *,
+        aloud: bool = True,
+    ) -> None:
+        super().__init__(link, "tail", block_seconds, aloud=aloud)
         self._stream = stream
         self._field = field
         self._position: bytes = b"0-0"
@@ -197,10 +227,18 @@ class Tail(_Listening):
             if not listening:
                 self._topics.pop(topic, None)
 
+    def close_forsaken(self) -> None:
+        """End the thread and its connection now, unless somebody listens."""
+        if self._forsaken():
+            self.close()
+
     def _needed(self) -> bool:
+        return not self._forsaken()
+
+    def _forsaken(self) -> bool:
         with self._lock:
             self._ended = not self._topics
-            return not self._ended
+            return self._ended
 
     def _connected(self, channel: Channel) -> None:
         # Not from where it was: the server may have lost entries, and numbered others lower. Let all look for it.
@@ -247,12 +285,16 @@ def listen(
     topic: bytes | None = None,
     field: bytes = b"run",
     block_seconds: float = BLOCK_SECONDS,
+    aloud: bool = True,
 ) -> Callable[[], None]:
     """Have *heard* called with new entries of *stream*, those whose *field* is *topic*, or all.
 
     One thread and one connection of the process read a stream for all who listen to it. *heard* is called from that
     thread, must be quick, and is called with nothing when the connection is new: then entries may have been missed,
     and who waits for something should look for it. So nothing is missed by who looks after this has returned.
+
+    Args:
+        aloud: Whether to log that the server is away.
 
     Returns:
         The function that ends it.
@@ -262,7 +304,7 @@ def listen(
         with _tails_lock:
             tail = _tails.get(key)
             if tail is None:
-                tail = _tails[key] = Tail(link, stream, field, block_seconds)
+                tail = _tails[key] = Tail(link, stream, field, block_seconds, aloud=aloud)
         if tail.join(topic, heard):
             break
         with _tails_lock:
@@ -270,6 +312,21 @@ def listen(
                 del _tails[key]
     joined = tail
     return lambda: joined.leave(topic, heard)
+
+
+def close_idle(link: Link) -> None:
+    """End the threads that read streams by *link* and that nobody listens to any more."""
+    with _tails_lock:
+        tails = [tail for key, tail in _tails.items() if key[:2] == (link.address, link.shard)]
+    for tail in tails:
+        tail.close_forsaken()
+
+
+@atexit.register
+def _at_exit() -> None:
+    """End the connections of threads that die with the process."""
+    for tail in [*_tails.values()]:
+        tail.close(timeout=0.5)
 
 
 def _after_fork() -> None:

@@ -11,8 +11,9 @@ A header is the comment at the top of a file::
     -- rare: postpone lose
 
 Each name becomes a Lua local. Includes follow in their order; they see these names, and each other's locals. What is
-defined is put in as a number wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up.
-Functions that most calls do not need are rare: they are made when one of them is first called.
+defined is put in wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. What a
+script defines itself counts, and not what its parts do. Functions that most calls do not need are rare: they are made
+when one of them is first called.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from typing import Any, Final, NamedTuple, Protocol
 
 _WORD: Final = re.compile(r"--.*|'[^'\n]*'|\b[A-Z][A-Z_]+\b")
 """A word that may be defined; not in a comment or a string."""
+
+LOADS: Final = 5
+"""How often a script is loaded for one call: a failover, or SCRIPT FLUSH, may come between the loading and the call."""
 
 _FUNCTION: Final = re.compile(r"^local function (\w+)", re.MULTILINE)
 _HEADER: Final = re.compile(r"--\s?(?:(KEYS|ARGV|REST|include|define|rare): )?(.*)")
@@ -72,12 +76,13 @@ class Script(NamedTuple):
 
     def on(self, server: Calls, *arguments: Any) -> Any:
         """Run it; a server that does not know it, or has forgotten it, is told first."""
-        try:
-            return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
-        except Exception as error:
-            if not is_unknown(error):
-                raise
-        server.call("SCRIPT", "LOAD", self.text)
+        for _ in range(LOADS):
+            try:
+                return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
+            except Exception as error:
+                if not is_unknown(error):
+                    raise
+            server.call("SCRIPT", "LOAD", self.text)
         return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
 
 
@@ -96,7 +101,7 @@ def script(name: str) -> Script:
     if "REST" in header:
         lines.append(f"local rest = {len(argv) + 1}")
     parts = [_read(part) for part in header["include"]]
-    told = [*header["define"], *[word for part, _ in parts for word in part["define"]]]
+    told = [*[word for part, _ in parts for word in part["define"]], *header["define"]]
     defined = dict(zip(told[::2], told[1::2], strict=True))
     texts = [_set_aside(text, said["rare"]) for said, text in (*parts, (header, body))]
     text = _nested(["\n".join(lines), *texts], defined).encode()

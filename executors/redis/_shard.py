@@ -53,6 +53,18 @@ class Holder(NamedTuple):
     fingerprint: str
 
 
+class Rescued(NamedTuple):
+    """What a rescue has found.
+
+    Attributes:
+        taken: How many jobs were taken back.
+        deadline: When the next run is to be cancelled, in microseconds of the store's clock; None where there is none.
+    """
+
+    taken: int
+    deadline: float | None
+
+
 def _lost(message: str) -> str:
     failed = {"type": "LeaseLostError", "message": message, "traceback": "", "job": "", "state": "failed"}
     return json.dumps(failed, separators=(",", ":"))
@@ -143,10 +155,16 @@ class Shard:
         over, stopped = self.run("extend", lease, *pack_leases(leases))
         return over, stopped
 
-    def rescue(self) -> tuple[int, bool]:
-        """Take back expired leases; how many, and whether there is more to do."""
-        taken, more = self.run("rescue", _LOST, _SPENT, self.chunk)
-        return taken, bool(more)
+    def rescue(self) -> Rescued:
+        """Take back expired leases, cancel what is overdue, sweep: to the end, in calls of bounded work."""
+        taken, cursor = 0, b"0"
+        while True:
+            some, more, following, deadline = self.run("rescue", _LOST, _SPENT, self.chunk, cursor)
+            taken += some
+            if not more:
+                cursor = following
+            if not more and cursor == b"0":
+                return Rescued(taken, float(deadline) if deadline else None)
 
     def sweep(self, run_id: str = "") -> bool:
         """Apply a chunk of unswept edges; whether some are left."""
@@ -202,11 +220,11 @@ class Shard:
         ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
         stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
         about: tuple[Any, ...]
-        if laid.late or run.limits:
+        if laid.late or run.limits or run.timeout:
             about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
             about += (ready, layout.u32s(laid.late), *stored)
         else:
-            about = ("put_plain", run.run_id, run.key, run.fingerprint, run.timeout, counts)
+            about = ("put_plain", run.run_id, run.key, run.fingerprint, counts)
             about += (ready, *stored, run.fields["queues"])
         held: tuple[bytes, bytes] = self.run(
             *(*about, len(fields), len(laid.delays)),

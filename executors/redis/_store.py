@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
-from executors._stored import Brief, Header, Headers, Items, Packed, brief, write_failed
+from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
 from executors.redis._layout import CONTROL, lay_out
@@ -22,7 +23,7 @@ from flows._keeper import LEASE_SECONDS
 from flows._shared_results import Owner, Shared, owner_of
 from flows._state import STATE_NAMES
 from flows._verbs import ControlGrant, End, Grant, ReplayedSettle, Reply, Settle, SuspectGrant, Want
-from flows.errors import UnknownRunError
+from flows.errors import UnknownRunError, UnsupportedError
 
 MICRO: Final = 1_000_000
 _COMPLETED: Final = End.COMPLETED
@@ -137,9 +138,11 @@ class RedisStore:
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
         shard = self._loops.pop(loop, None)
-        self.shard.close_loop(loop)
-        if shard is not None:
-            cast("Any", shard.server).close()
+        try:
+            self.shard.close_loop(loop)
+        finally:
+            if shard is not None:
+                cast("Any", shard.server).close()
 
     def extend(self, grants: Sequence[Grant]) -> list[Grant]:
         """Extend leases by their full length from now; returns the grants that hold none any more."""
@@ -159,11 +162,7 @@ class RedisStore:
         Returns:
             How many jobs were taken back.
         """
-        rescued = 0
-        more = True
-        while more:
-            taken, more = self.shard.rescue()
-            rescued += taken
+        rescued = self.shard.rescue().taken
         self.shard.clear_away()
         return rescued
 
@@ -238,21 +237,35 @@ class RedisStore:
     def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard) -> Reply:
         self._ahead = answer.now / MICRO - time.monotonic()
         for run_id, header in answer.headers.items():
-            self._headers.put(run_id, header)
+            with contextlib.suppress(UnsupportedError):  # which is said again below, of each of its jobs
+                self._headers.put(run_id, header)
         apart = [grant for grant in answer.grants if grant.apart]
         told = self._told(apart, shard) if apart else {}
         suspects = 0
         grants: list[Grant] = []
-        headers = {run_id: self._headers[run_id] for run_id in {grant.run_id for grant in answer.grants}}
+        headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
         for grant in answer.grants:
             grants.append(self._grant(grant, headers[grant.run_id], told))
             suspects += grant.flags & SUSPECT
+        if answer.deadlines:
+            for made in grants:
+                deadline = answer.deadlines.get(made.run.id)
+                if deadline is not None:
+                    cast("Brief", made.run).deadline_at = deadline / MICRO
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
 
-    def _grant(self, granted: Granted, header: Header, told: dict[tuple[str, int], Any]) -> Grant:
+    def _header_of(self, run_id: str) -> Header | Unread:
+        try:
+            return self._headers[run_id]
+        except UnsupportedError as error:
+            return Unread(run_id, str(error))
+
+    def _grant(self, granted: Granted, header: Header | Unread, told: dict[tuple[str, int], Any]) -> Grant:
         run_id, job, attempt, flags, fence, since, row, inputs, place = granted
+        if isinstance(header, Unread):
+            return _KINDS[False, flags & SUSPECT](cast("Any", header), job, attempt, fence)
         taken: Sequence[Any] = inputs
         if granted.apart:
             row, place = told[run_id, job]

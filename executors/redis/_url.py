@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, NoReturn
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from flows._duration import seconds
+from flows._keeper import LEASE_SECONDS
 from flows._names import check_queue, nearest, shown
 from flows.errors import DefinitionError, UnknownExecutorError
 
@@ -19,6 +21,8 @@ SENTINEL_PORT: Final = 26379
 MAX_SHARDS: Final = 16
 MAX_JOBS: Final = 100_000
 MAX_DB: Final = 1_000_000
+LEASES: Final = (1.0, 60.0)
+"""Seconds: a shorter one ends while a garbage collection goes on, and workers say three times in one that they live."""
 VARIABLES: Final = ("REDIS_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_TLS")
 
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -63,6 +67,7 @@ class Address:
         namespace: What our keys begin with, within braces.
         shards: Over how many slots of a cluster the namespace is spread.
         max_jobs: How many jobs a run may have.
+        lease_seconds: How long a worker may be unheard of before its jobs go to others.
         allow_eviction: Whether to go on where the server may drop our keys.
         allow_server: Whether to go on with a server that is not known to be fit.
     """
@@ -80,6 +85,7 @@ class Address:
     namespace: str = "flows"
     shards: int = 1
     max_jobs: int = MAX_JOBS
+    lease_seconds: float = LEASE_SECONDS
     allow_eviction: bool = False
     allow_server: bool = False
 
@@ -190,8 +196,9 @@ class _Reading:
             except (ValueError, DefinitionError) as error:
                 said = "the value" if "password" in name else shown(value)
                 self.refuse(f"{name}={said}: {error}")
-            if name != "tls" and name in Address.__slots__:
-                taken[name] = read_value
+            attribute = "lease_seconds" if name == "lease" else name
+            if attribute != "tls" and attribute in Address.__slots__:
+                taken[attribute] = read_value
         return taken
 
     def _credentials(self) -> tuple[str | None, str | None]:
@@ -337,6 +344,14 @@ def _verified(text: str) -> bool:
     return text == "required"
 
 
+def _lease(text: str) -> float:
+    low, high = LEASES
+    lease = seconds(int(text) if text.isdecimal() and len(text) < 6 else text, "the lease")
+    if not low <= lease <= high:
+        raise ValueError(f"it must be from {low:g} to {high:g} seconds")
+    return lease
+
+
 def _namespace(text: str) -> str:
     return check_queue(text, "namespace")
 
@@ -348,6 +363,7 @@ OPTIONS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[str], Any]]]] = {
     "namespace": (_ANY, _namespace),
     "shards": (("cluster",), _whole(1, MAX_SHARDS)),
     "max_jobs": (_ANY, _whole(1, 10_000_000)),
+    "lease": (_ANY, _lease),
     "allow_eviction": (_ANY, _flag),
     "allow_server": (_ANY, _flag),
     "db": (("unix",), _whole(0, MAX_DB)),

@@ -6,7 +6,7 @@ payloads cost next to nothing. ``lua/settling.lua`` and ``lua/grants.lua`` have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -27,6 +27,7 @@ _INPUT: Final = Struct("<IBBI")
 _LEVEL: Final = Struct("<IHIIII")
 _PLACED: Final = 4294967294
 _NONE: Final = 4294967295
+_NO_DEADLINES: Final[Mapping[str, float]] = {}
 NULL: Final = b"null"
 """What an empty payload of a completed job stands for."""
 
@@ -82,6 +83,7 @@ class Answer(NamedTuple):
         now, due: Microseconds of the store's clock; *due* is negative where nothing is delayed.
         refused: Numbers of the settles that were refused.
         headers: By run, where the worker is new to it.
+        deadlines: By run, where it has one: when it is to be cancelled, in microseconds of the store's clock.
     """
 
     now: float
@@ -90,6 +92,7 @@ class Answer(NamedTuple):
     refused: tuple[int, ...]
     grants: list[Granted]
     headers: dict[str, bytes]
+    deadlines: Mapping[str, float] = _NO_DEADLINES
 
 
 def pack_settles(outcomes: Iterable[Outcome]) -> tuple[str, bytes, bytes]:
@@ -115,10 +118,11 @@ def pack_leases(leases: Iterable[tuple[str, int, int]]) -> tuple[str, bytes]:
 
 def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
     """What an exchange was answered."""
-    numbers, payloads, names, headers = reply
+    numbers, payloads, names, headers, timed = reply
     assert isinstance(numbers, bytes)
     assert isinstance(payloads, bytes)
     assert isinstance(names, bytes)
+    assert isinstance(timed, list)
     ids = names.decode().split()
     now, due, more, count, refusals = _HEAD.unpack_from(numbers)
     at = _HEAD.size
@@ -147,7 +151,10 @@ def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
     found = {
         run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header
     }
-    return Answer(now, due, bool(more), refused, grants, found)
+    if not timed:
+        return Answer(now, due, bool(more), refused, grants, found)
+    deadlines = dict(zip(map(bytes.decode, timed[::2]), map(float, timed[1::2]), strict=True))
+    return Answer(now, due, bool(more), refused, grants, found, deadlines)
 
 
 def _places(numbers: bytes, payloads: bytes, at: int, position: int) -> tuple[tuple[Place, ...], int, int]:

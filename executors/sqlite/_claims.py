@@ -16,7 +16,6 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._ends import ends_of
 from executors.sqlite._keys import job_of, row_of
 from executors.sqlite._run import OpenRun
-from flows import _machine as machine
 from flows._verbs import Grant, Want
 
 LEASE_SECONDS: Final = 30.0
@@ -37,7 +36,7 @@ class Held(Grant):
     __slots__ = ("claim", "control", "number", "suspect", "worker")
 
     def __init__(self, number: int, job: int, attempt: int, fence: int, claim: int, worker: str | None) -> None:
-        super().__init__(None, job, attempt, fence)  # type: ignore[arg-type]  # its brief is made after the step
+        self.job, self.attempt, self.fence, self.stop = job, attempt, fence, None  # its brief is made after the step
         self.number, self.claim, self.worker = number, claim, worker
         self.control = self.suspect = False
 
@@ -58,7 +57,7 @@ class Drawn:
         self,
         run: OpenRun,
         grant: Held,
-        row: bytes | None,
+        row: Any,
         places: Sequence[Place],
         inputs: list[Input],
         since: int | None,
@@ -179,16 +178,16 @@ class Claims(Course):
     def _grant(
         self, run: OpenRun, jobs: Sequence[int], now: int, worker: str | None, grants: list[Held], until: int | None
     ) -> None:
-        state = run.state
-        granted = machine.grant(state, jobs)
+        claim = self.database.mark + 1
+        granted = run.grant(jobs, claim)
         if not granted:
             return
-        layout, made, fences = run.known.layout, state.made, run.columns.fence
-        claim = self.database.draw(len(granted))
+        self.database.draw(len(granted))
+        state = run.state
+        layout, made = run.known.layout, state.made
         odd = layout.listed or layout.gated
         plain: list[int] = []
         for fence, job in enumerate(granted, claim):
-            fences[job] = fence
             grant = Held(run.number, job, made.get(job, 0) + 1 if made else 1, fence, claim, worker)
             if odd and (job in state.gated or layout.flags(job) & LIST):
                 grant.control = True
@@ -196,7 +195,7 @@ class Claims(Course):
                 plain.append(job)
             grants.append(grant)
         packed = array("I", granted).tobytes()
-        self.database.do("claim_add", claim, run.number, self.session, worker, now, until, packed, len(granted))
+        self.database.do("claim_add", self.session, run.number, claim, worker, now, until, packed, len(granted))
         self._open[claim] = len(granted)
         if plain:
             self._hold(run, plain)
@@ -204,24 +203,30 @@ class Claims(Course):
 
     def _release_claims(self, grants: Sequence[Held]) -> None:
         """The attempts of these grants are over."""
-        over: dict[int, int] = {}
+        over: dict[tuple[int, int], int] = {}
         for grant in grants:
-            over[grant.claim] = over.get(grant.claim, 0) + 1
-        for claim, count in over.items():
+            claimed = grant.number, grant.claim
+            over[claimed] = over.get(claimed, 0) + 1
+        for (number, claim), count in over.items():
             left = self._open.get(claim)
             if left is None:
-                row = self.database.one("claim_open", claim)
+                row = self.database.one("claim_open", self.session, number, claim)
                 left = 0 if row is None else row[0]
             left -= count
             if left > 0:
                 self._open[claim] = left
-                self.database.do("claim_set", left, claim)
+                self.database.do("claim_set", left, self.session, number, claim)
             else:
                 self._open.pop(claim, None)
-                self.database.do("claim_drop", claim)
+                self.database.do("claim_drop", self.session, number, claim)
 
     def _drawn(self, grants: Sequence[Held]) -> list[Drawn]:
         """The material for the briefs of grants that were just made."""
+        numbers = {grant.number for grant in grants}
+        if len(numbers) == 1:
+            plain = self._drawn_plainly(self._runs[numbers.pop()], grants)
+            if plain is not None:
+                return plain
         found = []
         wanted: dict[int, dict[int, None]] = {}
         for grant in grants:
@@ -233,7 +238,7 @@ class Claims(Course):
                 Drawn(
                     run,
                     grant,
-                    None if stamped else self._row(run, grant.job),
+                    None if stamped else self._row_read(run, grant.job),
                     layout.places(grant.job) if stamped else (),
                     inputs,  # type: ignore[arg-type]  # which become what is known of them below
                     run.columns.sparse["since"].get(grant.job),
@@ -253,6 +258,19 @@ class Claims(Course):
                     for child in children
                 ]
         return found
+
+    def _drawn_plainly(self, run: OpenRun, grants: Sequence[Held]) -> list[Drawn] | None:
+        """The same for jobs of one run in which nothing has gone wrong and nothing is stamped out; else None."""
+        layout, state = run.known.layout, run.state
+        if layout.listed or state.cut or run.columns.sparse["since"]:
+            return None
+        inputs, row = layout.shape.inputs, self._row_read
+        taken = [inputs[grant.job] for grant in grants]
+        ends = self._ends(run, list({child for children in taken for child in children})).__getitem__
+        return [
+            Drawn(run, grant, row(run, grant.job), (), [*map(ends, children)], None)
+            for grant, children in zip(grants, taken, strict=True)
+        ]
 
     def _ends(self, run: OpenRun, jobs: list[int]) -> dict[int, Input]:
         """How *jobs* have ended."""

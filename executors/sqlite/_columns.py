@@ -2,13 +2,17 @@
 
 A chunk is 128 jobs: packed, the four dense columns as they stand in the file; and what the sparse ones say of these
 jobs. What was written is known by chunk, so that a step writes back as many rows as it has touched.
+
+Of a run that was submitted here all chunks are known, side by side in memory: there whoever says beforehand which jobs
+it is about to change may use the plain columns (`Columns.flat`), which cost a third.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, NamedTuple
 
 SHIFT: Final = 7
 SIZE: Final = 1 << SHIFT
@@ -31,6 +35,15 @@ Read = Callable[[int], tuple[bytes, str | None] | None]
 """Chunk number -> what the file has of it."""
 
 
+class Flat(NamedTuple):
+    """The dense columns of a whole run, as plain memory."""
+
+    state: Any
+    pending: Any
+    ordinal: Any
+    fence: Any
+
+
 class Columns:
     """All columns of one run.
 
@@ -40,15 +53,16 @@ class Columns:
 
     Attributes:
         dirty: Chunks that were changed since they were last written.
+        flat: The dense columns as a whole, where all of the run is known.
     """
 
-    __slots__ = ("_buffers", "_read", "_told", "dirty", "fence", "ordinal", "pending", "sparse", "state")
+    __slots__ = ("_read", "_told", "dirty", "fence", "flat", "ordinal", "pending", "sparse", "state")
 
     def __init__(self, read: Read, kinds: int = 0) -> None:
         self._read = read
-        self._buffers: dict[int, bytearray] = {}
         self._told: dict[int, dict[str, dict[str, int]]] = {}
         self.dirty: set[int] = set()
+        self.flat: Flat | None = None
         self.state = Dense(self, 0)
         self.pending = Dense(self, 1)
         self.ordinal = Dense(self, 2)
@@ -62,8 +76,7 @@ class Columns:
 
     def take(self, chunk: int, dense: bytes | bytearray, sparse: str | None = None) -> None:
         """Know a chunk from now on."""
-        buffer = self._buffers[chunk] = bytearray(dense)
-        view = memoryview(buffer)
+        view = memoryview(bytearray(dense))
         self.state.views[chunk] = view[:_PENDING]
         self.pending.views[chunk] = view[_PENDING:_ORDINAL].cast("i")
         self.ordinal.views[chunk] = view[_ORDINAL:_FENCE].cast("I")
@@ -71,9 +84,29 @@ class Columns:
         if sparse is not None:
             self._told[chunk] = json.loads(sparse)
 
+    def take_all(self, state: bytes | bytearray, pending: array[int]) -> None:
+        """Know all of a new run from now on."""
+        size = -len(state) % SIZE + len(state)
+        self.flat = flat = Flat(
+            memoryview(bytearray(state).ljust(size, b"\0")),
+            memoryview(bytearray(pending.tobytes()).ljust(size * 4, b"\0")).cast("i"),
+            memoryview(bytearray(size * 4)).cast("I"),
+            memoryview(bytearray(size * 8)).cast("q"),
+        )
+        for column, whole in zip((self.state, self.pending, self.ordinal, self.fence), flat, strict=True):
+            column.views.update((chunk, whole[chunk << SHIFT : chunk + 1 << SHIFT]) for chunk in range(size >> SHIFT))
+
+    def changing(self, jobs: Iterable[int]) -> None:
+        """These jobs are about to be changed in `flat`."""
+        self.dirty.update({job >> SHIFT for job in jobs})
+
+    def dense(self, chunk: int) -> bytes:
+        """The dense part of a chunk as the file has it."""
+        return b"".join([column.views[chunk] for column in (self.state, self.pending, self.ordinal, self.fence)])
+
     def load(self, chunk: int) -> None:
         """Fetch a chunk that is not known yet."""
-        if chunk not in self._buffers:
+        if chunk not in self.state.views:
             found = self._read(chunk)
             if found is None:
                 self.take(chunk, bytes(_END))
@@ -92,7 +125,7 @@ class Columns:
         """The chunks that were changed, as the file has them: number, dense part, sparse part."""
         written = [column for column in self.sparse.values() if column.ever]
         rows = [
-            (chunk, bytes(self._buffers[chunk]), _sparse(written, chunk) if written else None) for chunk in self.dirty
+            (chunk, self.dense(chunk), _sparse(written, chunk) if written else None) for chunk in sorted(self.dirty)
         ]
         self.dirty.clear()
         return rows
@@ -212,18 +245,3 @@ def _sparse(columns: list[Sparse], chunk: int) -> str | None:
         if (entries := column.of(chunk))
     }
     return json.dumps(found, separators=(",", ":")) if found else None
-
-
-def packed(state: bytearray, pending: Any, size: int) -> Iterator[tuple[int, bytes]]:
-    """The chunks of a new run from whole columns.
-
-    Args:
-        pending: An array of C ints.
-    """
-    from array import array
-
-    for chunk in range((size + MASK) >> SHIFT):
-        first = chunk << SHIFT
-        states = bytes(state[first : first + SIZE]).ljust(SIZE, b"\0")
-        counts = array("i", pending[first : first + SIZE]).tobytes().ljust(SIZE * 4, b"\0")
-        yield chunk, (states + counts).ljust(_END, b"\0")

@@ -9,15 +9,12 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._ground import Ground
 from executors.sqlite._growth import grow
 from executors.sqlite._keys import job_of, row_of
-from executors.sqlite._run import OpenRun
+from executors.sqlite._run import EVERYTHING, OpenRun
 from flows import _machine as machine
 from flows._state import CANCELLED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
 
 GROWTH: Final = 2000
 """Jobs that a step stamps out at most for the items of lists: a step must not hold up other processes for long."""
-
-EVERYTHING: Final = 1 << 60
-"""A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
 DUE_STEP: Final = 200
 """Delayed jobs that a step puts into their queues at most."""
@@ -38,6 +35,8 @@ class Course(Ground):
             stamped = grow(run, left, self._renew, out)
             machine.sweep(run.state, EVERYTHING, out)
             left -= stamped or left
+        run.growing.update(dict.fromkeys(out.grow))  # by what was swept last: for the next step
+        out.grow.clear()
         self._carry_out(run, out, now, tried)
 
     def _carry_out(self, run: OpenRun, out: Commands, now: int, tried: dict[int, int | None] | None = None) -> None:
@@ -66,13 +65,18 @@ class Course(Ground):
 
     def _enqueue(self, run: OpenRun, ready: list[int]) -> None:
         layout, gated = run.known.layout, run.state.gated
-        lanes = self._lanes
+        lanes, own, listed = self._lanes, layout.shape, layout.listed
         former: Any = None
         plain: list[int] = []
         lane = None
         for job in ready:
-            shape, place = layout.of(job)
-            queue = CONTROL_QUEUE if gated and job in gated else layout.queue(job)
+            if listed:
+                shape, place = layout.of(job)
+                queue = layout.queue(job)
+            else:
+                shape, place, queue = own, job, own.queues[own.queue[job]]
+            if gated and job in gated:
+                queue = CONTROL_QUEUE
             priority = shape.priority[place]
             if (queue, priority) != former:
                 if plain and lane is not None:

@@ -19,8 +19,8 @@ def ends_of(run: OpenRun, jobs: list[int], fetch: Payloads, row: Row) -> dict[in
     """How *jobs* have ended: values, failures of their own, or those of their first causes."""
     states, sparse = run.state.state, run.columns.sparse
     if not sparse["cause"].ever and not sparse["lists"].ever:
-        payloads = fetch(jobs)
-        return {job: Input(job, states[job], payloads.get(job)) for job in jobs}
+        known, new = fetch(jobs), tuple.__new__
+        return {job: new(Input, (job, states[job], known.get(job), None)) for job in jobs}
     lists = {job for job in jobs if states[job] == COMPLETED and job in sparse["lists"]}
     firsts = {job: first_cause(run, job) for job in jobs if states[job] > COMPLETED}
     payloads = fetch(dict.fromkeys([*(job for job in jobs if job not in lists), *firsts.values()]))

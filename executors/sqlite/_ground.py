@@ -6,8 +6,10 @@ import contextlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
+from executors._stored import rows_from
+from executors.sqlite._columns import Columns
 from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row, row_of
 from executors.sqlite._lanes import Lanes
@@ -28,6 +30,8 @@ class Payloads:
     def __init__(self) -> None:
         self._of: dict[int, bytes] = {}
         self._bytes = 0
+        self.known = self._of.get
+        """The result of a job, if it is remembered."""
 
     def put(self, row: int, payload: bytes) -> None:
         """Remember the result of a job."""
@@ -36,10 +40,6 @@ class Payloads:
         if self._bytes > PAYLOAD_BYTES:
             self.clear()
             self._of[row] = payload
-
-    def get(self, row: int) -> bytes | None:
-        """The result of a job, if it is remembered."""
-        return self._of.get(row)
 
     def drop(self, row: int) -> None:
         """The job will be done again."""
@@ -65,6 +65,7 @@ class Ground:
         self._lanes = Lanes(database)
         self._known: OrderedDict[int, Known] = OrderedDict()
         self._rows: dict[int, list[bytes]] = {}
+        self._rows_read: dict[int, list[Any]] = {}
         self._runs: dict[int, OpenRun] = {}
         self._payloads = Payloads()
         self._touched: dict[int, OpenRun] = {}
@@ -105,12 +106,12 @@ class Ground:
         self._touched.clear()
         self._lanes.flush()
 
-    def _run(self, number: int) -> OpenRun | None:
-        """A run, to be changed; within a step."""
+    def _run(self, number: int, columns: Columns | None = None) -> OpenRun | None:
+        """A run, to be changed; within a step. A new one comes with its columns."""
         run = self._runs.get(number)
         if run is None:
             known = self._knows(number)
-            run = None if known is None else opened(self.database, known)
+            run = None if known is None else opened(self.database, known, columns)
             if run is None:
                 return None
             self._runs[number] = run
@@ -133,6 +134,7 @@ class Ground:
             gone, _ = self._known.popitem(last=False)
             for chunk in [chunk for chunk in self._rows if chunk >> 20 == gone]:
                 del self._rows[chunk]
+                self._rows_read.pop(chunk, None)
 
     def _row(self, run: OpenRun, job: int) -> bytes:
         """What was submitted of a job, as its worker reads it; of a stamped one, what the body says."""
@@ -143,13 +145,28 @@ class Ground:
             rows = self._rows[chunk] = packed.split(b"\n")
         return rows[job & ((1 << _SHIFT) - 1)]
 
+    def _row_read(self, run: OpenRun, job: int) -> Any:
+        """The same for its brief: read already, together with its neighbours, where it holds no data.
+
+        Data is read anew for each attempt: handlers may change what they are given.
+        """
+        chunk = chunk_row(run.number, job >> _SHIFT)
+        rows = self._rows_read.get(chunk)
+        if rows is None:
+            self._row(run, job)
+            written = self._rows[chunk]
+            plain = [row for row in written if b"{" not in row]
+            read = iter(rows_from(plain))
+            rows = self._rows_read[chunk] = [row if b"{" in row else next(read) for row in written]
+        return rows[job & ((1 << _SHIFT) - 1)]
+
     def _payloads_of(self, run: OpenRun, jobs: Iterable[int]) -> dict[int, bytes | None]:
         """What stands in the results of jobs that have ended."""
-        number = run.number
+        first, known = row_of(run.number, 0), self._payloads.known
         found: dict[int, bytes | None] = {}
         missing = []
         for job in jobs:
-            payload = self._payloads.get(row_of(number, job))
+            payload = known(first + job)
             if payload is None:
                 missing.append(job)
             else:
@@ -158,7 +175,6 @@ class Ground:
             if run.results:
                 self.database.do_all("result_put", run.results)
                 run.results = []
-            first = row_of(number, 0)
             rows = json.dumps([first + job for job in missing])
             for row, payload in self.database.all("result_payloads", rows):
                 found[row - first] = payload

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from executors._stored import Header
+from executors._stored import Found, Header
 from executors.sqlite._claims import Drawn
 from executors.sqlite._database import Database
 from executors.sqlite._reader import FileReader
@@ -24,6 +26,10 @@ LOOK_SECONDS: Final = 0.05
 """How often it is looked whether other processes have changed the file, while somebody watches."""
 
 
+_NUMBER: Final = operator.attrgetter("grant.number")
+"""The number of the run that a settle, or what is drawn, is of."""
+
+
 class Home:
     """One file, opened by this process.
 
@@ -35,6 +41,7 @@ class Home:
     def __init__(self, place: Place) -> None:
         self.database = Database(place.path, place.synchronous)
         self.store = SqliteStore(self.database, self._brief)
+        self.store.briefs = self._briefs  # type: ignore[method-assign]
         self.store.told = self._told
         self.store.writing = Bytes
         self.store.settling = self._settling
@@ -125,18 +132,24 @@ class Home:
         self.database.close()
 
     def _brief(self, drawn: Drawn) -> Any:
-        number = drawn.grant.number
-        run = self._worked.get(number)
-        if run is not None:
-            run.rated = self.store.rated
-            return run.brief(self.store, drawn)
-        return brief_of(self.store, drawn.run.known.header, drawn)
+        return brief_of(self.store, drawn.run.known.header, drawn, {})
+
+    def _briefs(self, drawn: Sequence[Drawn]) -> None:
+        for number, group in itertools.groupby(drawn, _NUMBER):
+            run = self._worked.get(number)
+            if run is not None:
+                run.rated = self.store.rated
+                run.briefs(self.store, group)
+            else:
+                found: dict[int, Found] = {}
+                for one in group:
+                    one.grant.run = brief_of(self.store, one.run.known.header, one, found)
 
     def _settling(self, settles: Sequence[Settle]) -> None:
-        for settle in settles:
-            run = self._worked.get(settle.grant.number)  # type: ignore[attr-defined]
+        for number, group in itertools.groupby(settles, _NUMBER):
+            run = self._worked.get(number)
             if run is not None:
-                run.settled(settle.grant.job, settle.error)
+                run.all_settled(list(group))
 
     def _told(self, touched: set[int], ended: list[int], interrupted: list[int], by: int, stirred: bool) -> None:
         for number in interrupted:

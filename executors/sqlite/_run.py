@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from executors._stored import Header, read
 from executors.sqlite._columns import Columns
@@ -21,11 +21,18 @@ from executors.sqlite._layout import (
     Layout,
 )
 from executors.sqlite._shapes import read_bodies, read_shape
-from flows._state import RunState
+from flows import _machine as machine
+from flows._state import Commands, RunState
+
+TAIL: Final = 1500
+"""Characters of the journal that stand in the run's own row, before they get one of their own."""
+
+EVERYTHING: Final = 1 << 60
+"""A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
 _ROW = (
     *("number", "id", "key", "name", "base", "size", "open", "turn", "kinds", "growing", "openings", "cancelling"),
-    *("reason", "entries", "submitted_at", "deadline_at", "ended_at"),
+    *("reason", "entries", "tail", "tail_from", "submitted_at", "deadline_at", "ended_at"),
 )
 
 
@@ -74,6 +81,8 @@ class OpenRun:
         known: What was submitted.
         state: The machine's columns.
         journal: What has happened in this step: (instant, kind, jobs).
+        entries: How many steps have left something in the journal.
+        tail, tail_from: The last of these entries, and the number of the first of them.
         results: Rows to write for jobs that have ended.
         growing: Lists that may be ready for further items.
         delays: Whether any job may be delayed.
@@ -82,7 +91,8 @@ class OpenRun:
 
     __slots__ = (
         *("cancelling", "changed", "columns", "deadline_at", "delays", "ended_at", "entries", "growing", "journal"),
-        *("known", "number", "openings", "reason", "results", "retire_at", "state", "submitted_at"),
+        *("known", "number", "openings", "reason", "results", "retire_at", "state", "submitted_at", "tail"),
+        "tail_from",
     )  # fmt: skip
 
     def __init__(self, known: Known, row: Mapping[str, Any], columns: Columns) -> None:
@@ -92,6 +102,8 @@ class OpenRun:
         self.openings: int = row["openings"]
         self.reason: str = row["reason"]
         self.entries: int = row["entries"]
+        self.tail: str = row["tail"]
+        self.tail_from: int = row["tail_from"]
         self.submitted_at: int = row["submitted_at"]
         self.deadline_at: int | None = row["deadline_at"]
         self.ended_at: int | None = row["ended_at"]
@@ -130,13 +142,48 @@ class OpenRun:
         state.open, state.turn, state.cancelling = row["open"], row["turn"], bool(row["cancelling"])
         return state
 
+    def complete(self, jobs: list[int], out: Commands) -> None:
+        """Settle active *jobs* as completed and sweep: `machine.complete`, by the shortest way to the columns."""
+        state, columns = self.state, self.columns
+        flat = columns.flat
+        if flat is None or self.known.layout.listed or state.cause or state.cascade or state.later:
+            machine.complete(state, jobs, EVERYTHING, out)
+            return
+        edges = state.edges
+        touched = set(jobs)
+        for job in jobs:
+            touched.update(edges[job])
+        columns.changing(touched)
+        state.state, state.pending, state.ordinal = flat.state, flat.pending, flat.ordinal
+        machine.complete(state, jobs, EVERYTHING, out)
+        state.state, state.pending, state.ordinal = columns.state, columns.pending, columns.ordinal
+
+    def grant(self, jobs: Sequence[int], fence: int) -> list[int]:
+        """Give waiting jobs to a worker, under fences from *fence* on; returns those that were still waiting."""
+        state, columns = self.state, self.columns
+        flat, fences = columns.flat, columns.fence
+        if flat is None or self.known.layout.listed:
+            granted = machine.grant(state, jobs)
+        else:
+            columns.changing(jobs)
+            state.state, fences = flat.state, flat.fence
+            granted = machine.grant(state, jobs)
+            state.state = columns.state
+        for number, job in enumerate(granted, fence):
+            fences[job] = number
+        return granted
+
     def note(self, now: int, kind: str, jobs: list[Any]) -> None:
         """Something has happened to *jobs*: positions, or (job, attempt, detail)."""
         self.journal.append((now, kind, jobs))
 
 
-def opened(database: Queries, known: Known) -> OpenRun | None:
-    """A run from the file, within a step; None if it is not there any more."""
+def opened(database: Queries, known: Known, columns: Columns | None = None) -> OpenRun | None:
+    """A run from the file, within a step; None if it is not there any more.
+
+    Args:
+        columns: Of one that has just been put there.
+    """
     row = database.one("run_get", known.number)
     if row is None:
         return None
@@ -147,7 +194,7 @@ def opened(database: Queries, known: Known) -> OpenRun | None:
         return found
 
     fields = dict(zip(_ROW, row, strict=True))
-    return OpenRun(known, fields, Columns(fetch, fields["kinds"]))
+    return OpenRun(known, fields, columns or Columns(fetch, fields["kinds"]))
 
 
 def written(database: Database, run: OpenRun) -> None:
@@ -162,9 +209,12 @@ def written(database: Database, run: OpenRun) -> None:
         database.do_all("result_put", run.results)
         run.results = []
     if run.journal:
-        entries = json.dumps(run.journal, separators=(",", ":"))
-        database.do("journal_add", row_of(number, run.entries), entries)
+        entry = json.dumps(run.journal, separators=(",", ":"))
+        run.tail = f"{run.tail},{entry}" if run.tail else entry
         run.entries += 1
+        if len(run.tail) > TAIL:
+            database.do("journal_add", row_of(number, run.tail_from), run.tail)
+            run.tail, run.tail_from = "", run.entries
         run.journal = []
         run.changed = True
     if run.changed:
@@ -172,7 +222,7 @@ def written(database: Database, run: OpenRun) -> None:
         database.do(
             "run_set",
             *(state.size, state.open, state.turn, columns.kinds, growing, run.openings, int(state.cancelling)),
-            *(run.reason, run.entries, number),
+            *(run.reason, run.entries, run.tail, run.tail_from, number),
         )
         run.changed = False
 

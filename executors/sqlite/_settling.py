@@ -50,12 +50,14 @@ class Settling(Claims):
         self, run: OpenRun, settles: Sequence[Settle], now: int, refused: list[Settle], over: list[Held]
     ) -> None:
         out = Commands()
-        state, fences = run.state, run.columns.fence
-        states = state.state
-        number = run.number
+        state, columns = run.state, run.columns
+        states, fences = (columns.state, columns.fence) if columns.flat is None else (columns.flat[0], columns.flat[3])
+        if run.known.layout.listed:
+            states, fences = columns.state, columns.fence
+        base, epoch = row_of(run.number, 0), self.database.epoch
         completed: list[int] = []
         tried: dict[int, int | None] = {}
-        results, payloads, micros = run.results, self._payloads, self.micros
+        results, payloads = run.results, self._payloads
         plain = not state.made
         for settle in settles:
             grant: Any = settle.grant
@@ -68,21 +70,20 @@ class Settling(Claims):
                 tried[job] = None if grant.control or settle.end is End.REPLAYED else grant.attempt
                 over.append(grant)
                 if settle.end is _COMPLETED:
-                    row = row_of(number, job)
                     payload: bytes = settle.value
-                    began, ended = micros(settle.started_at), micros(settle.ended_at)
-                    results.append((row, payload, grant.attempt, began, ended, grant.worker))
-                    payloads.put(row, payload)
+                    began, ended = (settle.started_at + epoch) * MICROS, (settle.ended_at + epoch) * MICROS
+                    results.append((base + job, payload, grant.attempt, round(began), round(ended), grant.worker))
+                    payloads.put(base + job, payload)
                     completed.append(job)
                     continue
                 plain = False
                 if completed:
-                    machine.complete(state, completed, 1 << 60, out)
+                    run.complete(completed, out)
                     completed = []
                 if states[job] == ACTIVE:
                     self._settle_otherwise(run, settle, now, out)
         if completed:
-            machine.complete(state, completed, 1 << 60, out)
+            run.complete(completed, out)
         self._freed(run, settles, tried)
         if out.grow or state.cascade or state.later or run.growing:
             self._sweep(run, now, out, None if plain else tried)

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from executors._store import Listener, StaleCallError
 from executors._stored import Packed
 from executors.sqlite._claims import Drawn, Held
-from executors.sqlite._columns import SIZE, packed
+from executors.sqlite._columns import SIZE, Columns
 from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row
 from executors.sqlite._layout import Layout
@@ -76,14 +76,15 @@ class SqliteStore(Standing):
         facts = facts_of(run)
         shapes, rows = list(written(run.shape)), run.rows
         begun, out = _begun(run)
-        chunks = list(packed(begun.state, array("i", run.shape.pending), run.shape.size))  # type: ignore[arg-type]
+        columns = Columns(_unknown)
+        columns.take_all(begun.state, array("i", run.shape.pending))  # type: ignore[arg-type]
         key = run.options.key
         with self.transaction() as now:
             self._look_after(now)
             holder = None if key is None else self.holder(key, now)
             if holder is not None:
                 return Put(holder.number, holder, now)
-            number = self._put(run, facts, shapes, rows, chunks, begun, out, now)
+            number = self._put(run, facts, shapes, rows, columns, out, now)
             if key is not None:
                 self.database.do("key_put", key, run.options.run_id, number, run.name, run.fingerprint)
             put = Put(number, None, now)
@@ -96,8 +97,7 @@ class SqliteStore(Standing):
         facts: dict[str, Any],
         shapes: list[str],
         rows: list[bytes],
-        chunks: list[tuple[int, bytes]],
-        begun: RunState,
+        columns: Columns,
         out: Commands,
         now: int,
     ) -> int:
@@ -111,15 +111,14 @@ class SqliteStore(Standing):
         database.do_all(
             "plan_add", [(chunk_row(number, chunk), shape, lines[chunk]) for chunk, shape in enumerate(shapes)]
         )
-        database.do_all("chunk_put", [(chunk_row(number, chunk), dense, None) for chunk, dense in chunks])
+        chunks = range(len(lines))
+        database.do_all("chunk_put", [(chunk_row(number, chunk), columns.dense(chunk), None) for chunk in chunks])
         layout = Layout(run.shape, run.bodies, fetch_of(database, number), facts)
         self._learn(Known(number, options.run_id, options.key, run.name, facts, layout, run.header))
         if size <= 20_000:  # else they are read again, as far as they are needed
             self._rows.update((chunk_row(number, place), line.split(b"\n")) for place, line in enumerate(lines))
-        one = self._run(number)
+        one = self._run(number, columns)
         assert one is not None
-        for chunk, dense in chunks:
-            one.columns.take(chunk, dense)
         one.delays = False
         queues = set(run.shape.queues).union(*(body.shape.queues for body in run.bodies))
         database.do_all("queue_add", [(queue, database.draw()) for queue in (*sorted(queues), "flows:control")])
@@ -161,12 +160,17 @@ class SqliteStore(Standing):
             due_at = self._due_at(want, run, now, bool(grants))
             if run is not None and run.ended_at is not None:
                 self._ended.append(run.number)
-        for one in drawn:
-            one.grant.run = self._brief(one)
-        suspects = sum(grant.suspect for grant in grants)
+        if drawn:
+            self.briefs(drawn)
+        suspects = int(bool(grants) and grants[-1].suspect)  # at most one, and the last
         reply = Reply(self.seconds(now), list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
         return reply
+
+    def briefs(self, drawn: Sequence[Drawn]) -> None:
+        """Give grants their briefs, outside of the step."""
+        for one in drawn:
+            one.grant.run = self._brief(one)
 
     def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
         self._stirred, stirred = False, self._stirred
@@ -233,24 +237,13 @@ class SqliteStore(Standing):
 
         The run stays open, to be resumed by whoever asks for it; handlers that run are told to stop.
         """
+        run.let_go()
+        run.held = True
         with self.transaction() as now:
             one = self._run(run.number)
-            if one is None or one.ended_at is not None:
-                return
-            out = Commands()
-            for first, session, packed_jobs in self.database.all("claim_sessions", one.number):
-                if session != self.session:
-                    continue
-                for fence, job in enumerate(array("I", packed_jobs), first):
-                    if one.columns.fence[job] == fence and one.state.state[job] == ACTIVE:
-                        one.columns.fence[job] = -fence
-                        machine.release(one.state, job, out, 0.0)
-                        self._free(one.number, job, None)
-                        one.note(now, "released", [[job, one.state.made.get(job, 0) + 1]])
-                self.database.do("claim_drop", first)
-                self._open.pop(first, None)
-            self._sweep(one, now, out, {})
-        run.let_go()
+            if one is not None and one.ended_at is None:
+                self._let_go(one, now)
+        run.held = False
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -259,7 +252,7 @@ class SqliteStore(Standing):
     def extend(self, grants: Sequence[Grant]) -> list[Grant]:
         """Extend leases by their full length from now; returns the grants that hold none any more."""
         refused: list[Grant] = []
-        claims: dict[int, None] = {}
+        claims: dict[tuple[int, int], None] = {}
         with self.transaction() as now:
             for grant in grants:
                 assert isinstance(grant, Held)
@@ -268,9 +261,9 @@ class SqliteStore(Standing):
                 if run is None or not newest or run.state.state[job] != ACTIVE:
                     refused.append(grant)
                 else:
-                    claims[grant.claim] = None
+                    claims[grant.number, grant.claim] = None
             until = now + round((self.lease_seconds or 0.0) * MICROS)
-            self.database.do_all("claim_extend", [(until, claim) for claim in claims])
+            self.database.do_all("claim_extend", [(until, self.session, *claim) for claim in claims])
         return refused
 
     def rescue(self) -> int:
@@ -289,6 +282,10 @@ class SqliteStore(Standing):
             self.database.do("run_overdue_done", now)
             count = self._free_expired(now) + self._free_dead(now, None, always=True)
         return count
+
+
+def _unknown(chunk: int) -> None:
+    """Of a run that has just been submitted the file has no columns yet."""
 
 
 def _begun(run: Packed) -> tuple[RunState, Commands]:

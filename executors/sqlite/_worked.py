@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from executors._stored import Brief, Header, brief, writing, writing_async
+from executors._stored import Brief, Everybody, Found, Header, Kind, look_up, read, writing_async, writing_quickly
 from executors.sqlite._checks import process_handler
 from executors.sqlite._claims import Drawn
 from executors.sqlite._notes import Sink
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from executors._leasing import Crew
     from executors._leasing._seats import Seats
     from flows._tracing import RunTrace
+    from flows._verbs import Settle
 
 
 class Bytes:
     """What makes bytes of results, in the hand that ran the handler."""
 
-    around = staticmethod(writing)
+    around = staticmethod(writing_quickly)
     around_async = staticmethod(writing_async)
 
 
@@ -37,6 +38,7 @@ class WorkedRun:
         exceptions: What handlers raised here, by job.
         ended: Whether every job is terminal, as far as is known here.
         openings: How often the run was begun.
+        held: Whether the file says that this process holds jobs of the run which nobody here knows of any more.
     """
 
     writing = Bytes
@@ -45,6 +47,7 @@ class WorkedRun:
     tracing: RunTrace | None = None
     seats: Seats | None = None
     crew: Crew | None = None
+    held = False
 
     def __init__(self, number: int, header: Header, notify: Callable[[int], None]) -> None:
         self.number = number
@@ -89,26 +92,33 @@ class WorkedRun:
             raise DefinitionError.of(problems)
         self.has_timeout = self.has_sync and timed
 
-    def brief(self, store: SqliteStore, drawn: Drawn) -> Brief:
-        """What a hand must know of a grant."""
-        made = brief_of(store, self.header, drawn)
-        job = drawn.grant.job
-        self._live[job] = made
-        if made.handler is not None:
-            self.handlers[job] = made.handler
-        made.tracing, made.rated = self.tracing, store.rated
-        if self.state.cancelling:
-            made.state.cancelling = True
-        return made
+    def briefs(self, store: SqliteStore, drawn: Iterable[Drawn]) -> None:
+        """Give each grant what a hand must know of it."""
+        live, handlers, tracing, rated = self._live, self.handlers, self.tracing, store.rated
+        found: dict[int, Found] = {}
+        for one in drawn:
+            job = one.grant.job
+            made = live[job] = brief_of(store, self.header, one, found)
+            one.grant.run = made
+            if made.handler is not None:
+                handlers[job] = made.handler
+            if tracing is not None:
+                made.tracing = tracing
+            if rated:
+                made.rated = True
+            if self.state.cancelling:
+                made.state.cancelling = True
 
-    def settled(self, job: int, error: BaseException | None) -> None:
-        """An attempt made here is over."""
-        self._live.pop(job, None)
-        if error is None:
-            if self.exceptions:
-                self.exceptions.pop(job, None)
-        else:
-            self.exceptions[job] = error
+    def all_settled(self, settles: Sequence[Settle]) -> None:
+        """Attempts made here are over."""
+        live, exceptions = self._live, self.exceptions
+        for settle in settles:
+            job = settle.grant.job
+            live.pop(job, None)
+            if settle.error is not None:
+                exceptions[job] = settle.error
+            elif exceptions:
+                exceptions.pop(job, None)
 
     def interrupt(self) -> None:
         """The run is being cancelled: handlers are told to stop."""
@@ -140,20 +150,31 @@ class WorkedRun:
         self.state = SimpleNamespace(cancelling=False)
 
 
-def brief_of(store: SqliteStore, header: Header, drawn: Drawn) -> Brief:
-    """What a worker must know of a grant, of what was read with it."""
+def brief_of(store: SqliteStore, header: Header, drawn: Drawn, found: dict[int, Found]) -> Brief:
+    """What a worker must know of a grant, of what was read with it.
+
+    Args:
+        found: What was found here for jobs of this run's kinds just now.
+    """
     grant = drawn.grant
-    made = brief(
-        header,
-        grant.job,
-        drawn.row,
-        drawn.inputs,
-        place=drawn.places,
-        since=None if drawn.since is None else store.seconds(drawn.since),
-        gated=grant.control and drawn.gated,
-        sink=Sink(store, grant),
+    job, row = grant.job, drawn.row
+    if row is None:
+        row = header.bodies[drawn.places[-1].body].rows[job - drawn.places[-1].base]
+    elif type(row) is bytes:
+        row = read(row)
+    there = found.get(row[1])
+    if there is None:
+        there = found[row[1]] = _look_up(header.kinds[row[1]])
+    since = None if drawn.since is None else store.seconds(drawn.since)
+    return Brief(
+        *(header, job, row, drawn.inputs, drawn.places, since, grant.control and drawn.gated, Sink(store, grant)),
+        there,
     )
-    if made.handler is not None and made.settings.run_in == "process":
-        made.handler = process_handler(made.handler.task)
-        made.handlers = {grant.job: made.handler}
-    return made
+
+
+def _look_up(kind: Kind) -> Found:
+    there = look_up(kind)
+    if there.handler is None or there.settings.run_in != "process":
+        return there
+    handler = process_handler(there.handler.task)
+    return there._replace(handler=handler, handlers=Everybody(handler))

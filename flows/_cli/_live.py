@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from flows.executor import RunRecord
 
 FRAME_SECONDS: Final = 0.1
-RESTS: Final = 20
-"""A frame is followed by a rest of so many times what it took to draw: watching costs a run a twentieth at most."""
+RESTS: Final = 30
+"""A frame is followed by a rest of so many times what it took to draw: watching costs a run a thirtieth at most."""
 
 FEW_JOBS: Final = 50
 """Runs of up to so many jobs tell of each job that ends; others of each tenth."""

@@ -55,10 +55,19 @@ class Reloader:
         command: What to run.
         grace: Seconds that the process has to end after a change before it is killed.
         folder: What to look at; the current one when left out.
+        variables: Set in its environment.
     """
 
-    def __init__(self, command: Sequence[str], *, grace: float, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        grace: float,
+        folder: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self._command = command
+        self._environment = os.environ | (variables or {})
         self._grace = grace
         self._folder = folder or Path.cwd()
         self._stopping = False
@@ -72,7 +81,7 @@ class Reloader:
             while True:
                 seen = dict(sources(self._folder))
                 # A session of its own: an interrupt from the keyboard comes by us, once, and not past us as well.
-                self._process = subprocess.Popen(self._command, start_new_session=True)
+                self._process = subprocess.Popen(self._command, env=self._environment, start_new_session=True)
                 code = self._until_changed(self._process, seen)
                 if code is not None:
                     return code

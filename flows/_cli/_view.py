@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
@@ -55,12 +55,12 @@ class View:
             room: How many lines there may be.
         """
         record, self._longest = self._record, max(columns // 2, 16)  # of a name, so that its state has room
-        # Dependents first, as a reading does: one that has ended has children that have.
-        states = [record.state_of(job) for job in reversed(range(len(record.plan)))][::-1]
         plan = record.plan
+        states = record.states()  # after the plan: of each of its jobs
         groups = self._arranged(plan, room - 3)
-        tally = Counter(states[job] for job in range(len(states)) if job not in plan.gone)
-        lines = [self._head(), _bar_line(tally)]
+        tally = Counter(states[: len(plan)])
+        tally.subtract(states[job] for job in tuple(plan.gone))
+        lines = [self._head(columns), _bar_line(tally, min(_BAR, columns // 4))]
         if len(groups) <= room - 3:
             lines += [self._row(group, group.depth, states) for group in groups]
         else:
@@ -75,7 +75,7 @@ class View:
             self._plan, self._groups = now, arranged(plan, room)
         return self._groups
 
-    def _head(self) -> Text:
+    def _head(self, columns: int) -> Text:
         record = self._record
         ended_at = record.ended_at
         seconds = ((ended_at or record.now()) - record.submitted_at).total_seconds()
@@ -83,9 +83,12 @@ class View:
         head = Text(line(record.plan.name), style="bold")
         head.append("  ")
         head.append(state, style=STYLES.get(state, ""))
-        return head.append(f"  {spell(seconds)}  {record.id}", style="dim")
+        head.append(f"  {spell(seconds)}", style="dim")
+        if head.cell_len + 2 + len(record.id) <= columns:  # half an id is of no use
+            head.append(f"  {record.id}", style="dim")
+        return head
 
-    def _cut(self, groups: list[Group], states: list[str], room: int) -> list[Text]:
+    def _cut(self, groups: list[Group], states: Sequence[str], room: int) -> list[Text]:
         """The groups that matter most, and a line that counts the rest."""
 
         def weight(group: Group) -> int:
@@ -97,7 +100,7 @@ class View:
         lines = [self._row(groups[place], 0, states) for place in shown]
         return [*lines, Text(f"… and {count(sum(rest.values()), 'more job')}: {_counts(rest)}", style="dim")]
 
-    def _row(self, group: Group, depth: int, states: list[str]) -> Text:
+    def _row(self, group: Group, depth: int, states: Sequence[str]) -> Text:
         text = Text("  " * min(depth, _DEEPEST))
         if len(group.jobs) == 1:
             return self._job(text, group.jobs[0], states)
@@ -111,7 +114,7 @@ class View:
         rest = {state: number for state, number in tally.items() if state not in ("completed", "waiting_children")}
         return text.append(f"  {_counts(rest)}" if rest else "", style="dim")
 
-    def _job(self, text: Text, job: int, states: list[str]) -> Text:
+    def _job(self, text: Text, job: int, states: Sequence[str]) -> Text:
         state = states[job] if job < len(states) else self._record.state_of(job)
         text.append(f"{SIGNS[state]} ", style=STYLES.get(state, ""))
         text.append(line(self._record.plan.ids[job], self._longest), style="" if state != "waiting_children" else "dim")
@@ -189,9 +192,9 @@ def bar(part: float, columns: int) -> Text:
     return Text("█" * full, style="cyan").append("░" * (columns - full), style="dim")
 
 
-def _bar_line(tally: Mapping[str, int]) -> Text:
+def _bar_line(tally: Mapping[str, int], columns: int) -> Text:
     done, jobs = sum(tally.get(end, 0) for end in ENDS), sum(tally.values())
-    text = bar(done / max(jobs, 1), _BAR)
+    text = bar(done / max(jobs, 1), columns)
     text.append(f"  {done:,} of {count(jobs, 'job')}")
     rest = {state: tally.get(state, 0) for state in _ORDER if state not in ("completed", "waiting_children")}
     told = _counts({state: number for state, number in rest.items() if number})

@@ -69,11 +69,21 @@ def _plain(dot: str) -> str:
     return _drawn(dot, "plain").decode()
 
 
-def _drawn(dot: str, form: str) -> bytes:
+def engine() -> Any:
+    """The module that lays out.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
     try:
         import pygraphviz
     except ImportError as error:
         raise MissingDependencyError(HINT, name="pygraphviz") from error
+    return pygraphviz
+
+
+def _drawn(dot: str, form: str) -> bytes:
+    pygraphviz = engine()
     with _lock:
         graph: Any = pygraphviz.AGraph(string=dot)
         with contextlib.nullcontext() if form in _warmed else _hushed():

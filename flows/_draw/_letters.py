@@ -17,19 +17,28 @@ _NARROW: Final = frozenset("fijlrtI.,:;'|!()[]{}-/\\ \"`*°·")
 _WIDE: Final = frozenset("mwMWQGOCDHNU@%&+=<>~^_✓✗▶○")
 
 
+class _Units(dict[str, float]):
+    """Widths of characters, in the size of the font; found when they are first met."""
+
+    def __missing__(self, char: str) -> float:
+        if char in _NARROW:
+            units = 0.36
+        elif char in _WIDE:
+            units = 0.86
+        elif char.isascii():
+            units = 0.70 if char.isupper() else 0.575
+        else:
+            return 1.05 if columns(char) == 2 else 0.68  # not kept: there are too many
+        self[char] = units
+        return units
+
+
+_units: Final = _Units()
+
+
 def pixels(text: str, size: float) -> float:
     """About the width of *text* in a sans-serif font of *size*; rather too much than too little."""
-    units = 0.0
-    for char in text:
-        if char in _NARROW:
-            units += 0.36
-        elif char in _WIDE:
-            units += 0.86
-        elif char.isascii():
-            units += 0.70 if char.isupper() else 0.575
-        else:
-            units += 1.05 if columns(char) == 2 else 0.68
-    return units * size * _SPARE
+    return sum([_units[char] for char in text]) * size * _SPARE
 
 
 def fitted(text: str, size: float, room: float) -> str:

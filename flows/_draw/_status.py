@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from flows._typeset import count, spell
@@ -60,21 +62,24 @@ def planned(picture: Picture) -> list[Status]:
     return [Status("", "") for _ in picture.boxes]
 
 
-def statuses(picture: Picture, record: RunRecord, before: Sequence[Status] = ()) -> list[Status]:
+def statuses(
+    picture: Picture, record: RunRecord, before: Sequence[Status] = (), states: Sequence[str] | None = None
+) -> list[Status]:
     """What the boxes say of a run at this moment.
 
     Args:
         before: What they said a moment ago: kept for jobs that had ended so by then.
+        states: Of all jobs, where they were read already, after the picture was made.
     """
-    if not before:
-        return [_single(box, record) if len(box.jobs) == 1 else _many(box, record) for box in picture.boxes]
+    if states is None:
+        states = record.states()
     return [
-        _many(box, record)
+        _many(box, states)
         if len(box.jobs) != 1
         else old
-        if old.state in _ENDS and record.state_of(box.jobs[0]) == old.state
-        else _single(box, record)
-        for box, old in zip(picture.boxes, before, strict=True)
+        if old is not None and states[box.jobs[0]] == old.state and old.state in _ENDS
+        else _single(box, record, states[box.jobs[0]])
+        for box, old in zip(picture.boxes, before or repeat(None), strict=bool(before))
     ]
 
 
@@ -83,16 +88,22 @@ def lists_over(record: RunRecord) -> list[int]:
     return [job for job in record.plan.lists if record.state_of(job) in _ENDS]
 
 
-def summary(record: RunRecord) -> str:
-    """The states of all jobs in words, most telling first."""
+def summary(record: RunRecord, states: Sequence[str] | None = None) -> str:
+    """The states of all jobs in words, most telling first.
+
+    Args:
+        states: Of all jobs, where they were read already.
+    """
+    if states is None:
+        states = record.states()
     plan = record.plan
-    states = Counter(record.state_of(job) for job in range(len(plan)) if job not in plan.gone)
-    return f"{count(states.total(), 'job')}: {_counted(states)}"
+    tally = Counter(states[: len(plan)])
+    tally.subtract(states[job] for job in tuple(plan.gone))
+    return f"{count(tally.total(), 'job')}: {_counted(tally)}"
 
 
-def _single(box: Box, record: RunRecord) -> Status:
+def _single(box: Box, record: RunRecord, state: str) -> Status:
     (job,) = box.jobs
-    state = record.state_of(job)
     if state in ("waiting_children", "skipped"):
         return Status(state, "")
     attempts = record.attempts_of(job)
@@ -103,15 +114,18 @@ def _single(box: Box, record: RunRecord) -> Status:
     return Status(state, " · ".join(said))
 
 
-def _many(box: Box, record: RunRecord) -> Status:
+def _many(box: Box, states: Sequence[str]) -> Status:
     if not box.jobs:
         return Status("waiting_children", "")
-    states = Counter(map(record.state_of, box.jobs))
-    state = next(one for one in TELLING if states[one])
-    if state in ("delayed", "waiting", "waiting_children") and states["completed"]:
+    found: tuple[str, ...] = itemgetter(*box.jobs)(states)
+    if found.count(found[0]) == len(found):
+        return Status(found[0], "")
+    tally = Counter(found)
+    state = next(one for one in TELLING if tally[one])
+    if state in ("delayed", "waiting", "waiting_children") and tally["completed"]:
         state = "active"  # it is under way, though none runs at this moment
-    return Status(state, _counted(states) if len(states) > 1 else "")
+    return Status(state, _counted(tally))
 
 
-def _counted(states: Counter[str]) -> str:
-    return ", ".join(f"{states[one]:,} {_WORDS.get(one, one)}" for one in TELLING if states[one])
+def _counted(tally: Counter[str]) -> str:
+    return ", ".join(f"{tally[one]:,} {_WORDS.get(one, one)}" for one in TELLING if tally[one])

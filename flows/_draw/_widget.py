@@ -41,7 +41,8 @@ class RunWidget(anywidget.AnyWidget):
     summary = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, record: RunRecord, picture: LivePicture) -> None:
-        super().__init__(svg=picture.svg(), summary=picture.words())
+        svg = picture.svg()
+        super().__init__(svg=svg, summary=picture.words)
         self._record = record
         self._picture = picture
         self.on_msg(self._asked)

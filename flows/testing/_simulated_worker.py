@@ -7,8 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._control import control
-from flows._handlers import cancelled_inside, judge_error, perform
-from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Rescue, Unconfirmed
+from flows._handlers import judge_error, perform
+from flows._keeper import Dropped, Held, KeeperCore
 from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import (
     Drain,
@@ -25,7 +25,8 @@ from flows._worker import (
     WorkerCore,
 )
 from flows.errors import JobTimeoutError
-from flows.testing._attempts import Died, SimulatedAttempt
+from flows.testing._attempts import Died, SimulatedAttempt, failure_of
+from flows.testing._keeping import Keeping
 from flows.testing._real_time import Violation
 from flows.testing._virtual_time import HIRED_AFTER as HIRED_AFTER
 
@@ -44,10 +45,11 @@ TAKES: Final = (0.0, 0.3, 5.0)
 NETWORK: Final = ("fine", "lost_reply", "lost_call", "doubled_call", "late_call")
 
 
-class SimulatedWorker:
+class SimulatedWorker(Keeping):
     """One worker process: a `WorkerCore`, its `KeeperCore`, an event loop of its own where it needs one.
 
     Attributes:
+        asked_at: When the last answer of the store was asked for.
         gone: Whether the process has ended; nothing that was to happen in it happens any more.
         frozen_until: The instant until which nothing happens in it.
     """
@@ -65,7 +67,7 @@ class SimulatedWorker:
         self.frozen_until = 0.0
         self._lines: dict[Any, AsyncJobs] = {}
         self._asked: dict[int, float] = {}
-        self._asked_at = 0.0
+        self.asked_at = 0.0
         self._armed_at: float | None = None
 
     def feed(self, event: Event) -> None:
@@ -76,7 +78,7 @@ class SimulatedWorker:
                 self._send(effect)
             elif isinstance(effect, Start):
                 # A lease runs from the moment of asking, however late the answer.
-                self.keeper.feed(Held(effect.grants), self._asked_at)
+                self.keeper.feed(Held(effect.grants), self.asked_at)
                 self._place(effect.grants)
                 self.look_after()
             elif isinstance(effect, Recall):
@@ -87,12 +89,12 @@ class SimulatedWorker:
                 return
         if self.line:
             self._start()
-        self.arm()
+        self.world.stirred[self] = None
 
     def arm(self) -> None:
-        """See to it that the core is woken in time."""
-        wake_at = self.core.wake_at
-        if wake_at is not None and wake_at != self._armed_at:
+        """See to it that the core is woken in time; what was to wake it before then looks again."""
+        wake_at, armed_at = self.core.wake_at, self._armed_at
+        if wake_at is not None and (armed_at is None or wake_at < armed_at):
             self._armed_at = wake_at
             self.world.at_clock(wake_at, self._due, self)
 
@@ -102,8 +104,10 @@ class SimulatedWorker:
         self.arm()
 
     def _due(self) -> None:
-        self._armed_at = None
-        if self.core.wake_at is not None and self.core.wake_at <= self.world.clock():
+        wake_at, now = self.core.wake_at, self.world.clock()
+        if self._armed_at is not None and self._armed_at <= now:
+            self._armed_at = None
+        if wake_at is not None and wake_at <= now:
             self.feed(Due())
         else:
             self.arm()
@@ -202,7 +206,7 @@ class SimulatedWorker:
             self._replied(call, reply)
 
     def _replied(self, call: Exchange, reply: Reply) -> None:
-        self._asked_at = self._asked[call.seq]
+        self.asked_at = self._asked[call.seq]
         self.feed(Replied(call.seq, reply))
 
     def _place(self, grants: list[Grant]) -> None:
@@ -230,6 +234,8 @@ class SimulatedWorker:
             elif run.state.cancelling:
                 now = self.world.clock()
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
+            elif not self.keeper.lasts(grant, self.asked_at, self.world.now):
+                self._give_back([grant])
             else:
                 self._run(grant)
 
@@ -275,9 +281,7 @@ class SimulatedWorker:
             self.die()
             return
         except BaseException as error:
-            if type(error).__name__ != "CancelledError":  # of asyncio, which a simulation need not load
-                raise
-            settle = judge_error(grant, cancelled_inside(error), world.clock(), world.clock())
+            settle = judge_error(grant, failure_of(error), world.clock(), world.clock())
         world.at(attempt.spent, functools.partial(self._end, attempt, settle), self)
 
     def _traced(self, grant: Grant) -> Any:
@@ -308,7 +312,9 @@ class SimulatedWorker:
         if attempt.crashes("before_settle"):
             self.die()
         else:
-            self.conclude(self.world.after(settle), attempt)
+            settle = self.world.after(settle)
+            self._note_end(settle, attempt)
+            self.feed(Ended([settle]))
 
     def ended(self, settle: Settle) -> Settle | None:
         """An async attempt has ended; None where the worker does not live to tell."""
@@ -319,11 +325,14 @@ class SimulatedWorker:
         return settle
 
     def conclude(self, settle: Settle, attempt: SimulatedAttempt | None = None) -> None:
-        """An attempt has ended: the keeper need not look after it, the core is told."""
+        """An attempt has ended: the keeper need not look after it, the core will be told."""
+        self._note_end(settle, attempt)
+        self.world.at(0.0, functools.partial(self.feed, Ended([settle])), self)
+
+    def _note_end(self, settle: Settle, attempt: SimulatedAttempt | None) -> None:
         self.keeper.feed(Dropped([settle.grant]), self.world.now)
         if attempt is not None:
             self.world.concluded(attempt, settle)
-        self.world.at(0.0, functools.partial(self.feed, Ended([settle])), self)
 
     def _recall(self) -> None:
         recalled = [*self.line, *(grant for jobs in self._lines.values() for grant in jobs.line.recall())]
@@ -362,34 +371,3 @@ class SimulatedWorker:
                 return
         if jobs is not None and jobs.line.stop(grant):
             jobs.lost.add(grant)
-
-    def beat(self) -> None:
-        """The keeper's thread."""
-        self.keeper.feed(Beat(), self.world.now)
-        self.look_after()
-        self.beating = self.world.store.watched
-        if self.beating:
-            self.world.at_beat(max(0.0, self.keeper.wake_at - self.world.now), self)
-
-    def look_after(self) -> None:
-        """Do what the keeper wants."""
-        world = self.world
-        while effects := self.keeper.effects():
-            for effect in effects:
-                if isinstance(effect, Extend):
-                    self._extend(effect)
-                elif isinstance(effect, Interrupt):
-                    world.note(self.name, "loses its lease", self.attempts.get(effect.grant))
-                    self.stop(effect.grant, effect.why)
-                elif isinstance(effect, Rescue):
-                    world.rescue(self)
-
-    def _extend(self, effect: Extend) -> None:
-        world = self.world
-        kind, _ = world.delivery("extend", ())
-        if kind != "lost_call":
-            refused = world.store.extend(effect.grants)
-        if kind in ("fine", "doubled_call"):
-            self.keeper.feed(Extended(refused), world.now)
-        else:
-            self.keeper.feed(Unconfirmed(), world.now)

@@ -30,6 +30,7 @@ class VirtualTime:
 
     Attributes:
         now: The time, in seconds, as clocks tell it that never jump.
+        stirred: Workers in which something has happened at this very instant.
     """
 
     def __init__(self) -> None:
@@ -38,12 +39,10 @@ class VirtualTime:
         self._heap: list[tuple[float, int, SimulatedWorker | None, Callable[[], None]]] = []
         self._ties = itertools.count()
         self._beats = self._idle = 0
+        self.stirred: dict[SimulatedWorker, None] = {}
 
     def clock(self) -> float:
         """The store's clock, in seconds; it never goes back."""
-        told = self.now + self._offset
-        if told > self._told:
-            self._told = told
         return self._told
 
     def elapsed(self) -> float:
@@ -53,6 +52,7 @@ class VirtualTime:
     def jump(self, seconds: float) -> None:
         """The store's clock is set forward, or back: then it stands still until it has caught up."""
         self._offset += seconds
+        self._told = max(self._told, self.now + self._offset)
 
     def at(self, delay: float, what: Callable[[], None], worker: SimulatedWorker | None = None) -> None:
         """Have *what* done after *delay* seconds; in *worker*, if that lives then, and once it hangs no more."""
@@ -72,11 +72,19 @@ class VirtualTime:
 
     def next_at(self) -> float | None:
         """When the next thing happens; None where nothing will."""
+        if self.stirred:
+            self.calm_down()
         return self._heap[0][0] if self._heap else None
+
+    def calm_down(self) -> None:
+        """Time is about to pass: what was stirred sees to it that it is woken in time."""
+        self.stirred.clear()
 
     def step(self, workers: int) -> bool:
         """Have the next thing happen; says whether there was one, other than keepers of *workers* at their beats."""
         heap = self._heap
+        if self.stirred and (not heap or heap[0][0] > self.now):
+            self.calm_down()
         if not heap:
             return False
         if len(heap) == self._beats:
@@ -87,15 +95,24 @@ class VirtualTime:
         else:
             self._idle = 0
         instant, _, worker, what = heappop(heap)
-        if worker is not None:
-            beat = what == worker.beat
-            if worker.frozen_until > instant and not worker.gone:
-                heappush(heap, (worker.frozen_until, next(self._ties), worker, what))
-                return True
-            self._beats -= beat
-            if worker.gone:
-                return True
+        if worker is not None and (worker.gone or worker.frozen_until > instant):
+            self._put_off(worker, what)
+            return True
         if instant > self.now:
             self.now = instant
+            told = instant + self._offset
+            if told > self._told:
+                self._told = told
         what()
         return True
+
+    def beaten(self) -> None:
+        """A keeper is at one of the beats that `at_beat` has promised."""
+        self._beats -= 1
+
+    def _put_off(self, worker: SimulatedWorker, what: Callable[[], None]) -> None:
+        """What was to happen in a worker that hangs happens when it hangs no more; in one that is gone, never."""
+        if not worker.gone:
+            heappush(self._heap, (worker.frozen_until, next(self._ties), worker, what))
+        elif what == worker.beat:
+            self._beats -= 1

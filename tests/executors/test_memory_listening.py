@@ -28,6 +28,9 @@ class Ear:
     def stop(self, run_id: str) -> None:
         self.stopped.append(run_id)
 
+    def overdue(self, instant: float) -> None:
+        pass  # in memory, who works on a run looks after its deadline
+
     def heard(self) -> bool:
         woken, self.woken = self.woken, 0
         return woken > 0

@@ -5,9 +5,10 @@ import functools
 import logging
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -40,12 +41,27 @@ from tests.executors.process_tasks import (
 pytestmark = pytest.mark.slow
 
 
+class _Noted(subprocess.Popen[Any]):
+    """A process that is remembered, as others' run beside it: a server's, a notebook's."""
+
+    begun: ClassVar[list[int]] = []
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.begun.append(self.pid)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _nothing_is_left() -> Iterator[None]:
-    yield
+    _Noted.begun.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", _Noted)
+        yield
+    assert _Noted.begun
     _end_all()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)  # no child, not even one to be collected
+    for pid in _Noted.begun:
+        with pytest.raises(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)  # no child any more, not even one to be collected
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ class Staged:
     def __init__(self, flow: Any, now: float = 10.0, ended: float | None = None) -> None:
         self.plan = flows.plan(flow)
         self.seconds, self.end = now, ended
-        self.states: dict[str, str] = {}
+        self.said: dict[str, str] = {}
         self.attempts: dict[str, Sequence[Attempt]] = {}
         self.errors: dict[str, Failed] = {}
         self.causes: dict[str, str] = {}
@@ -59,7 +59,7 @@ class Staged:
         self.values: Mapping[str, Any] = {}
 
     def say(self, job: str, state: str, *attempts: Attempt, error: Failed | None = None, cause: str = "") -> None:
-        self.states[job], self.attempts[job] = state, attempts
+        self.said[job], self.attempts[job] = state, attempts
         if error is not None:
             self.errors[job] = error
         if cause:
@@ -86,7 +86,10 @@ class Staged:
         return at(self.seconds)
 
     def state_of(self, job: int) -> str:
-        return self.states.get(self.plan.ids[job], "completed")
+        return self.said.get(self.plan.ids[job], "completed")
+
+    def states(self) -> list[str]:
+        return [self.state_of(job) for job in range(len(self.plan))]
 
     def due_at(self, job: int) -> datetime | None:
         due = self.due.get(self.plan.ids[job])

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, get_args
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import flows
@@ -13,7 +13,7 @@ from flows._duration import LIMIT_SECONDS, seconds
 from flows._names import check_name, check_queue, shown
 from flows._option_checks import check_rate
 from flows._opts import Options
-from tests.flows.odd_values import ODD, Nasty, answered, anything, numbers, odd_task, text
+from tests.flows.odd_values import ODD, Liar, Nasty, answered, anything, numbers, odd_task, text
 
 untyped: Any = flows
 untyped_task: Any = odd_task
@@ -145,6 +145,7 @@ WAITS = st.one_of(numbers, anything)
 
 
 @given(WAITS, WAITS, WAITS, WAITS, st.lists(WAITS, max_size=3) | anything, st.integers(1, 10_000))
+@example(1, 2, None, 0, Liar(), 1)
 def test_any_backoff(delay: Any, factor: Any, cap: Any, jitter: Any, steps: Any, attempt: int) -> None:
     made = [
         answered(lambda: Backoff.fixed(delay, jitter=jitter)),
@@ -158,7 +159,7 @@ def test_any_backoff(delay: Any, factor: Any, cap: Any, jitter: Any, steps: Any,
             assert Backoff.from_dict(backoff.to_dict()) == backoff
             hash(backoff)
     answered(lambda: Backoff.custom(steps))
-    answered(lambda: Backoff.from_dict(steps))
+    answered(lambda: Backoff.from_dict(steps), Nasty)  # what is given to be looked into may itself raise
 
 
 @given(

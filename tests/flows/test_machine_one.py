@@ -1,13 +1,15 @@
 """The step for one job does to the columns what `complete` does, or leaves them alone."""
 
 import copy
+from collections.abc import Callable
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import _machine as machine
 from flows._machine_one import complete_one
-from flows._state import ACTIVE, Commands, RunState
+from flows._state import ACTIVE, CANCELLED, COMPLETED, Commands, RunState
 
 
 def begun(edges: list[list[int]], delayed: bool) -> RunState:
@@ -24,7 +26,7 @@ def begun(edges: list[list[int]], delayed: bool) -> RunState:
 
 
 def told(run: RunState) -> list[object]:
-    return [list(value) if isinstance(value := getattr(run, name), bytearray) else value for name in run.__slots__]
+    return [copy.deepcopy(getattr(run, name)) for name in run.__slots__]
 
 
 @given(st.data())
@@ -58,3 +60,42 @@ def test_one_job_after_another_is_as_with_the_whole_machine(data: st.DataObject)
         while machine.sweep(run, limit, out):
             pass
         waiting += out.ready
+
+
+def chain() -> RunState:
+    run = begun([[1], [], []], delayed=False)
+    machine.grant(run, [0])
+    return run
+
+
+AMISS: dict[str, Callable[[RunState], object]] = {
+    "a cause": lambda run: run.cause.update({2: 0}),
+    "a settle to sweep": lambda run: run.later.append(2),
+    "a cascade": lambda run: run.cascade.append(2),
+    "half swept": lambda run: setattr(run, "sweeping", 0),
+    "a delay": lambda run: setattr(run, "delays", {2: 1.0}),
+    "a condition": lambda run: run.gated.add(2),
+    "a list": lambda run: run.lists.update({2: 1}),
+}
+
+
+@pytest.mark.parametrize("amiss", AMISS)
+def test_where_anything_is_amiss_nothing_is_done(amiss: str) -> None:
+    run = chain()
+    AMISS[amiss](run)
+    before = told(run)
+    assert complete_one(run, 0, 500) is None
+    assert told(run) == before
+
+
+def test_as_many_edges_are_swept_as_a_call_may() -> None:
+    assert complete_one(chain(), 0, 0) is None
+    assert complete_one(chain(), 0, 1) == [1]
+
+
+def test_of_a_cancelled_run_nothing_is_released() -> None:
+    run = chain()
+    machine.cancel(run, Commands())
+    machine.sweep(run, 500, Commands())
+    assert complete_one(run, 0, 500) == []
+    assert list(run.state) == [COMPLETED, CANCELLED, CANCELLED]

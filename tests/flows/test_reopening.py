@@ -14,6 +14,7 @@ from flows._state import (
     FAILED,
     ORDER_ONLY,
     SHARED,
+    SKIPPED,
     STATE_NAMES,
     WAITING_CHILDREN,
     Commands,
@@ -177,6 +178,57 @@ def test_harm_and_reruns_reach_through_a_chain() -> None:
     assert reopening.failures(run, [3], {0}) == [0]
     assert reopening.failures(run, [3], {0, 2}) == [2], "what failed by itself was harmed by none"
     assert reopening.downstream(run, 1) == ({1, 2, 3}, set())
+
+
+def over(dag: Dag, *ends: tuple[int, int]) -> RunState:
+    """Each of these is granted when it waits, and ends so."""
+    run = columns(dag)
+    machine.begin(run, Commands())
+    for job, end in ends:
+        assert machine.grant(run, [job]) == [job]
+        machine.settle(run, job, end, Commands())
+        machine.sweep(run, 100, Commands())
+    return run
+
+
+def test_harm_passes_by_those_that_had_been_released() -> None:
+    run = over(Dag(("continue", "fail", "fail", "fail"), (Edge(0, 2), Edge(1, 2), Edge(1, 3))), (0, FAILED))
+    machine.grant(run, [2])
+    machine.settle(run, 2, COMPLETED, Commands())
+    machine.grant(run, [1])
+    machine.settle(run, 1, FAILED, Commands())
+    machine.sweep(run, 100, Commands())
+    assert list(run.state) == [FAILED, FAILED, COMPLETED, FAILED]
+    assert list(reopening.harmed(run, 1, {0, 1})) == [3], "the second of its dependents, as the first has completed"
+    run.state[1] = WAITING_CHILDREN
+    assert list(reopening.harmed(run, 1, {0, 1})) == [], "a row that is no job yet has harmed nothing"
+
+
+def test_the_cause_is_the_first_of_those_that_are_left_and_a_failure_before_all() -> None:
+    dag = Dag(
+        ("fail", "skip", "fail", "fail", "continue", "fail", "fail", "fail"),
+        (*(Edge(child, 6) for child in range(6)), Edge(2, 7), Edge(3, 7)),
+    )
+    run = over(dag, (0, COMPLETED), (1, FAILED), (3, FAILED), (2, FAILED), (5, CANCELLED), (4, FAILED))
+    assert (run.cause[6], run.cause[7]) == (3, 3), "in the order in which they ended"
+    reopening.reopen(run, {0, 6}, (), Commands())
+    assert (run.cause[6], run.cause[7]) == (2, 3), "in that of their numbers, where it was looked for again"
+
+
+def test_what_has_completed_loses_its_cause_with_the_job_that_was_it_and_others_keep_theirs() -> None:
+    run = over(Dag(("continue", "fail", "fail"), (Edge(0, 2), Edge(1, 2))), (0, FAILED), (2, COMPLETED), (1, COMPLETED))
+    assert run.cause == {2: 0}
+    reopening.reopen(run, {0}, (), Commands())
+    assert run.cause == {}
+    dag = Dag(("skip", "skip", "fail", "fail"), (Edge(0, 3), Edge(1, 3), Edge(2, 3)))
+    run = over(dag, (1, FAILED), (0, FAILED), (2, COMPLETED))
+    reopening.reopen(run, {2}, (), Commands())
+    assert run.cause == {3: 1}, "nothing that it had from the job was given back"
+
+
+def test_a_job_that_skipped_itself_has_not_failed_whatever_it_said() -> None:
+    run = over(Dag(("fail",), ()), (0, SKIPPED))
+    assert reopening.failures(run, [0], {0}) == []
 
 
 def listed(shared: int = ORDER_ONLY | SHARED) -> RunState:

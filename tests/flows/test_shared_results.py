@@ -13,10 +13,10 @@ from executors.memory._executor import _bindings, _handlers
 from flows import Job
 from flows._binding import DEPTH_LIMIT
 from flows._run_options import run_options
-from flows._shared_results import Move, Owner, Shared, check_shared, decide, digest_of, wait_seconds
+from flows._shared_results import Move, Owner, Shared, check_shared, conflict, decide, digest_of, wait_seconds
 from flows._state import STATE_NAMES
 from flows._verbs import Grant
-from flows.errors import DataError
+from flows.errors import DataError, IdempotencyConflictError
 
 ME = Owner("run-1", "pay")
 ENDS = ("completed", "failed", "skipped", "cancelled")
@@ -63,17 +63,28 @@ def test_waits_grow_and_stay_bounded() -> None:
     assert waits[-1] == max(waits) == 5.0
 
 
+def test_who_cannot_have_a_key_is_told_who_has_it() -> None:
+    error = conflict("k", Shared(Owner("run-2", "pay"), "b", True, 1, None), granted(take.using(id="mine")(1)))
+    assert isinstance(error, IdempotencyConflictError)
+    assert error.__dict__["job"] == "mine"
+    assert "key 'k' of job 'mine' belongs to job 'pay' of run run-2" in str(error)
+
+
 @flows.task(name="shared-take")
 def take(first: Any, *rest: Any, named: int = 1, children: flows.Children = flows.INJECTED) -> None:
     """Never called: only its arguments count."""
 
 
-def digest(job: Job[Any]) -> str:
-    """The digest of a root without dependencies."""
+def granted(job: Job[Any]) -> Grant:
+    """A root without dependencies, as a worker gets it."""
     plan = flows.plan(job)
     handlers = _handlers(plan)
     run = MemoryRun(run_options(None, {}, {}), plan, handlers, _bindings(plan, handlers), lambda: 0.0, 0.0)
-    return digest_of(Grant(run, len(plan) - 1, 1, 1))
+    return Grant(run, len(plan) - 1, 1, 1)
+
+
+def digest(job: Job[Any]) -> str:
+    return digest_of(granted(job))
 
 
 def test_jobs_are_the_same_by_task_and_arguments_alone() -> None:

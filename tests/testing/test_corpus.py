@@ -1,5 +1,10 @@
 """Our own use of the kit: whatever strikes, at whatever moment of whatever flow, every promise is kept."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from flows.testing import crash_points, survives_every_crash
@@ -34,3 +39,45 @@ def test_thousands_of_flows_and_faults_break_no_promise(first: int) -> None:
 
 def test_a_seed_plays_the_same_each_time() -> None:
     assert [play(seed)[2].log for seed in range(20)] == [play(seed)[2].log for seed in range(20)]
+
+
+LOGS = """
+from hypothesis import Phase, given, settings
+from flows.testing import simulate
+from flows.testing.strategies import fault_plans, schedules
+from tests.testing.corpus import CORPUS
+from tests.testing.seeded import play
+
+for seed in range(20):
+    print(play(seed)[2].log)
+for name in ("shop", "nested lists", "a shared key", "when", "a failure that they continue"):
+    for seed in range(3):
+        trace = simulate(CORPUS[name], seed=seed, workers=2)
+        print(trace.log, trace.timeline(), trace.to_svg(), trace.results, trace.replay)
+
+@settings(derandomize=True, database=None, max_examples=20, phases=[Phase.generate])
+@given(fault_plans(CORPUS["shop"]), schedules())
+def draw(faults, schedule):
+    print(faults, schedule)
+
+draw()
+"""
+
+
+@pytest.mark.slow
+def test_a_seed_plays_the_same_whatever_the_order_of_sets() -> None:
+    root = Path(__file__).resolve().parents[2]
+    begun = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOGS],
+            cwd=root,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2", "3")
+    ]
+    first, *others = [process.communicate()[0] for process in begun]
+    assert [process.returncode for process in begun] == [0, 0, 0]
+    assert len(first) > 10_000
+    assert others == [first, first]

@@ -13,6 +13,8 @@ from tests.testing.planted.catalogue import CATALOGUE, Planted
 for module in ("effects", "waits", "data"):
     importlib.import_module(f"tests.testing.planted.{module}")
 
+pytestmark = pytest.mark.usefixtures("same_examples")
+
 FOUND_WITHIN = 200
 MOST_FAULTS = 3
 

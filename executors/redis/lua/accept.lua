@@ -23,7 +23,7 @@ local function accept(id, key, fingerprint, lanes, timeout)
   call('ZADD', P .. 'runs', now, id)
   call('ZADD', P .. 'open', now, id)
   if tonumber(timeout) > 0 then
-    call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+    set_deadline(id, now + tonumber(timeout))
   end
   local run = run_of(id)
   queue_name(run, 0)

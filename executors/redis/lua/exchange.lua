@@ -100,8 +100,9 @@ local function claim(queue)
     room, is_full = room_of(queue, room, at_once)
   end
   if room > 0 then
+    local goal = granted + room
     if take_turns(queue, room) then
-      leave(queue, is_full)
+      leave(queue, is_full and granted == goal) -- else what was first in the ring had nothing ready
     else
       claimed_out[queue] = true
     end

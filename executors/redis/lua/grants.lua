@@ -355,12 +355,18 @@ local function choose(list, count, inline)
   return rows, payloads, items, order
 end
 
--- The answer to a claim: numbers, payloads one after the other, ids of runs, headers of runs that are new to the worker.
+-- The answer to a claim: numbers, payloads one after the other, ids of runs, headers of runs that are new to the worker, ids and
+-- deadlines of those that have one.
 local function answer(head, list, count, numbers, ids, inline)
   local rows, payloads, items, order = choose(list, count, inline)
-  local headers = {}
+  local headers, deadlines = {}, {}
   for place, run in ipairs(order) do
     headers[place] = ''
+    local deadline = run.timed == 1 and call('ZSCORE', P .. 'deadlines', run.id)
+    if deadline then
+      deadlines[#deadlines + 1] = run.id
+      deadlines[#deadlines + 1] = deadline
+    end
     if run.is_new and call('HSTRLEN', run.key, 'header') <= 4096 then
       headers[place] = call('HGET', run.key, 'header')
     end
@@ -392,5 +398,5 @@ local function answer(head, list, count, numbers, ids, inline)
       parts[last] = pack(WITH_IT, extra and extra.since or 0, 4294967295, 0)
     end
   end
-  return { concat(parts), concat(bodies), ids, headers }
+  return { concat(parts), concat(bodies), ids, headers, deadlines }
 end

@@ -82,6 +82,10 @@ end
 local function settle(run, record, state)
   terminate(run, record, state)
   append(run, 'later', record[JOB])
+  if state == FAILED then -- by itself
+    run.dead = run.dead or {}
+    run.dead[#run.dead + 1] = record
+  end
 end
 
 local function end_below(run, record, state)

@@ -2,6 +2,7 @@
 -- take away, or time's.
 -- KEYS: meta
 -- ARGV: id key fingerprint timeout limited stage lanes buckets
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
 -- include: lanes

@@ -2,6 +2,7 @@
 -- KEYS: meta
 -- ARGV: id key fingerprint timeout limited lanes ready late records edges rows fields_count delays_count
 -- REST: fields and values of the run's hash, jobs and delays, jobs and rows that are set apart
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
 -- include: lanes

@@ -2,6 +2,7 @@
 -- another meanwhile; -1 if it is gone.
 -- KEYS: meta
 -- ARGV: id stage openings parts lanes course job ended timeout
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
 -- include: lanes
@@ -42,7 +43,7 @@ call('ZREM', P .. 'retire', id)
 call('ZREM', P .. 'n:' .. call('HGET', run_key, 'name'), id)
 call('ZADD', P .. 'open', now, id)
 if tonumber(timeout) > 0 then
-  call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+  set_deadline(id, now + tonumber(timeout))
 end
 local key = call('HGET', run_key, 'key')
 if key and call('HGET', P .. 'k:' .. key, 'run') == id then

@@ -1,7 +1,8 @@
--- Take back the jobs of expired leases, cancel what is overdue, go on with sweeps. Answers how many jobs were taken back, and
--- whether there is more to do.
+-- Take back the jobs of expired leases, cancel what is overdue, go on with sweeps: of some queues, those from *cursor* on. Answers
+-- how many jobs were taken back, whether there is more to do with these queues, the cursor of the next ones ('0': none), and the
+-- first deadline of a run ('': none).
 -- KEYS: meta
--- ARGV: lost spent chunk
+-- ARGV: lost spent chunk cursor
 -- include: prelude
 -- include: records
 -- include: lanes
@@ -20,17 +21,38 @@ local function touch_run(run)
   end
 end
 
+-- The name of a job, as its row says it; of one of an item, as the header says it, and where the item stands in its lists.
+local function named_in(run, record)
+  if record[FLAGS] < STAMPED then
+    return cjson.decode(rows_of(run, { record[JOB] })[record[JOB]])[1]
+  end
+  local label, job, base, body = '', record, nil, nil
+  while job[FLAGS] >= STAMPED do
+    local list = list_of(run, job[ROW_LENGTH])
+    local position, first = spot_of(run, list, job[JOB])
+    label = '[' .. position .. ']' .. label
+    base, body = base or first, body or list.number
+    job = record_of(run, list.job)
+  end
+  local header = cjson.decode(call('HGET', run.key, 'header'))
+  return header.bodies[body + 1].rows[record[JOB] - base + 1][1] .. label
+end
+
 -- The last words about a job name it, as those who fail for its sake will quote them.
 local function naming(run, record)
-  local known, row = pcall(cjson.decode, rows_of(run, { record[JOB] })[record[JOB]] or '')
-  local name = known and type(row) == 'table' and row[1] or ''
+  local known, name = pcall(function()
+    return named_in(run, record)
+  end)
   return (string.gsub(spent, '"job":""', function()
-    return '"job":' .. cjson.encode(name)
+    return '"job":' .. cjson.encode(known and name or '')
   end))
 end
 
-local queues = call('SMEMBERS', P .. 'queues')
-queues[#queues + 1] = CONTROL_QUEUE
+local page = call('SSCAN', P .. 'queues', cursor, 'COUNT', 100)
+local queues = page[2]
+if cursor == '0' then
+  queues[#queues + 1] = CONTROL_QUEUE
+end
 for _, queue in ipairs(queues) do
   local found = call('ZRANGEBYSCORE', of_queue(queue, 'leases'), '-inf', now, 'LIMIT', 0, 100 - taken)
   for _, member in ipairs(found) do
@@ -39,7 +61,7 @@ for _, queue in ipairs(queues) do
     local record = run and record_of(run, job)
     call('ZREM', of_queue(queue, 'leases'), member)
     if record and record[STATE] == ACTIVE then
-      lose(run, record, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or lost)
+      lose(run, record, lost, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or nil)
       touch_run(run)
       taken = taken + 1
     end
@@ -69,4 +91,6 @@ if turn ~= first_turn then
 end
 write_events()
 write_tokens()
-return { taken, (taken >= 100 or #overdue == 16 or call('ZCARD', P .. 'unswept') > 0) and 1 or 0 }
+local first = call('ZRANGE', P .. 'deadlines', 0, 0, 'WITHSCORES')
+local more = taken >= 100 or (tonumber(first[2]) or now + 1) <= now or call('ZCARD', P .. 'unswept') > 0
+return { taken, more and 1 or 0, page[1], first[2] or '' }

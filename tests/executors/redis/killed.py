@@ -39,6 +39,24 @@ def moody(number: int) -> int:
     return number
 
 
+@flows.task(name="killed-numbers", queue=QUEUE)
+def numbers(count: int) -> list[int]:
+    note(flows.current().idempotency_key)
+    return list(range(count))
+
+
+@flows.task(name="killed-add", queue=QUEUE)
+def add(many: list[int]) -> int:
+    note(flows.current().idempotency_key)
+    return sum(many)
+
+
+@flows.task(name="killed-broken", queue=QUEUE)
+def broken() -> None:
+    note(flows.current().idempotency_key)
+    raise ValueError("never")
+
+
 @flows.task(queue=QUEUE)
 def total(*numbers: int) -> int:
     note(flows.current().idempotency_key)
@@ -51,12 +69,25 @@ def deadly() -> None:
 
 
 @flows.flow
-def shapes(width: int) -> Any:
-    """A fan-in, a chain, and retries."""
+def shapes(width: int, name: str) -> Any:
+    """A fan-in, a chain, retries, a list of small graphs, an open and a closed gate, a failure that is ignored, and two
+    jobs that share a result under a key made of *name*."""
+    wide = [effect(number).out for number in range(width)]
     chain = effect(0)
     for _ in range(6):
         chain = effect(chain.out)
-    return total(*[effect(number).out for number in range(width)], chain.out, moody(1).out)
+    retried = moody(1)
+    listed = flows.each(lambda number: effect(effect(number).out), numbers(width).out, limit=4)
+    opened = flows.when(retried.out, effect(1))
+    closed = flows.when(chain.out, effect.using(id="closed")(2))
+    ignored = broken.using(id="broken", on_failure="ignore")()
+    twins = [effect.using(idempotency_key=f"twin:{name}")(1).out for _ in range(2)]
+    return total(*wide, chain.out, retried.out, add(listed.out).out, opened.out, *twins).after(closed, ignored)
+
+
+def value_of(width: int) -> int:
+    """What comes of `shapes`."""
+    return 2 * sum(range(width)) + 4
 
 
 @flows.flow

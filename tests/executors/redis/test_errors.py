@@ -13,7 +13,7 @@ from executors.redis._server import check_namespace
 from executors.redis._url import parse
 from flows.errors import ExecutorError, FlowsError, UnavailableError, UnsupportedError
 from tests.executors.redis.certificates import certificate, server_side
-from tests.executors.redis.proxies import BLACK_HOLE, RESET, Parrot, Proxy
+from tests.executors.redis.proxies import BLACK_HOLE, PASS, RESET, Parrot, Proxy
 from tests.executors.redis.servers import Server, free_port, installed, shared
 
 HUSH = "correct-horse"
@@ -184,6 +184,7 @@ def test_a_name_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize("known", [False, True], ids=["a new connection", "one that was in use"])
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_network_that_swallows_everything_fails_within_two_seconds(known: bool) -> None:
     with Proxy(shared().path) as proxy:
         link = Link(parse(f"redis://127.0.0.1:{proxy.port}"))
@@ -217,6 +218,20 @@ def test_a_connection_that_is_reset() -> None:
         proxy.strike(RESET)
         error = failure(f"redis://127.0.0.1:{proxy.port}")
         assert isinstance(error, UnavailableError)
+
+
+def test_a_connection_that_was_of_use_is_not_told_to_speak_tls() -> None:
+    with Proxy(shared().path) as proxy:
+        channel = Link(parse(f"redis://127.0.0.1:{proxy.port}")).channel("test")
+        for known in (False, True):
+            if known:
+                channel.call("PING")
+            proxy.strike(RESET)
+            with pytest.raises(UnavailableError) as caught:
+                channel.call("PING")
+            assert ("rediss://" in str(caught.value)) is not known
+            proxy.strike(PASS)
+        channel.close()
 
 
 def test_what_is_no_redis_at_all() -> None:

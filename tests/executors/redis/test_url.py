@@ -37,6 +37,8 @@ HERE = ("localhost", 6379)
             "redis://localhost?namespace=a.b&max_jobs=5&allow_eviction=1&allow_server=true",
             Address("tcp", (HERE,), namespace="a.b", max_jobs=5, allow_eviction=True, allow_server=True),
         ),
+        ("redis://localhost?lease=1500ms", Address("tcp", (HERE,), lease_seconds=1.5)),
+        ("redis://localhost?lease=60", Address("tcp", (HERE,), lease_seconds=60.0)),
     ],
 )
 def test_what_a_url_means(url: str, address: Address) -> None:
@@ -73,6 +75,8 @@ def test_what_a_url_means(url: str, address: Address) -> None:
         ("redis://h?namespace={a}", "character '{' U+007B"),
         ("redis://h?namespace=", "namespace"),
         ("redis://h?max_jobs=none", "max_jobs='none': it must be a whole number"),
+        ("redis://h?lease=5m", "lease='5m': it must be from 1 to 60 seconds"),
+        ("redis://h?lease=long", "lease='long': "),
         ("redis://h?allow_eviction=maybe", "allow_eviction='maybe': it must be 1 or 0"),
         ("redis://h?shards=2", "the option shards belongs to redis+cluster://"),
         ("redis://h?db=1", "the option db belongs to unix://"),

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from flows._cli._app import app
 from flows._cli._reload import Reloader, sources, worker_command
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,10 +42,17 @@ def test_sources_are_the_python_files_of_the_project(tmp_path: Path) -> None:
 
 
 def test_the_worker_is_called_as_it_was_but_for_the_reloading() -> None:
-    command = worker_command(
-        ["app"], {"--executor": "sqlite:///x", "--queues": "", "--concurrency": None}, log_json=True
-    )
-    assert command[1:] == ["-m", "flows", "worker", "app", "--executor", "sqlite:///x", "--log-json"]
+    command = worker_command(["app"], {"--name": "first", "--queues": "", "--concurrency": None}, log_json=True)
+    assert command[1:] == ["-m", "flows", "worker", "app", "--name", "first", "--log-json"]
+
+
+def test_the_executor_is_told_where_no_list_of_processes_shows_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(Reloader, "run", lambda self: made.append((self._command, self._environment["FLOWS_EXECUTOR"])))
+    url = "redis://:hush@localhost"
+    CliRunner().invoke(app, ["worker", "app", "--executor", url, "--reload", "-q", "a"])
+    ((command, told),) = made
+    assert (url in command, told) == (False, url)
 
 
 @pytest.fixture

@@ -99,13 +99,14 @@ def test_a_worker_is_made_of_what_was_given(cli: Cli, monkeypatch: pytest.Monkey
         def __init__(self, **given: Any) -> None:
             asked.update(given)
 
-        def run(self) -> int:
-            return 3
+        def run(self) -> None:
+            raise SystemExit(3)  # as where it wants to be started anew
 
     monkeypatch.setattr(flows, "Worker", Stand, raising=False)
-    result = cli("worker", SHOP, "-e", "memory://", "-q", "a,b", "-q", "c", "-c", "7", "--grace", "2m")
+    result = cli("worker", SHOP, "-e", "memory://", "-q", "a,b", "-q", "c", "-c", "7", "--grace", "2m", "--name", "w")
     assert result.exit_code == 3
-    assert asked == {"executor": "memory://", "queues": ["a", "b", "c"], "concurrency": 7, "grace": 120.0}
+    given = {"queues": ["a", "b", "c"], "concurrency": 7, "grace": 120.0, "name": "w"}
+    assert asked == {"executor": "memory://", **given}
     cli("worker", SHOP, "-e", "memory://")
     assert asked["queues"] is None
     assert cli("worker", "nowhere_at_all", "-e", "memory://").exit_code == 2

@@ -182,7 +182,7 @@ def test_a_live_picture_follows_the_run_and_what_lists_add() -> None:
     live = LivePicture(run._record)
     run.wait()
     assert boxes(live.svg()) == boxes(run.to_svg())
-    assert "completed" in live.words()
+    assert "completed" in live.words
 
 
 def test_a_timeline_draws_each_attempt() -> None:

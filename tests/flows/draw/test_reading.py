@@ -12,7 +12,7 @@ import pygraphviz
 import pytest
 
 import flows
-from flows._draw import _gantt, _svg
+from flows._draw import _box, _gantt, _svg
 from flows._draw._picture import Picture
 from flows._draw._status import LOOKS, PLAIN
 
@@ -198,7 +198,7 @@ def contrast(one: str, other: str) -> float:
 @pytest.mark.parametrize("state", [*LOOKS, "plain"])
 def test_letters_and_edges_of_each_state_can_be_told_from_what_is_behind_them(state: str) -> None:
     look = LOOKS.get(state, PLAIN)
-    assert min(contrast(ink, look.fill) for ink in (_svg._INK, _svg._PALE, _gantt._INK)) >= 4.5
+    assert min(contrast(ink, look.fill) for ink in (_box.INK, _box.PALE, _gantt._INK)) >= 4.5
     for page in ("#ffffff", "#111111", look.fill, _gantt._PAPER):
         assert contrast(look.edge, page) >= 3
 
