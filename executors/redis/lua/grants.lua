@@ -188,6 +188,7 @@ local function write_leases(until_us)
     list.count = count + 2
     if one.flags >= RATED then
       call('ZADD', starts_key(queue), '+inf', start_named(one.run, one.record))
+      call('PERSIST', starts_key(queue))
     end
   end
   for _, queue in ipairs(order) do
