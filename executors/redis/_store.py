@@ -285,10 +285,9 @@ class RedisStore:
             by_run.setdefault(one.run_id, []).append(one.job)
         for run_id, jobs in by_run.items():
             stand = places(shard, run_id, jobs)
-            found |= {(run_id, job): (None, stand[job]) for job in jobs}
             own = [job for job in jobs if not stand[job]]
-            for job, row in zip(own, read_rows(shard, run_id, own), strict=True):
-                found[run_id, job] = (row, ())
+            rows = dict(zip(own, read_rows(shard, run_id, own), strict=True))
+            found.update({(run_id, job): (rows.get(job), stand[job]) for job in jobs})
         return found
 
     def _load_header(self, run_id: str) -> bytes:
