@@ -8,7 +8,7 @@ from tools import planting, verdicts
 from tools.judging import FOUND, SURVIVED, Case
 from tools.mutants import lua_mutants, python_mutants
 from tools.mutate import TESTS, drawn
-from tools.mutation_page import PAGE, Result, reasons_in, written
+from tools.mutation_page import PAGE, Result, interval, reasons_in, written
 from tools.verdicts import Verdicts
 
 SOURCE = '''
@@ -109,6 +109,16 @@ def test_reasons_stay_with_their_survivors_on_the_page() -> None:
     reasons = {change: reason for (_, change), reason in reasons_in(text)["a.py"].items()}
     assert reasons == {made[1].change: "it is so", made[2].change: ""}
     assert "| `b.py` | 1 | 1 | 1 | 100.0% |" in text
+
+
+def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
+    text, _ = written(
+        "", [Result("a.lua", 90, 30, 30, ()), Result("b.lua", 110, 70, 70, ()), Result("c.py", 9, 9, 9, ())]
+    )
+    assert "All scripts together: 100 of 100 found, 100.0%; with 95 % certainty 96.3% to 100.0% of all 200." in text
+    assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=0.001)
+    again, _ = written(text, [Result("c.py", 9, 9, 9, ())])
+    assert again == text
 
 
 def test_of_scripts_a_share_is_drawn_that_grows_with_the_share() -> None:

@@ -2,7 +2,7 @@
 
 What survives is listed in docs/mutation.md, each with the reason why no test can, or need, find it; it is there that
 reasons are written. Exit code 1: of a module, or of all scripts, less than nine in ten were found, or a survivor has
-no reason. Verdicts are kept in .mutation and hold while the file and the tests are as they were: a run that was
+no reason. Verdicts are kept in .mutation and hold while the function and the tests are as they were: a run that was
 stopped goes on, and one after a change judges what has changed.
 """
 
@@ -33,12 +33,12 @@ from tools.verdicts import Trials, Verdicts, adder
 
 GOAL: Final = 0.9
 
-SHARE: Final = 0.5
+SHARE: Final = 0.12
 """Of so many of the scripts' mutants, drawn by their names, is judged: each costs a server and many round trips."""
 
 _REDIS: Final = tuple(
     f"tests/executors/redis/test_{name}.py"
-    for name in ("shard", "store", "following", "lists", "reopening", "limits", "sharing")
+    for name in ("shard", "store", "following", "lists", "reopening", "limits", "sharing", "scripts")
 )
 _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/redis/lua").glob("*.lua"))
 
@@ -179,9 +179,10 @@ def _open(file: str, share: float, *, in_forks: bool) -> list[Case]:
 
 
 def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
+    scripts = files[0].endswith(".lua")
     settings.register_profile(
         "mutation",
-        max_examples=60,
+        max_examples=20 if scripts else 60,
         derandomize=True,
         database=None,
         deadline=None,
@@ -191,7 +192,7 @@ def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
     cases = [case for file in files for case in _open(file, share, in_forks=True)]
     cases.sort(key=lambda case: _lot(case.file, case.mutant))  # stopped early, it is a sample all the same
-    planter: Planter = Scripts() if files[0].endswith(".lua") else Code()
+    planter: Planter = Scripts() if scripts else Code()
     told = adder([Verdicts(file, TESTS[file]) for file in files])
     count = 0
 
@@ -202,8 +203,8 @@ def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
         if word == SURVIVED or count % 50 == 0:
             print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
-    judge = Judge(planter, cases, jobs, Trials(_LUA if files[0].endswith(".lua") else files), tell)
-    chosen = _QUICK if isinstance(planter, Code) else _ONE_SERVER
+    judge = Judge(planter, cases, jobs, Trials(_LUA if scripts else files), tell)
+    chosen = _ONE_SERVER if scripts else _QUICK
     code = pytest.main([*_OPTIONS, *chosen, *_REWRITTEN, *_tests(files[0])], plugins=[judge])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise SystemExit(int(code))

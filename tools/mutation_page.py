@@ -5,6 +5,7 @@ Reasons are written there by a person; they are read from the page, and stay wit
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -85,7 +86,30 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
                 unexplained.append((one.file, each))
     head = text.partition(_SCORES.splitlines()[0])[0]
     sections = "".join(_section(file, reasons[file]) for file in rows if reasons.get(file))
-    return head + _SCORES + "".join(f"{row}\n" for row in rows.values()) + _SURVIVORS + sections, unexplained
+    table = "".join(f"{row}\n" for row in rows.values())
+    return head + _SCORES + table + _together(rows) + _SURVIVORS + sections, unexplained
+
+
+def _together(rows: Mapping[str, str]) -> str:
+    """A line on all scripts, which are one program and of which a sample is judged."""
+    scores = [score for file, row in rows.items() if file.endswith(".lua") and (score := _SCORE.match(row))]
+    mutants, judged, found = (sum(int(score[name]) for score in scores) for name in ("mutants", "judged", "found"))
+    if not judged:
+        return ""
+    low, high = interval(found, judged)
+    return (
+        f"\nAll scripts together: {found} of {judged} found, {found / judged:.1%}; with 95 % certainty {low:.1%} to "
+        f"{high:.1%} of all {mutants}.\n"
+    )
+
+
+def interval(found: int, judged: int) -> tuple[float, float]:
+    """Where the share of all lies, by a random sample, with 95 % certainty (Wilson's score interval)."""
+    z, share = 1.96, found / judged
+    middle = share + z * z / (2 * judged)
+    reach = z * math.sqrt(share * (1 - share) / judged + z * z / (4 * judged * judged))
+    whole = 1 + z * z / judged
+    return (middle - reach) / whole, (middle + reach) / whole
 
 
 def _section(file: str, reasons: Mapping[tuple[str, str], str]) -> str:
