@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -239,13 +238,13 @@ class SqliteExecutor(Operating):
         if run.held:
             home.store.abandon(run, "its crew has fallen")
         with home.lock:
-            if run.crew is not None and not run.crew.over:
+            if run.crew is not None and not run.crew.over and run.crew.fallen is None:
                 return run.crew, False
             run.prepare()
             run.seats = self._seats if run.has_process else None
             worked: Any = run  # of what a brief says it is asked for handlers only
-            on_end = functools.partial(self._over, record)
-            run.crew = crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=on_end)
+            crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=lambda: self._over(record, crew))
+            run.crew = crew
         self._begin_telling(home, record)
         return crew, True
 
@@ -258,10 +257,11 @@ class SqliteExecutor(Operating):
             record.new = False
             record.worked.telling = Telling(record, home.reader, those, position)
 
-    def _over(self, record: SqliteRecord) -> None:
-        record.worked.crew = None
-        if record.worked.telling is not None:
-            record.worked.telling.end()
+    def _over(self, record: SqliteRecord, crew: Crew) -> None:
+        if record.worked.crew is crew:  # else another has taken the place of one that has fallen
+            record.worked.crew = None
+            if record.worked.telling is not None:
+                record.worked.telling.end()
         if record.worked.ended:  # else this process was interrupted and lets go of it
             self._conclude(record)
 
