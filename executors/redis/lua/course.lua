@@ -1,4 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
+-- rare: thin_out finish_sweeps take_late
 local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
@@ -91,7 +92,9 @@ local function write_closed()
     many('ZREM', P .. 'open', closing.ids)
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
-    thin_out()
+    if next(closing.crowds) then
+      thin_out()
+    end
     closing = { ids = {}, dues = {}, told = {}, crowds = {} }
   end
 end
@@ -172,13 +175,11 @@ local function write_events()
     end
   end
   if #fields > 0 then
-    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', whole(now), unpack(fields))
+    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', now, unpack(fields))
   end
 end
 
--- Write what was decided; removals first, so that a server which is full goes on to drain.
-local function write_all()
-  write_freed()
+local function write_runs()
   for _, run in ipairs(seen_runs) do
     if run.late >= 0 then
       take_late(run)
@@ -187,6 +188,12 @@ local function write_all()
       write_run(run)
     end
   end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  write_runs()
   write_lanes()
   for _, run in ipairs(seen_runs) do
     if run.doomed_by and run.open > 0 and not run.cancelling then
@@ -201,8 +208,8 @@ end
 
 local function write_marks()
   if turn ~= first_turn then
-    call('HSET', meta, 'turn', whole(turn), 'mark', whole(fence_mark))
+    call('HSET', meta, 'turn', turn, 'mark', fence_mark)
   else
-    call('HSET', meta, 'mark', whole(fence_mark))
+    call('HSET', meta, 'mark', fence_mark)
   end
 end

@@ -24,7 +24,7 @@ end
 -- The name of a job, as its row says it; of one of an item, as the header says it, and where the item stands in its lists.
 local function named_in(run, record)
   if record[FLAGS] < STAMPED then
-    return cjson.decode(call('HGET', run.key .. ':w:' .. floor(record[JOB] / BUCKET), name_of(run, record[JOB])))[1]
+    return cjson.decode(rows_of(run, { record[JOB] })[record[JOB]])[1]
   end
   local label, job, base, body = '', record, nil, nil
   while job[FLAGS] >= STAMPED do

@@ -17,11 +17,19 @@ while left > 0 do
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
+  local has_lists = call('EXISTS', key .. ':l') == 1
   while bucket < buckets and left > 0 do
     local base = key .. ':'
-    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket, base .. 'i:' .. bucket)
+    local keys = { base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket }
+    for part = bucket * BUCKET / VALUES, (bucket + 1) * BUCKET / VALUES - 1 do
+      keys[#keys + 1] = base .. 'v:' .. part
+      if has_lists then
+        keys[#keys + 1] = base .. 'i:' .. part
+      end
+    end
+    call('UNLINK', unpack(keys))
     bucket = bucket + 1
-    left = left - 5
+    left = left - #keys
   end
   if bucket < buckets then
     call('HSET', key, 'retired', bucket)
@@ -74,7 +82,7 @@ while left > 0 do
       call('SREM', P .. 'names', found[4])
     end
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 10

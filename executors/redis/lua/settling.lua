@@ -1,5 +1,6 @@
 -- What has become of attempts is taken down, and the machine told.
 -- define: UNHANDLED 86400000000
+-- rare: keep_attempt lose fail is_unhandled settle_otherwise wake_due
 
 -- File an attempt that will be followed by another.
 local function keep_attempt(run, record, outcome, payload)
@@ -74,6 +75,7 @@ local function is_unhandled(run, record)
 end
 
 local function settle_otherwise(run, record, outcome, payload, after, counted)
+  is_plain = false
   if outcome == END.lost then
     lose(run, record, payload, record[LOST] + 1 >= LOST_LIMIT and spent_by(payload) or nil)
     return
