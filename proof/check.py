@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SECONDS = 60
+SECONDS = 300
 LIVENESS = "-DLIVENESS"
 
 TWO = "-DW=2 -DFAULTS=1 -DJOBS=2 -DATTEMPTS=1 -DDEATHS=0 -DLOST_LIMIT=1 -DNO_CANCEL"
@@ -26,7 +26,7 @@ GOOD = (
     ("lease.pml", "-DW=2 -DFAULTS=1 -DFORGETS=1"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DFAILOVERS=1"),
     ("lease.pml", TWO),
-    ("lease.pml", "-DW=3 -DFAULTS=0 -DDEATHS=1"),
+    ("lease.pml", "-DW=3 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL -DLIVENESS"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DDEATHS=0 -DNO_CANCEL -DLIVENESS"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DLIVENESS"),

@@ -35,7 +35,7 @@ end
 call('ZADD', P .. 'runs', now, id)
 call('ZADD', P .. 'open', now, id)
 if tonumber(timeout) > 0 then
-  call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+  set_deadline(id, now + tonumber(timeout))
 end
 local names = {}
 for name in string.gmatch(queues, '[^\n]+') do
