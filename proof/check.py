@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SECONDS = 60
+SECONDS = 300
+LIVENESS = "-DLIVENESS"
 
 TWO = "-DW=2 -DFAULTS=1 -DJOBS=2 -DATTEMPTS=1 -DDEATHS=0 -DLOST_LIMIT=1 -DNO_CANCEL"
 
@@ -25,6 +26,10 @@ GOOD = (
     ("lease.pml", "-DW=2 -DFAULTS=1 -DFORGETS=1"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DFAILOVERS=1"),
     ("lease.pml", TWO),
+    ("lease.pml", "-DW=3 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL -DLIVENESS"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DDEATHS=0 -DNO_CANCEL -DLIVENESS"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DLIVENESS"),
 )
 CONTROLS = (
     ("sweep.pml", "-DEARLY_RELEASE"),
@@ -32,6 +37,9 @@ CONTROLS = (
     ("sweep.pml", "-DNO_CURSOR"),
     ("sweep.pml", "-DNO_STATE_GUARD"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_FENCE"),
+    ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_STALE"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL -DLIVENESS -DNO_RESCUE"),
+    ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DLIVENESS -DNO_WAKE"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_VOID"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DRESCUE_BLIND"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DEXTEND_BLIND"),
@@ -46,15 +54,16 @@ CONTROLS = (
 
 def errors_of(model: str, flags: str) -> tuple[int, int]:
     """Search all states of a model; returns how many errors were found, and how many states there are."""
+    lively = LIVENESS in flags  # whether something always comes, where each process gets its turn
+    how = ["-DNFAIR=4"] if lively else ["-DSAFETY"]
     with tempfile.TemporaryDirectory() as folder:
         for command in (
             ["spin", "-a", *flags.split(), str(HERE / model)],
-            ["cc", "-O0", "-w", "-DSAFETY", "-DMEMLIM=3000", "-o", "pan", "pan.c"],
+            ["cc", "-O0", "-w", *how, "-DMEMLIM=3000", "-o", "pan", "pan.c"],
         ):
             subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=SECONDS)
-        ran = subprocess.run(
-            ["./pan", "-n", "-m1000000"], cwd=folder, check=False, capture_output=True, text=True, timeout=SECONDS
-        )
+        search = ["./pan", *(["-a", "-f"] if lively else []), "-n", "-m1000000"]
+        ran = subprocess.run(search, cwd=folder, check=False, capture_output=True, text=True, timeout=SECONDS)
     found = re.search(r"errors: (\d+)\s+(\d+) states, stored", ran.stdout)
     if found is None or "max search depth too small" in ran.stdout or "out of memory" in ran.stdout:
         raise SystemExit(f"{model} {flags}: the search was not finished\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")

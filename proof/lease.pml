@@ -418,7 +418,9 @@ proctype Clock() {
 end:
   do
   :: atomic { lease[0] == RUNNING_LEASE -> lease[0] = EXPIRED }
+#ifndef NO_WAKE
   :: atomic { st[0] == DELAYED -> st[0] = WAITING }              /* `wake`; wake_due() */
+#endif
 #if JOBS > 1
   :: atomic { lease[1] == RUNNING_LEASE -> lease[1] = EXPIRED }
   :: atomic { st[1] == DELAYED -> st[1] = WAITING }
@@ -516,7 +518,10 @@ init {
     for (k : 0 .. LAST) { st[k] = WAITING }     /* `begin` */
     for (k : 0 .. W - 1) { run Worker(k); run Keeper(k) }
     k = 0;
-    run Network(); run Clock(); run Rescuer();
+    run Network(); run Clock();
+#ifndef NO_RESCUE
+    run Rescuer();
+#endif
 #ifndef NO_CANCEL
     run Client();
 #endif

@@ -14,6 +14,14 @@ local function holder_of(key, id)
   return nil
 end
 
+-- A run is to be cancelled at *at*. Workers know the first deadline of all; who has a new one says so.
+local function set_deadline(id, at)
+  call('ZADD', P .. 'deadlines', at, id)
+  if call('ZRANGE', P .. 'deadlines', 0, 0)[1] == id then
+    call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', '@' .. whole(at), 1)
+  end
+end
+
 local function accept(id, key, fingerprint, lanes, timeout)
   local run_key = P .. 'r:' .. id
   call('HSET', run_key, 'submitted', now)

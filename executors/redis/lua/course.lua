@@ -63,14 +63,6 @@ local function close(run)
   run.ended = true
 end
 
--- A run is to be cancelled at *at*. Workers know the first deadline of all; who has a new one says so.
-local function set_deadline(id, at)
-  call('ZADD', P .. 'deadlines', at, id)
-  if call('ZRANGE', P .. 'deadlines', 0, 0)[1] == id then
-    call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', '@' .. whole(at), 1)
-  end
-end
-
 -- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by
 -- any clock.
 local function thin_out()

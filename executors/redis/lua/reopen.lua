@@ -10,6 +10,7 @@
 -- include: machine
 -- include: lists
 -- include: course
+-- include: accept
 local before = run_of(id)
 if not before then
   return -1

@@ -14,13 +14,11 @@ from executors._stored import Header, Packed, pack, read, written
 from executors._stored._rows import rows_from
 from executors.memory import MemoryRun
 from executors.memory._executor import _handlers, _moulds
-from executors.redis._connection import Link
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._layout import COURSE, EXTRA, RECORD, SPARSE, STAMPED, name_of
 from executors.redis._moulds import known_of
 from executors.redis._shard import Shard
 from executors.redis._store import RedisStore
-from executors.redis._url import parse
 from flows import _machine as machine
 from flows._control import control
 from flows._plan import Plan
@@ -29,7 +27,6 @@ from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.errors import RunError
 from flows.executor import RunOptions
 from tests.executors.redis.model import HOUR, Clock, Model
-from tests.executors.redis.servers import Server
 from tests.executors.twins import plain
 
 KEPT: Final = 1e7
@@ -124,9 +121,9 @@ class Run:
 class Followed:
     """A store on a server, and the model."""
 
-    def __init__(self, server: Server, chunk: int, inline: int) -> None:
-        server.ask("FLUSHALL")
-        self.link = Link(parse(server.url))
+    def __init__(self, way: Any, chunk: int, inline: int) -> None:
+        self.link = way
+        self.link.call("FLUSHALL")
         self.shard = Shard(self.link, Keys(NAMESPACE), chunk=chunk, inline=inline)
         self.store = self.another()
         self.clock = Clock()
@@ -263,7 +260,8 @@ class Followed:
                 assert plain(read(one.payload)) == plain(run.memory.values[child])
             elif one.state != CANCELLED:
                 said, meant = brief.failed(one.child), run.memory.failed(child)
-                assert (said.type, said.job, said.state) == (meant.type, meant.job, meant.state), f"{name}: {said!r} is not {meant!r} {run.is_ordered} {run.disturbed}"
+                told_so = said.type, said.job, said.state
+                assert told_so == (meant.type, meant.job, meant.state), f"{name}: {said!r} is not {meant!r}"
 
     # Everything else.
 

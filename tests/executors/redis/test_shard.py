@@ -1,21 +1,18 @@
 """One shard on a server of each kind: what the random histories do not reach."""
 
-import hashlib
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 
-from executors.redis import _shard
 from executors.redis._inputs import Payloads, inputs_of
-from executors.redis._scripts import Script, names, script
 from executors.redis._shard import Shard
 from executors.redis._wire import Outcome
 from flows._state import CANCELLED, COMPLETED, WAITING
 from flows._verbs import End
 from flows.errors import UnavailableError
-from tests.executors.redis.groups import until
 from tests.executors.redis.servers import Server, installed, server, shared
 from tests.executors.redis.shards import Loop, course_of, ended, forget, new_run, shape_of, shard_on, states_of
 from tests.flows.naive_run import Dag, Edge
@@ -200,31 +197,26 @@ def test_a_full_server_refuses_submits_and_drains(kind: str) -> None:
         assert not shard.retire()
 
 
-@pytest.mark.slow
-def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a cluster, with a first line that has undeclared slots refused."""
+def test_a_rescue_looks_at_so_many_queues_a_call(valkey: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names of queues there are, one call does not look at all of them."""
+    shard = shard_on(valkey)
+    names = [f"q{number}" for number in range(700)]
+    shard.put_run(new_run(shape_of(Dag(("fail",) * 700, ()), names), keep=0))
+    for first in range(0, 700, 50):
+        assert len(Loop(shard, names[first : first + 50])().grants) == 50
+    shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
+    taken = []
+    run_script = shard.run
 
-    def strict(name: str) -> Script:
-        text = b"#!lua\n" + script(name).text
-        return script(name)._replace(text=text, sha=hashlib.sha1(text).hexdigest())
+    def counted(name: str, *arguments: Any) -> Any:
+        said = run_script(name, *arguments)
+        taken.append(said[0])
+        return said
 
-    monkeypatch.setattr(_shard, "script", strict)
-    with server(cluster_enabled="yes") as there:
-        there.ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        until(lambda: "cluster_state:ok" in str(there.ask("CLUSTER", "INFO")), "the cluster is up")
-        shard = Shard(_Direct(there), shard_on(there).keys)
-        run = new_run(shape_of(fan_in(600), ["q"], delay_ms=[0] * 600 + [1]), key="k", timeout=5.0)
-        shard.put_run(new_run(shape_of(CHAIN, ["q"])))
-        shard.put_run(run)
-        loop = Loop(shard, ["q"])
-        (grant, *_) = loop(limit=30).grants
-        shard.extend([(grant.run_id, grant.job, grant.fence)], 1)
-        shard.server.call("HSET", shard.keys.meta, "shift", 31_000_000)
-        assert shard.rescue()[0] == 30
-        assert shard.cancel(run.run_id, "enough")
-        loop(limit=2)
-        forget(shard)
-        assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
+    monkeypatch.setattr(shard, "run", counted)
+    assert shard.rescue() == (700, None)
+    assert max(taken) <= 100
+    assert len(taken) >= 7
 
 
 def test_nothing_of_a_cancelled_run_is_granted_before_all_is_marked(valkey: Server) -> None:
@@ -285,22 +277,6 @@ def test_of_the_ended_runs_of_a_name_the_newest_are_kept(valkey: Server) -> None
     shard.server.call("HSET", shard.keys.meta, "shift", 2 * 10**12)
     forget(shard)
     assert shard.server.call("EXISTS", shard.keys.of("n:a"), shard.keys.of("n:b")) == 0
-
-
-class _Direct:
-    """Commands to one node, whatever it says of slots."""
-
-    def __init__(self, there: Server) -> None:
-        self._client = there.client()
-
-    def call(self, *command):
-        return self.calls([command])[0]
-
-    def calls(self, commands):
-        pipe = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command, NEVER_DECODE=True)
-        return pipe.execute()
 
 
 def test_rows_and_failures_are_told_by_name(shard: Shard) -> None:
