@@ -31,8 +31,8 @@ SLEEPERS: dict[str, str] = {
     "tests/testing/shop.py::nap": "the same: its hours take no time",
     "tests/testing/test_crashes.py::pay": "the same",
     "tests/testing/test_plugin.py::nap": "the same",
-    "tests/testing/test_simulate.py::test_an_async_generator_that_is_left_is_closed_by_the_loop": "the same",
-    "tests/testing/test_simulate.py::test_days_in_which_leases_are_renewed_pass_at_once": "the same",
+    "tests/testing/test_calm.py::test_an_async_generator_that_is_left_is_closed_by_the_loop": "the same",
+    "tests/testing/test_calm.py::test_days_in_which_leases_are_renewed_pass_at_once": "the same",
     "flows/testing/_conformance_retries.py::Retries.test_a_late_result_is_not_taken_for_that_of_the_next_attempt": (
         "a late result has the time to arrive: nothing tells of it from outside"
     ),

@@ -1,9 +1,6 @@
 """simulate: production's code under a virtual clock, the same each time."""
 
-import asyncio
 import dataclasses
-import itertools
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,7 +9,7 @@ from hypothesis import strategies as st
 
 import flows
 from flows import Backoff, Children, DataError, DefinitionError, Job, Opts, RetryAfter, UnknownTaskError
-from flows.testing import EffectLedger, Fault, Trace, always_ends, check_all, simulate
+from flows.testing import EffectLedger, Fault, Trace, check_all, simulate
 from tests.testing import shop
 
 
@@ -358,48 +355,3 @@ def test_jobs_that_start_at_once_may_begin_in_any_order() -> None:
     for seed in range(30):
         simulate(total(part("one").out, part("two").out), seed=seed)
     assert {("one", "two"), ("two", "one")} == set(zip(came[::2], came[1::2], strict=True))
-
-
-@pytest.mark.slow
-def test_a_handler_that_goes_in_circles_is_stopped_and_told_of() -> None:
-    async def spin() -> None:
-        for _ in itertools.count():
-            await asyncio.sleep(0)
-
-    with pytest.raises(AssertionError, match=r"stops the simulation: no job has begun in 50,\d+ steps"):
-        always_ends(simulate(flows.task(spin, name="simulate-spin")()))
-
-
-def test_days_in_which_leases_are_renewed_pass_at_once() -> None:
-    async def sleep() -> str:
-        await asyncio.sleep(200 * 86_400)
-        return "awake"
-
-    task = flows.task(sleep, name="simulate-sleeper")
-    two: Any = flows.flow(lambda: (task(), task.using(id="other")()), name="sleepers")()
-    trace: Trace[Any] = simulate(two, workers=50)
-    assert (trace.run.value, trace.seconds) == (("awake", "awake"), 200 * 86_400)
-    assert trace.steps == ()  # no lease was lost
-    trace = simulate(task(), workers=2, faults=[Fault.worker_leaves(at="100d", drain=False)])
-    assert 300 * 86_400 < trace.seconds < 300.01 * 86_400
-    assert [attempt.outcome for attempt in trace.attempts] == ["crashed", "completed"]
-
-
-def test_an_async_generator_that_is_left_is_closed_by_the_loop() -> None:
-    closed: list[str] = []
-
-    async def numbers() -> AsyncIterator[int]:
-        try:
-            while True:
-                yield 1
-        finally:
-            await asyncio.sleep(1)
-            closed.append("closed")
-
-    async def handler() -> int:
-        async for number in numbers():
-            return number
-        return 0
-
-    assert simulate(flows.task(handler, name="simulate-generator")()).run.value == 1
-    assert closed == ["closed"]
