@@ -22,6 +22,7 @@ from executors._stored._shape import (
     Place,
     Shape,
 )
+from executors._stored._unread import Unread
 from executors._stored._values import gathered, read, read_all, read_failed, write, write_failed
 from executors._stored._writing import writing, writing_async, written
 
@@ -53,6 +54,7 @@ __all__ = [
     "Sink",
     "StoredEvent",
     "StoredRecord",
+    "Unread",
     "brief",
     "check_handlers",
     "gathered",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis import exceptions
 
-from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked, redirect_of
+from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked, moving, redirect_of
 from executors.redis._places import Fixed
 from executors.redis._sockets import Wire, connection_to
 from executors.redis._url import Address, Host
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from executors.redis._connection import Link
 
 MAX_REDIRECTS: Final = 5
+SCRIPTS: Final = ("EVALSHA", "EVAL")
 
 Command = Sequence[Any]
 
@@ -73,7 +74,7 @@ class Channel:
             what, (host, port) = redirect
             node = (host or self._host()[0], port)
             if what == "ASK":
-                return self._asked(node, commands)
+                return self._asked(node, commands, replies)
             # Only commands on keys of one slot share a channel: none of them was done, or all may be done again.
             self._link.place_moved(node)
             self.close()
@@ -165,14 +166,25 @@ class Channel:
             raise
         return replies
 
-    def _asked(self, node: Host, commands: Sequence[Command]) -> list[Any]:
-        """A slot that moves: this time, and only this time, another node has the keys."""
+    def _asked(self, node: Host, commands: Sequence[Command], replies: list[Any]) -> list[Any]:
+        """A slot that moves: this time, and only this time, another node has what is not here any more.
+
+        Raises:
+            UnavailableError: A script was called. Of the keys that it touches, each node has a part.
+        """
         link = self._link
+        if any(command[0] in SCRIPTS for command in commands):
+            raise moving(link.address)
+        whole = commands[0][0] == "MULTI"
+        places = [place for place, reply in enumerate(replies) if whole or redirect_of(reply)]
         there = Channel(link.at(node), self._purpose, self._connect_seconds, self._reply_seconds)
         try:
-            return there._exchanged(commands, asking=True)[1::2]
+            answers = there._exchanged([commands[place] for place in places], asking=True)[1::2]
         finally:
             there.close()
+        for place, answer in zip(places, answers, strict=True):
+            replies[place] = answer
+        return replies
 
     def _host(self) -> Host:
         connection = self._connection

@@ -28,6 +28,9 @@ _CODE: Final = re.compile(
     r"(?:^|[\s-])-?(OOM|READONLY|MISCONF|NOREPLICAS|LOADING|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|BUSY) "
 )
 _REDIRECT: Final = re.compile(r"(MOVED|ASK) \d+ (.*):(\d+)$")  # redis-py before 6 has no class for them
+_ELSEWHERE: Final = "ttempted to access a non local key"
+"""A script, on a node that is handing its slot over."""
+
 _DENIED: Final = re.compile(
     r"has no permissions to run the '([^']+)' command|ACL failure in script|No permissions to access a"
     r"|no permissions to access|can't run this command|can't access at least one of the keys"
@@ -64,6 +67,8 @@ def code_of(error: BaseException) -> str | None:
         if isinstance(error, kind):
             return code
     if isinstance(error, exceptions.ResponseError):
+        if _ELSEWHERE in str(error):
+            return "TRYAGAIN"
         found = _CODE.search(str(error))
         return found[1] if found else None
     return None
@@ -84,6 +89,11 @@ def is_denied(error: BaseException) -> bool:
     if isinstance(error, exceptions.NoPermissionError):
         return True
     return isinstance(error, exceptions.ResponseError) and _DENIED.search(str(error)) is not None
+
+
+def moving(address: Address) -> UnavailableError:
+    """The slot is on its way to another node, and what we want needs all of it."""
+    return UnavailableError(f"{address}: {_PASSING['TRYAGAIN']}")
 
 
 def error_of(
@@ -125,7 +135,7 @@ def error_of(
             for judge in _JUDGES:
                 found = None if cause is None else judge(cause, address)
                 if found is not None:
-                    text = str(found).removesuffix(_TLS_HINT) if known else str(found)
+                    text = str(found).removesuffix(_hint(address)) if known else str(found)
                     return type(found)(masked(f"{spot}: {text}", address))
         return UnavailableError(masked(f"{spot}: the connection failed: {error}", address))
     return None
@@ -206,8 +216,9 @@ def _of_network(error: BaseException, address: Address) -> FlowsError | None:
         return UnavailableError(f"nobody listens there; {where} is up, but the server is not, or it has another port")
     if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
         return UnavailableError("no answer in time; the server hangs or is overloaded, or a firewall swallows all")
-    if isinstance(error, (ConnectionResetError, BrokenPipeError)) or "reset by peer" in str(error):
-        return UnavailableError(f"the connection was reset{_tls_hint(address)}")
+    broken = "reset by peer" in str(error) or "EOF occurred" in str(error)
+    if broken or isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return UnavailableError(f"the connection was reset{_hint(address)}")
     if isinstance(error, exceptions.RedisError) and "max number of clients" in str(error):
         return UnavailableError("the server has as many clients as it takes (maxclients)")
     return None
@@ -215,22 +226,27 @@ def _of_network(error: BaseException, address: Address) -> FlowsError | None:
 
 def _of_protocol(error: BaseException, address: Address) -> FlowsError | None:
     text = str(error)
-    tls = bool(_tls_hint(address))
+    plain = _hint(address) == _TLS_HINT
     if isinstance(error, exceptions.InvalidResponse) or "Protocol error" in text or "Protocol Error" in text:
-        if tls and ("\\x15\\x03" in text or "\x15" in text):
+        if plain and ("\\x15\\x03" in text or "\x15" in text):
             return ExecutorError("the port speaks TLS; write rediss:// in place of redis:// (or add tls=1)")
         return ExecutorError("what answers there is no Redis server; check host and port")
     if isinstance(error, exceptions.ConnectionError) and "closed by server" in text:
-        return UnavailableError(f"the server ended the connection{_tls_hint(address)}")
+        return UnavailableError(f"the server ended the connection{_hint(address)}")
     return None
 
 
 _TLS_HINT: Final = "; if the port speaks TLS, write rediss://"
+_CERTIFICATE_HINT: Final = (
+    "; if the server asks for a certificate of yours, name it by ?ssl_certfile=/path/to/cert.pem&ssl_keyfile=..."
+)
 
 
-def _tls_hint(address: Address) -> str:
-    plain = address.tls is None and address.kind != "unix"
-    return _TLS_HINT if plain else ""
+def _hint(address: Address) -> str:
+    """What may be wrong with the URL where a connection ends before it was of any use."""
+    if address.tls is not None:
+        return "" if address.tls.cert else _CERTIFICATE_HINT
+    return "" if address.kind == "unix" else _TLS_HINT
 
 
 _JUDGES: Final[Sequence[Callable[[BaseException, Address], FlowsError | None]]] = (_of_tls, _of_network, _of_protocol)

@@ -73,7 +73,7 @@ class RedisExecutor(Operating):
         self.store = RedisStore(self.link, self.address.namespace)
         keys = self.store.shard.keys
         self._ends = Hub(self.link, keys.of("ended"))
-        self._stops = Hub(self.link, keys.of("stops"))
+        self._stops = Hub(self.link, keys.of("stops"), aloud=False)
         self._unserved = Unserved(self._served)
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)

@@ -37,9 +37,14 @@ _log = logging.getLogger("flows")
 
 
 class _Listening:
-    """A thread with a connection of its own, which it makes again for as long as it is needed."""
+    """A thread with a connection of its own, which it makes again for as long as it is needed.
 
-    def __init__(self, link: Link, purpose: str, block_seconds: float) -> None:
+    Args:
+        aloud: Whether to log that the server is away: not where somebody else does.
+    """
+
+    def __init__(self, link: Link, purpose: str, block_seconds: float, *, aloud: bool = True) -> None:
+        self._aloud = aloud
         self._channel = link.channel(purpose, connect_seconds=2.0, reply_seconds=block_seconds + 5.0)
         self._link = link
         self._block = block_seconds
@@ -72,24 +77,30 @@ class _Listening:
                         self._channel.ready()
                         self._connected(self._channel)
                         if away:
-                            _log.info("%s: connected again (%s)", self._link.address, self._purpose)
+                            _log.log(
+                                logging.INFO if self._aloud else logging.DEBUG,
+                                "%s: connected again (%s)",
+                                *(self._link.address, self._purpose),
+                            )
                         pause, away = FIRST_PAUSE, False
                     self._listen(self._channel)
                 except Exception as error:
                     self._channel.close()
                     if self._closed.is_set() or self._forsaken():
                         return
-                    if not away:
-                        away = True
-                        self._tell(error)
+                    self._failed(error, again=away)
+                    away = True
                     self._closed.wait(pause * random.uniform(0.5, 1.0))
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._channel.close()
 
-    def _tell(self, error: Exception) -> None:
+    def _failed(self, error: Exception, *, again: bool) -> None:
+        if again:
+            return
         if isinstance(error, UnavailableError):
-            _log.warning("%s; trying to reconnect (%s)", error, self._purpose)
+            level = logging.WARNING if self._aloud else logging.DEBUG
+            _log.log(level, "%s; trying to reconnect (%s)", error, self._purpose)
         elif isinstance(error, (ExecutorError, exceptions.RedisError)):
             _log.error("%s; trying again (%s)", error, self._purpose)
         else:
@@ -117,13 +128,13 @@ class Waker(_Listening):
 
     Args:
         on_wake: Called from the listener's thread, once after each `arm`: a token was taken, or the connection is new
-            and some may have been missed, or *block_seconds* have passed. Must be quick.
+            and some may have been missed, or there is none, or *block_seconds* have passed. Must be quick.
     """
 
     def __init__(
         self, link: Link, keys: Sequence[bytes | str], on_wake: Callable[[], None], block_seconds: float = BLOCK_SECONDS
     ) -> None:
-        super().__init__(link, "waker", block_seconds)
+        super().__init__(link, "waker", block_seconds, aloud=False)
         self._keys = list(keys)
         self._on_wake = on_wake
         self._armed = False
@@ -163,6 +174,11 @@ class Waker(_Listening):
         if not self._wake() and taken is not None:
             channel.call("ZADD", taken[0], taken[2], taken[1])
 
+    def _failed(self, error: Exception, *, again: bool) -> None:
+        # The worker looks for itself, then, and says what is wrong once for all of its connections.
+        super()._failed(error, again=again)
+        self._wake()
+
     def _wake(self) -> bool:
         with self._changed:
             armed, self._armed = self._armed, False
@@ -174,8 +190,16 @@ class Waker(_Listening):
 class Tail(_Listening):
     """Reads a stream's new entries and hands each to those who asked for its topic, the value of one of its fields."""
 
-    def __init__(self, link: Link, stream: bytes | str, field: bytes, block_seconds: float = BLOCK_SECONDS) -> None:
-        super().__init__(link, "tail", block_seconds)
+    def __init__(
+        self,
+        link: Link,
+        stream: bytes | str,
+        field: bytes,
+        block_seconds: float = BLOCK_SECONDS,
+        *,
+        aloud: bool = True,
+    ) -> None:
+        super().__init__(link, "tail", block_seconds, aloud=aloud)
         self._stream = stream
         self._field = field
         self._position: bytes = b"0-0"
@@ -261,12 +285,16 @@ def listen(
     topic: bytes | None = None,
     field: bytes = b"run",
     block_seconds: float = BLOCK_SECONDS,
+    aloud: bool = True,
 ) -> Callable[[], None]:
     """Have *heard* called with new entries of *stream*, those whose *field* is *topic*, or all.
 
     One thread and one connection of the process read a stream for all who listen to it. *heard* is called from that
     thread, must be quick, and is called with nothing when the connection is new: then entries may have been missed,
     and who waits for something should look for it. So nothing is missed by who looks after this has returned.
+
+    Args:
+        aloud: Whether to log that the server is away.
 
     Returns:
         The function that ends it.
@@ -276,7 +304,7 @@ def listen(
         with _tails_lock:
             tail = _tails.get(key)
             if tail is None:
-                tail = _tails[key] = Tail(link, stream, field, block_seconds)
+                tail = _tails[key] = Tail(link, stream, field, block_seconds, aloud=aloud)
         if tail.join(topic, heard):
             break
         with _tails_lock:

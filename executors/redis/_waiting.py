@@ -18,10 +18,12 @@ class Hub:
     Args:
         link: The way to the server.
         stream: The stream's key.
+        aloud: Whether to log that the server is away.
     """
 
-    def __init__(self, link: Link, stream: str) -> None:
+    def __init__(self, link: Link, stream: str, *, aloud: bool = True) -> None:
         self._link = link
+        self._aloud = aloud
         self._stream = stream
         self._lock = threading.Lock()
         self._followed: dict[bytes, list[Callable[[], None]]] = {}
@@ -86,7 +88,7 @@ class Hub:
 
     def _begin(self) -> None:
         if self._end is None:
-            self._end = listen(self._link, self._stream, self._heard)
+            self._end = listen(self._link, self._stream, self._heard, aloud=self._aloud)
 
     def _finish(self) -> None:
         if not self._followed and not self._all and self._end is not None:

