@@ -75,7 +75,7 @@ class Kernel:
         for name, value in values.items():
             html = html.replace(name, json.dumps(value).replace("</", "<\\/"))
         page.set_content(html)
-        page.wait_for_selector(".flows-picture svg" if at_once else ".flows-picture")
+        page.wait_for_selector(".flows-picture svg" if at_once else ".flows-summary")
 
     def answer(self) -> None:
         for asked in self.page.evaluate("sent.splice(0)"):
