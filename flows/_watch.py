@@ -26,6 +26,9 @@ line of text stands in the picture's place, or the old layout. A run in this pro
 RECOLOUR_SHARE: Final = 60
 """To recolour it takes one part in so many at most."""
 
+SMALL_SECONDS: Final = 0.05
+"""A widget begins with its picture if that takes no longer: about a hundred boxes."""
+
 ELSEWHERE: Final = 0.2
 """By how much less the painter rests where the run is worked off by other processes."""
 
@@ -72,9 +75,11 @@ def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> 
     if interactive:
         from flows._draw._widget import RunWidget
 
-        widget = RunWidget(run._record, picture)
+        sparing = run._executor.embedded and not run._record.ended
+        widget = RunWidget(run._record, picture, at_once=not sparing or picture.price <= SMALL_SECONDS)
         show(widget.bundle())
-        _Painter(run._record, lambda: picture, widget.show).until_the_end(lambda: show(widget.bundle()))
+        painter = _Painter(run._record, lambda: picture, widget.show, sparing=sparing)
+        painter.until_the_end(lambda: show(widget.bundle()))
         return
     with _Painter(run._record, lambda: picture, show, sparing=run._executor.embedded).at_work():
         try:

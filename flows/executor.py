@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from flows._state import STATE_NAMES
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from flows._views import Attempt
     from flows.errors import Failed
 
+
+JOB_STATES: Final = STATE_NAMES
+"""The states of jobs by their public names; those from ``completed`` on are ends."""
 
 KEEP_SECONDS: Final = 7 * 86_400.0
 KEEP_FAILED_SECONDS: Final = 30 * 86_400.0
@@ -99,8 +104,8 @@ class RunRecord(Protocol):
         """The state of a job, by its public name."""
         ...
 
-    def states(self) -> Sequence[str]:
-        """The states of all jobs at once, those included that lists have added: for who looks at many."""
+    def states(self) -> bytes:
+        """The states of all jobs at once, a byte each: its place in `JOB_STATES`. For who looks at many, and often."""
         ...
 
     def due_at(self, job: int) -> datetime | None:

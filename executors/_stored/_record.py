@@ -117,9 +117,9 @@ class StoredRecord:
         """The state of a job, by its public name."""
         return STATE_NAMES[self._glance[job].state]
 
-    def states(self) -> Sequence[str]:
+    def states(self) -> bytes:
         """The states of all jobs, from one look."""
-        return [STATE_NAMES[facts.state] for facts in self._glance.all()]
+        return bytes([facts.state for facts in self._glance.all()])
 
     def due_at(self, job: int) -> datetime | None:
         """When a delayed job becomes ready."""

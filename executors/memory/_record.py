@@ -54,9 +54,8 @@ class Record(Columns):
     def state_of(self, job: int) -> str:
         return STATE_NAMES[self.state.state[job]]
 
-    def states(self) -> Sequence[str]:
-        # Copied in one step: a machine at work is neither held up nor seen half way.
-        return [STATE_NAMES[code] for code in tuple(self.state.state)]
+    def states(self) -> bytes:
+        return bytes(self.state.state)  # copied in one step: a machine at work is not held up
 
     def due_at(self, job: int) -> datetime | None:
         due = self.due.get(job)

@@ -12,6 +12,7 @@ from flows._cli._grouping import Group, arranged
 from flows._cli._screen import STYLES
 from flows._typeset import count, line, spell
 from flows._views import end_state
+from flows.executor import JOB_STATES
 
 if TYPE_CHECKING:
     from flows._plan import Plan
@@ -56,7 +57,7 @@ class View:
         """
         record, self._longest = self._record, max(columns // 2, 16)  # of a name, so that its state has room
         plan = record.plan
-        states = record.states()  # after the plan: of each of its jobs
+        states = [JOB_STATES[code] for code in record.states()]  # after the plan: of each of its jobs
         groups = self._arranged(plan, room - 3)
         tally = Counter(states[: len(plan)])
         tally.subtract(states[job] for job in tuple(plan.gone))

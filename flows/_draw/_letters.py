@@ -14,7 +14,8 @@ _SPARE: Final = 1.08
 _LINES: Final = 250
 
 _NARROW: Final = frozenset("fijlrtI.,:;'|!()[]{}-/\\ \"`*°·")
-_WIDE: Final = frozenset("mwMWQGOCDHNU@%&+=<>~^_✓✗▶○")
+_WIDE: Final = frozenset("mwQGOCDHNU&+=<>~^_✓✗▶○")
+_WIDEST: Final = frozenset("MW@%")
 
 
 class _Units(dict[str, float]):
@@ -25,6 +26,8 @@ class _Units(dict[str, float]):
             units = 0.36
         elif char in _WIDE:
             units = 0.86
+        elif char in _WIDEST:
+            units = 1.02
         elif char.isascii():
             units = 0.70 if char.isupper() else 0.575
         else:

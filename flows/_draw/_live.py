@@ -80,7 +80,7 @@ class LivePicture:
         return len(plan), len(plan.gone), len(lists_over(self._record))
 
 
-def words(record: RunRecord, states: Sequence[str] | None = None) -> str:
+def words(record: RunRecord, states: bytes | None = None) -> str:
     """How far a run is, in one line. *states* are those of all jobs, where they were read already."""
     state = end_state(record) if record.ended else "running"
     return f"run {record.id} of {line(record.plan.name)}: {state}, {summary(record, states)}"

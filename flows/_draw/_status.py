@@ -9,6 +9,7 @@ from itertools import repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from flows._state import STATE_NAMES
 from flows._typeset import count, spell
 
 if TYPE_CHECKING:
@@ -63,13 +64,13 @@ def planned(picture: Picture) -> list[Status]:
 
 
 def statuses(
-    picture: Picture, record: RunRecord, before: Sequence[Status] = (), states: Sequence[str] | None = None
+    picture: Picture, record: RunRecord, before: Sequence[Status] = (), states: bytes | None = None
 ) -> list[Status]:
     """What the boxes say of a run at this moment.
 
     Args:
         before: What they said a moment ago: kept for jobs that had ended so by then.
-        states: Of all jobs, where they were read already, after the picture was made.
+        states: Of all jobs, where they were read already, after the picture was made; as `RunRecord.states`.
     """
     if states is None:
         states = record.states()
@@ -77,8 +78,8 @@ def statuses(
         _many(box, states)
         if len(box.jobs) != 1
         else old
-        if old is not None and states[box.jobs[0]] == old.state and old.state in _ENDS
-        else _single(box, record, states[box.jobs[0]])
+        if old is not None and old.state in _ENDS and STATE_NAMES[states[box.jobs[0]]] == old.state
+        else _single(box, record, STATE_NAMES[states[box.jobs[0]]])
         for box, old in zip(picture.boxes, before or repeat(None), strict=bool(before))
     ]
 
@@ -88,17 +89,16 @@ def lists_over(record: RunRecord) -> list[int]:
     return [job for job in record.plan.lists if record.state_of(job) in _ENDS]
 
 
-def summary(record: RunRecord, states: Sequence[str] | None = None) -> str:
+def summary(record: RunRecord, states: bytes | None = None) -> str:
     """The states of all jobs in words, most telling first.
 
     Args:
         states: Of all jobs, where they were read already.
     """
-    if states is None:
-        states = record.states()
     plan = record.plan
-    tally = Counter(states[: len(plan)])
-    tally.subtract(states[job] for job in tuple(plan.gone))
+    states = (record.states() if states is None else states)[: len(plan)]
+    tally = Counter({name: states.count(code) for code, name in enumerate(STATE_NAMES)})
+    tally.subtract(STATE_NAMES[states[job]] for job in tuple(plan.gone))
     return f"{count(tally.total(), 'job')}: {_counted(tally)}"
 
 
@@ -114,13 +114,13 @@ def _single(box: Box, record: RunRecord, state: str) -> Status:
     return Status(state, " · ".join(said))
 
 
-def _many(box: Box, states: Sequence[str]) -> Status:
+def _many(box: Box, states: bytes) -> Status:
     if not box.jobs:
         return Status("waiting_children", "")
-    found: tuple[str, ...] = itemgetter(*box.jobs)(states)
+    found: tuple[int, ...] = itemgetter(*box.jobs)(states)
     if found.count(found[0]) == len(found):
-        return Status(found[0], "")
-    tally = Counter(found)
+        return Status(STATE_NAMES[found[0]], "")
+    tally = Counter({STATE_NAMES[code]: number for code, number in Counter(found).items()})
     state = next(one for one in TELLING if tally[one])
     if state in ("delayed", "waiting", "waiting_children") and tally["completed"]:
         state = "active"  # it is under way, though none runs at this moment

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._draw._details import details, payload
+from flows._draw._live import words
 from flows.errors import MissingDependencyError
 
 try:
@@ -30,8 +31,12 @@ class RunWidget(anywidget.AnyWidget):
 
     What a job was given and what it returned goes to the browser, and so perhaps into the notebook's file, only then.
 
+    Args:
+        at_once: Whether to begin with a picture, and not with a line of words.
+
     Attributes:
-        svg: The picture, a document whose ids stay the same for as long as only colours and notes change.
+        svg: The picture, a document whose ids stay the same for as long as only colours and notes change; at first "",
+            where it would take the run too long.
         summary: How far the run is, in a line: read out when it changes.
     """
 
@@ -40,9 +45,9 @@ class RunWidget(anywidget.AnyWidget):
     svg = traitlets.Unicode().tag(sync=True)
     summary = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, record: RunRecord, picture: LivePicture) -> None:
-        svg = picture.svg()
-        super().__init__(svg=svg, summary=picture.words)
+    def __init__(self, record: RunRecord, picture: LivePicture, *, at_once: bool = True) -> None:
+        svg = picture.svg() if at_once else ""
+        super().__init__(svg=svg, summary=picture.words or words(record))
         self._record = record
         self._picture = picture
         self.on_msg(self._asked)
@@ -50,12 +55,13 @@ class RunWidget(anywidget.AnyWidget):
     def show(self, bundle: dict[str, str]) -> None:
         """Take the picture and the words of a bundle of MIME types."""
         with self.hold_sync():
-            self.svg, self.summary = bundle["image/svg+xml"], bundle["text/plain"]
+            self.svg, self.summary = bundle.get("image/svg+xml", self.svg), bundle["text/plain"]
 
     def bundle(self) -> dict[str, Any]:
         """The widget, and beside it the picture for where no widgets are."""
         shown = self._repr_mimebundle_()
-        return {**(shown[0] if shown else {}), "image/svg+xml": self.svg, "text/plain": self.summary}
+        picture = {"image/svg+xml": self.svg} if self.svg else {}
+        return {**(shown[0] if shown else {}), **picture, "text/plain": self.summary}
 
     def _asked(self, _: object, content: object, __: object) -> None:
         """A box was chosen, or its data asked for: answer with what there is to know, as text."""

@@ -30,6 +30,7 @@ class View {
     this.place = 0; // of the box that the Tab key reaches
     this.chosen = null;
     this.zoom = 1;
+    this.boxes = []; // and no picture, before there is one
     this.root = made("div", "flows-run", { role: "group", "aria-label": "Run" });
     this.picture = made("div", "flows-picture", { role: "group", tabindex: "0", "aria-label": "Picture of the run" });
     this.summary = made("p", "flows-summary", { role: "status", "aria-live": "polite" });
@@ -133,6 +134,7 @@ class View {
 
   // Size. What is at x, y of the picture's frame stays there as far as it can.
   resize(zoom, x = this.picture.clientWidth / 2, y = this.picture.clientHeight / 2) {
+    if (!this.svg) return;
     const { picture, zoom: before } = this;
     const [left, top] = [picture.scrollLeft, picture.scrollTop];
     this.zoom = Math.min(Math.max(zoom, ZOOMS[0]), ZOOMS.at(-1));

@@ -100,7 +100,7 @@ print("all cells", "have run")"""
 
 
 def with_a_widget() -> Any:
-    """The course's notebook without outputs; at its end the widget, of a run that goes on until a file is there."""
+    """The notebook of the course without outputs; at its end widgets, one of a run that waits for a file."""
     notebook = read(NOTEBOOK)
     for cell in notebook.cells:
         if cell.cell_type == "code":

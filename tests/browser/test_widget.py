@@ -63,9 +63,9 @@ def order() -> flows.Job[int]:
 class Kernel:
     """The widget of a run, and a page that shows it; answers what the page asks."""
 
-    def __init__(self, run: flows.Run[int], page: Page) -> None:
+    def __init__(self, run: flows.Run[int], page: Page, *, at_once: bool = True) -> None:
         self.picture = LivePicture(run._record)
-        self.widget = RunWidget(run._record, self.picture)
+        self.widget = RunWidget(run._record, self.picture, at_once=at_once)
         self.page = page
         self.answers: list[dict[str, object]] = []
         self.widget.send = self.answers.append
@@ -75,7 +75,7 @@ class Kernel:
         for name, value in values.items():
             html = html.replace(name, json.dumps(value).replace("</", "<\\/"))
         page.set_content(html)
-        page.wait_for_selector(".flows-picture svg")
+        page.wait_for_selector(".flows-picture svg" if at_once else ".flows-summary")
 
     def answer(self) -> None:
         for asked in self.page.evaluate("sent.splice(0)"):
@@ -246,6 +246,20 @@ def test_a_view_that_takes_the_place_of_another_goes_on_from_there(watched: Watc
     kernel.answer()
     assert "load completed in" in page.locator(".flows-details").inner_text()
     assert zoom_of(page) == 1.4
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def test_before_there_is_a_picture_there_are_words(watched: Watched) -> None:
+    page = watched.page
+    kernel = Kernel(ended(), page, at_once=False)
+    assert "failed" in page.get_by_role("status").inner_text()
+    for name in ("Larger", "Fit the width"):
+        page.get_by_role("button", name=name).click()
+    page.locator(".flows-picture").dispatch_event("click")
+    kernel.put()
+    page.locator('[data-box="load"]').click()
+    kernel.answer()
+    assert "load completed in" in page.locator(".flows-details").inner_text()
     assert (watched.complaints, watched.outside) == ([], [])
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import flows
 from flows import Attempt, Event, Failed, Job, Opts, Run
+from flows.executor import JOB_STATES
 
 BEGUN = datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 ENDS = ("completed", "failed", "skipped", "cancelled")
@@ -88,8 +89,8 @@ class Staged:
     def state_of(self, job: int) -> str:
         return self.said.get(self.plan.ids[job], "completed")
 
-    def states(self) -> list[str]:
-        return [self.state_of(job) for job in range(len(self.plan))]
+    def states(self) -> bytes:
+        return bytes([JOB_STATES.index(self.state_of(job)) for job in range(len(self.plan))])
 
     def due_at(self, job: int) -> datetime | None:
         due = self.due.get(self.plan.ids[job])

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
+import flows
 from flows import Failed, MissingDependencyError
 from tests.flows.staged import Kind, Staged, at, attempt
+
+
+@flows.task(name="table-ship")
+def ship_one(item: int) -> int:
+    return item
+
 
 load, ship = Kind("load", "stock", attempts=3), Kind("ship")
 
@@ -65,6 +72,12 @@ def test_of_very_many_jobs_the_text_shows_the_first_and_the_rows_all() -> None:
     assert (len(table), len(table.rows), len(lines), lines[-1]) == (501, 501, 202, "... and 301 more jobs")
     assert table._repr_html_().count("<tr>") == 201
     assert "<p>... and 301 more jobs</p>" in table._repr_html_()
+
+
+def test_a_list_waits_in_no_queue() -> None:
+    text = str(flows.execute(flows.each(ship_one, [1]), executor="memory://?private=1").table())
+    assert "flows:" not in text
+    assert "table-ship" in text
 
 
 def test_the_notebook_form_escapes_everything() -> None:

@@ -74,6 +74,17 @@ def test_front_ends_without_widgets_are_given_the_picture(widget: RunWidget) -> 
     assert set(bundle) == {"application/vnd.jupyter.widget-view+json", "image/svg+xml", "text/plain"}
 
 
+def test_a_widget_may_begin_with_words() -> None:
+    record = flows.execute(handing_over, check=False)._record
+    picture = LivePicture(record)
+    widget = RunWidget(record, picture, at_once=False)
+    assert widget.bundle().keys() == {"application/vnd.jupyter.widget-view+json", "text/plain"}
+    widget.show({"text/plain": "going on"})
+    assert (widget.svg, widget.summary) == ("", "going on")
+    widget.show({"text/plain": "over", "image/svg+xml": picture.svg()})
+    assert "image/svg+xml" in widget.bundle()
+
+
 def test_without_anywidget_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "anywidget", None)
     monkeypatch.delitem(sys.modules, "flows._draw._widget")
