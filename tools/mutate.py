@@ -44,9 +44,9 @@ _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/
 
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine.py": (
-        *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
-        *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
-        "tests/flows/test_machine_lists.py",
+        *("tests/flows/test_machine_lists.py", "tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
+        *("tests/flows/test_machine_properties.py", "tests/flows/test_influence_table.py"),
+        "tests/executors/test_memory_store.py",
     ),
     "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
