@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(unexplained or low or unfinished))
 
 
-def mutants_of(file: str) -> list[Mutant]:
+@cache
+def mutants_of(file: str) -> Sequence[Mutant]:
     """All mutants of a file, each change of a place once."""
     source = (ROOT / file).read_text("utf-8")
     made = lua_mutants(source) if file.endswith(".lua") else python_mutants(source)
