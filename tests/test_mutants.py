@@ -78,22 +78,24 @@ def test_a_verdict_holds_while_the_file_and_the_tests_behind_it_are_as_they_were
     monkeypatch.setattr(verdicts, "ROOT", tmp_path)
     tests = tmp_path / "test_one.py", tmp_path / "test_other.py"
     for test in tests:
-        test.write_text(test.name)
+        test.write_text("def test_it():\n    pass\n")
     first, second, third = list(python_mutants(SOURCE))[:3]
 
     def known() -> Verdicts:
         verdicts._state.cache_clear()
+        verdicts._source_of.cache_clear()
         return Verdicts("module.py", ("test_one.py", "test_other.py"), tmp_path / "kept")
 
     known().add(Case("module.py", first), FOUND, "test_one.py::test_it")
     known().add(Case("module.py", second), SURVIVED, "")
     assert [known().of(mutant) for mutant in (first, second, third)] == [FOUND, SURVIVED, None]
-    tests[1].write_text("changed")
+    tests[0].write_text("def test_it():\n    pass\n\n\ndef test_more():\n    pass\n")
     assert [known().of(mutant) for mutant in (first, second)] == [FOUND, None], "a survivor met all of them"
-    tests[0].write_text("changed")
+    tests[0].write_text("def test_it():\n    assert True\n")
     assert known().of(first) is None
     assert (known().hint(first), known().hint(second)) == ("test_one.py::test_it", "")
     verdicts._state.cache_clear()
+    verdicts._source_of.cache_clear()
 
 
 def test_reasons_stay_with_their_survivors_on_the_page() -> None:
