@@ -177,6 +177,19 @@ def test_a_time_to_look_again_is_told_where_a_rate_keeps_something_back(shard: S
     assert loop().due == -1.0, "nothing is left to start"
 
 
+def test_it_is_told_that_a_queue_has_more(shard: Shard) -> None:
+    loop, other = Loop(shard, ["q"]), Loop(shard, ["none", "q"])
+    put(shard, Dag(("fail",) * 5, ()))
+    put(shard, Dag(("fail",) * 2, ()))
+    assert [(len(answer.grants), answer.more) for answer in (loop(limit=0), loop(limit=4), other(limit=1))] == [
+        *((0, False), (4, True), (1, True))
+    ]
+    assert shard.server.call("ZCARD", shard.keys.queue("q", "wake")) == 1, "and others may look"
+    assert [(len(answer.grants), answer.more) for answer in (loop(limit=1), loop(limit=1), loop(limit=1))] == [
+        *((1, True), (1, True), (0, False))
+    ]
+
+
 # Cancels, sweeps
 
 
@@ -218,7 +231,7 @@ def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
     set_clock(shard, 31)
     left = []
     while True:
-        more = shard.retire(10)
+        more = shard.retire(20)
         left.append(sum(shard.server.call("EXISTS", shard.keys.run(run_id)) for run_id in runs))
         if not more:
             break
