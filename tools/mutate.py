@@ -80,7 +80,7 @@ _OPTIONS: Final = (
 _QUICK: Final = ("-m", "not slow")
 _ONE_SERVER: Final = (  # with one test that is slow by its number of examples, of which there are few here
     "-k",
-    "not redis-6.2 and not redis-debian and not each_kind and not full_server and not touch_no_slot and not items_become",
+    "not redis-6.2 and not redis-debian and not each_kind and not full_server and not touch_no_slot",
 )
 _REWRITTEN: Final = ("-W", "ignore::pytest.PytestAssertRewriteWarning")  # hypothesis is imported before pytest here
 
