@@ -1,6 +1,7 @@
 """Scripts one by one: who may not do a thing changes nothing by trying, and is told so."""
 
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -203,6 +204,7 @@ def test_what_a_settle_makes_ready_is_claimed_by_that_call_if_it_may_be(shard: S
     loop = Loop(shard, ["q"])
     (grant,) = loop().grants
     assert [one.job for one in loop(ended(grant)).grants] == [4, 2], "the newest first, and none of another queue"
+    assert shard.server.call("ZCARD", shard.keys.queue("other", "wake")) == 1, "whose workers are told"
     assert [one.job for one in loop(queues=["other"]).grants] == [1, 3, 5]
     shard.put_run(new_run(shape_of(dag, ["q"])))
     (grant,) = loop().grants
@@ -294,6 +296,28 @@ def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
     assert not [key for key in keys if any(run_id.encode() in key for run_id in runs)]
     for index in ("retire", "runs", "open", "unswept", "deadlines", "n:told"):
         assert not shard.server.call("EXISTS", shard.keys.of(index))
+
+
+# Events
+
+
+def test_a_run_tells_what_happened_in_order(shard: Shard) -> None:
+    run_id = put(shard, CHAIN)
+    loop = Loop(shard, ["q"])
+    (grant,) = loop().grants
+    (grant,) = loop(ended(grant, End.RETRY, b"{}")).grants
+    (grant,) = loop(ended(grant, End.RELEASED)).grants
+    (grant,) = loop(ended(grant)).grants
+    loop(ended(grant, End.FAILED, b"{}"))
+    told: list[tuple[int, int, int]] = []
+    for _, fields in shard.server.call("XRANGE", shard.keys.of("events"), "-", "+"):
+        assert (fields[0], fields[2]) == (b"at", run_id.encode())
+        told += struct.iter_unpack("<BIH", fields[3])
+    run = 2**32 - 1
+    assert told == [
+        *((1, run, 0), (2, 0, 1), (8, 0, 1), (2, 0, 2), (9, 0, 2), (2, 0, 2)),
+        *((4, 0, 2), (2, 1, 1), (5, 1, 1), (13, run, 0)),
+    ]
 
 
 # Submitting
