@@ -103,22 +103,29 @@ def test_reasons_stay_with_their_survivors_on_the_page() -> None:
     text, left = written("# Title\n\nWords.\n", [Result("a.py", 9, 9, 9, tuple(made[:2]))])
     assert [mutant for _, mutant in left] == made[:2]
     assert text.startswith("# Title\n\nWords.\n")
-    assert "| `a.py` | 9 | 9 | 7 | 77.8% |" in text
+    assert "| `a.py` | 9 | 9 | 7 | 0 | 77.8% |" in text
     for mutant in made[:2]:
         text = text.replace(f"| `{mutant.change}` |  |", f"| `{mutant.change}` | it is so |")
     text, left = written(text, [Result("b.py", 1, 1, 1, ()), Result("a.py", 9, 9, 9, tuple(made[1:3]))])
     assert [mutant for _, mutant in left] == [made[2]]
     reasons = {change: reason for (_, change), reason in reasons_in(text)["a.py"].items()}
     assert reasons == {made[1].change: "it is so", made[2].change: ""}
-    assert "| `b.py` | 1 | 1 | 1 | 100.0% |" in text
+    assert "| `b.py` | 1 | 1 | 1 | 0 | 100.0% |" in text
 
 
 def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
     text, _ = written(
         "", [Result("a.lua", 90, 30, 30, ()), Result("b.lua", 110, 70, 70, ()), Result("c.py", 9, 9, 9, ())]
     )
-    assert "All scripts together: 100 of 100 found, 100.0%; with 95 % certainty 96.3% to 100.0% of all 200." in text
+    assert (
+        "All scripts together: 100 of 100 found, 0 alike: 100.0%; with 95 % certainty 96.3% to 100.0% of all 200."
+        in text
+    )
+    survived = tuple(list(python_mutants(SOURCE))[:4])
+    text, _ = written("", [Result("a.lua", 90, 30, 30, survived, 3)])
+    assert "| `a.lua` | 90 | 30 | 26 | 3 | 96.3% |" in text
     assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=0.001)
+    text, _ = written("", [Result("c.py", 9, 9, 9, ())])
     again, _ = written(text, [Result("c.py", 9, 9, 9, ())])
     assert again == text
 

@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tools.judging import CANNOT, FOUND, SURVIVED, Case, Judge, limited
 from tools.mutants import Mutant, lua_mutants, python_mutants
-from tools.mutation_page import PAGE, Result, written
+from tools.mutation_page import ALIKE, PAGE, Result, reasons_in, written
 from tools.planting import ROOT, Code, Planter, Scripts
 from tools.verdicts import Trials, Verdicts, adder
 
@@ -139,12 +139,12 @@ def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
     """The share found of each module, and of all scripts together, which are one program."""
     scripts = [0, 0]
     for one in results:
-        print(f"{one.file}: {one.found} of {one.judged} found")
+        print(f"{one.file}: {one.found} of {one.judged} found, {one.alike} alike")
         if one.file.endswith(".lua"):
             scripts[0] += one.found
-            scripts[1] += one.judged
-        elif one.judged:
-            yield one.file, one.found / one.judged
+            scripts[1] += one.counted
+        elif one.counted:
+            yield one.file, one.found / one.counted
     if scripts[1]:
         print(f"scripts: {scripts[0]} of {scripts[1]} found, {scripts[0] / scripts[1]:.1%}")
         yield "scripts", scripts[0] / scripts[1]
@@ -155,7 +155,9 @@ def _result(file: str, share: float) -> Result:
     chosen = drawn(file, made, share)
     words = [known.of(mutant) for mutant in chosen]
     survivors = [mutant for mutant, word in zip(chosen, words, strict=True) if word == SURVIVED]
-    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors))
+    reasons = reasons_in(PAGE.read_text("utf-8")).get(file, {})
+    alike = [mutant for mutant in survivors if reasons.get((mutant.function, mutant.change), "").startswith(ALIKE)]
+    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors), len(alike))
 
 
 def _judged(files: Sequence[str], share: float, jobs: int) -> None:
