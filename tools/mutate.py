@@ -154,7 +154,7 @@ def _result(file: str, share: float) -> Result:
     made, known = mutants_of(file), Verdicts(file, TESTS[file])
     chosen = drawn(file, made, share)
     words = [known.of(mutant) for mutant in chosen]
-    survivors = [mutant for mutant, word in zip(chosen, words, strict=True) if word == SURVIVED]
+    survivors = [mutant for mutant in chosen if known.survived(mutant)]
     reasons = reasons_in(PAGE.read_text("utf-8")).get(file, {})
     alike = [mutant for mutant in survivors if reasons.get((mutant.function, mutant.change), "").startswith(ALIKE)]
     return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors), len(alike))

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tools.judging import FOUND, Case
+from tools.judging import FOUND, SURVIVED, Case
 from tools.mutants import Mutant
 from tools.planting import ROOT
 
@@ -46,6 +46,11 @@ class Verdicts:
         """The word about a mutant, if it still holds."""
         row = self._by_mutant.get(_digest(_identity(mutant)))
         return row["word"] if row is not None and row["tests"] == self._state_behind(row["by"], row["word"]) else None
+
+    def survived(self, mutant: Mutant) -> bool:
+        """Whether it survived when it was judged last, with other tests, it may be: nobody has found it yet."""
+        row = self._by_mutant.get(_digest(_identity(mutant)))
+        return row is not None and row["word"] == SURVIVED
 
     def hint(self, mutant: Mutant) -> str:
         """The test that has found it, or one like it, before; empty: none."""
