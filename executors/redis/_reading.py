@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from struct import Struct
 from typing import Any, Final, cast
 
@@ -240,13 +241,16 @@ class ServerReader:
 
     def _values(self, run: str, part: str, jobs: Sequence[int]) -> list[Any]:
         """Fields of the hashes that are kept by bucket."""
-        by_bucket: dict[int, list[int]] = {}
-        for job in jobs:
-            by_bucket.setdefault(job // VALUES, []).append(job)
-        found: dict[int, Any] = {}
-        for bucket, some in by_bucket.items():
-            found.update(zip(some, self._hash(run, f"{part}:{bucket}", list(map(name_of, some))), strict=True))
-        return [found[job] for job in jobs]
+        found: list[Any] = []
+        for first in range(0, len(jobs), FIELDS_AT_ONCE):
+            some = jobs[first : first + FIELDS_AT_ONCE]
+            hashes = [(number, list(those)) for number, those in groupby(some, lambda job: job // VALUES)]
+            asked = [("HMGET", self._key(run, f"{part}:{number}"), *map(name_of, those)) for number, those in hashes]
+            for values in self._shard.server.calls(asked):
+                if isinstance(values, Exception):
+                    raise values
+                found += values
+        return found
 
     def _sparse(self, run: str, jobs: Sequence[int]) -> list[Any]:
         return self._hash(run, "x", list(map(name_of, jobs)))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from executors.redis import _layout as layout
 from executors.redis._columns import Columns, read_columns
+from executors.redis._indexes import exhume, graves
 from executors.redis._inputs import job_id
 from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import (
@@ -59,6 +60,7 @@ def reopen(shard: Shard, run_id: str, job: int | None, *, anew: bool) -> bool:
     jobs, gone = _chosen(shard, columns, job, anew)
     if not jobs:
         return False
+    buried = not columns.own.isdisjoint(jobs)
     _file(shard, columns, jobs)
     out = Commands()
     gated = {one for one in jobs if columns.records[one][_FLAGS] & GATED}
@@ -73,6 +75,8 @@ def reopen(shard: Shard, run_id: str, job: int | None, *, anew: bool) -> bool:
     if said == 1:
         while shard.sweep(run_id):
             pass
+        if buried:
+            exhume(shard, run_id, graves(shard, run_id), all_of_them=False)
         return True
     names = [shard.keys.staged(stage, part) for part in (*parts, *[f"j:{lane}" for lane in lanes])]
     for first in range(0, len(names), 200):

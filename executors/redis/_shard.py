@@ -208,17 +208,17 @@ class Shard:
         (bucket,) = laid.buckets
         fields = _fields(run)
         counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
+        ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
+        stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
+        about: tuple[Any, ...]
+        if laid.late or run.limits:
+            about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
+            about += (ready, layout.u32s(laid.late), *stored)
+        else:
+            about = ("put_plain", run.run_id, run.key, run.fingerprint, run.timeout, counts)
+            about += (ready, *stored, run.fields["queues"])
         held: tuple[bytes, bytes] = self.run(
-            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts),
-            b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready),
-            *(
-                layout.u32s(laid.late),
-                bucket.records,
-                bucket.edges,
-                layout.pack_rows(run.rows),
-                len(fields),
-                len(laid.delays),
-            ),
+            *(*about, len(fields), len(laid.delays)),
             *fields,
             *_delays(laid),
             *[part for row in layout.long_rows(run.rows).items() for part in row],

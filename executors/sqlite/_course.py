@@ -35,6 +35,8 @@ class Course(Ground):
             stamped = grow(run, left, self._renew, out)
             machine.sweep(run.state, EVERYTHING, out)
             left -= stamped or left
+        run.growing.update(dict.fromkeys(out.grow))  # by what was swept last: for the next step
+        out.grow.clear()
         self._carry_out(run, out, now, tried)
 
     def _carry_out(self, run: OpenRun, out: Commands, now: int, tried: dict[int, int | None] | None = None) -> None:

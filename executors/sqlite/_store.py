@@ -237,12 +237,13 @@ class SqliteStore(Standing):
 
         The run stays open, to be resumed by whoever asks for it; handlers that run are told to stop.
         """
+        run.let_go()
+        run.held = True
         with self.transaction() as now:
             one = self._run(run.number)
-            if one is None or one.ended_at is not None:
-                return
-            self._let_go(one, now)
-        run.let_go()
+            if one is not None and one.ended_at is None:
+                self._let_go(one, now)
+        run.held = False
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""

@@ -16,6 +16,7 @@ def pass_calm(world: World, until: float) -> None:
 
     Nothing is lost by it: each beat renews all that is held, and is followed by one like it.
     """
+    world.calm_down()
     beat = world.lease / 3
     others = [at for at, _, worker, what in world._heap if worker is None or worker.gone or what != worker.beat]
     beats = int((min([until, *others]) - world.now) / beat) - 1

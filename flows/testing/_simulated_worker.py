@@ -89,7 +89,7 @@ class SimulatedWorker(Keeping):
                 return
         if self.line:
             self._start()
-        self.arm()
+        self.world.stirred[self] = None
 
     def arm(self) -> None:
         """See to it that the core is woken in time; what was to wake it before then looks again."""

@@ -187,8 +187,7 @@ class World(VirtualTime):
         self.at(0.0, worker.wake, worker)
         if self.overdue:
             self.rescue(worker)
-        if self.store.watched or self.overdue:
-            self._start_beats()
+        self.stirred[worker] = None
         return worker
 
     def left(self, worker: SimulatedWorker) -> None:
@@ -207,6 +206,15 @@ class World(VirtualTime):
     def living(self) -> list[SimulatedWorker]:
         """The workers that are not gone."""
         return [worker for worker in self.workers if not worker.gone]
+
+    def calm_down(self) -> None:
+        stirred = tuple(self.stirred)
+        self.stirred.clear()
+        for worker in stirred:
+            if not worker.gone:
+                worker.arm()
+        if self.store.watched or self.overdue:
+            self._start_beats()
 
     def _start_beats(self) -> None:
         for worker in self.workers:
@@ -239,7 +247,7 @@ class World(VirtualTime):
             if attempt is not None and attempt.settled_at is None:
                 self._settled(worker, attempt, settle, settle in reply.refused)
         if reply.grants:
-            self._start_beats()
+            self.stirred[worker] = None
         if call.settles or reply.grants or self.store.unswept:  # a look that has changed nothing wakes nobody
             self.tell(worker)
         return reply

@@ -131,7 +131,7 @@ def test_a_notebook_runs_and_its_widget_answers(watched: Watched, lab: Lab, tmp_
     widget.locator('[data-box="reserve[1]"]').click()
     widget.locator(".flows-details", has_text="reserve[1] completed in").wait_for()
     widget.get_by_role("button", name="Show data and result").click()
-    widget.locator(".flows-details", has_text="reserve[1](sku='pot')").wait_for()
+    widget.locator(".flows-details", has_text="reserve[1](sku='kettle')").wait_for()
     page.screenshot(path=tmp_path / "widget.png")
     assert page.locator('.jp-OutputArea-output img[src^="data:image/svg"]').count() >= 3
     assert watched.violations(".flows-run") == []

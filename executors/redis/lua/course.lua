@@ -1,4 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
+-- rare: thin_out finish_sweeps take_late
 local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
@@ -22,6 +23,20 @@ local function write_line(run, name)
   return run.unswept
 end
 
+-- What has failed by itself is a dead letter: of all, of its queue, and of its run, by which it is found when that goes.
+local function write_dead(run)
+  local all, mine = {}, {}
+  for place, record in ipairs(run.dead) do
+    local member = member_of(run, record[JOB])
+    all[2 * place - 1], all[2 * place] = now, member
+    mine[place] = pack('<I4H', record[JOB], record[QUEUE])
+    call('ZADD', of_queue(queue_name(run, record[QUEUE]), 'dead'), now, member)
+  end
+  many('ZADD', P .. 'dead', all, 2)
+  many('SADD', run.key .. ':f', mine)
+  run.dead = nil
+end
+
 local function close(run)
   local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl', 'keep_count', 'name')
   local state = run.worst == 2 and 'failed' or run.worst == 1 and 'cancelled' or 'completed'
@@ -40,6 +55,7 @@ local function close(run)
   closing.told[#closing.told + 1] = run.id
   closing.told[#closing.told + 1] = state
   call('ZADD', P .. 'n:' .. found[6], now, run.id)
+  call('SADD', P .. 'names', found[6])
   if found[5] then
     closing.crowds[found[6]] = tonumber(found[5])
   end
@@ -76,7 +92,9 @@ local function write_closed()
     many('ZREM', P .. 'open', closing.ids)
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
-    thin_out()
+    if next(closing.crowds) then
+      thin_out()
+    end
     closing = { ids = {}, dues = {}, told = {}, crowds = {} }
   end
 end
@@ -123,6 +141,9 @@ end
 
 local function write_run(run)
   write_records(run)
+  if run.dead then
+    write_dead(run)
+  end
   local lines = write_line(run, 'cascade')
   lines = write_line(run, 'grow') or lines
   run.unswept = write_line(run, 'later') or lines
@@ -154,7 +175,7 @@ local function write_events()
     end
   end
   if #fields > 0 then
-    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', whole(now), unpack(fields))
+    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', now, unpack(fields))
   end
 end
 
@@ -187,8 +208,8 @@ end
 
 local function write_marks()
   if turn ~= first_turn then
-    call('HSET', meta, 'turn', whole(turn), 'mark', whole(fence_mark))
+    call('HSET', meta, 'turn', turn, 'mark', fence_mark)
   else
-    call('HSET', meta, 'mark', whole(fence_mark))
+    call('HSET', meta, 'mark', fence_mark)
   end
 end

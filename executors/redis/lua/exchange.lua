@@ -10,6 +10,7 @@
 -- include: course
 -- include: settling
 -- include: grants
+-- rare: soonest repeated
 seen_by = 'w:' .. worker
 local wanted = {}
 for name in string.gmatch(queues, '[^\n]+') do
@@ -94,10 +95,14 @@ local function leave(queue, is_full)
 end
 
 local function claim(queue)
-  local room, is_full = room_of(queue, limit - granted, at_once)
+  local room, is_full = limit - granted, false
+  if is_limited then
+    room, is_full = room_of(queue, room, at_once)
+  end
   if room > 0 then
+    local goal = granted + room
     if take_turns(queue, room) then
-      leave(queue, is_full)
+      leave(queue, is_full and granted == goal) -- else what was first in the ring had nothing ready
     else
       claimed_out[queue] = true
     end

@@ -1,5 +1,6 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
 -- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
+-- rare: worker_number take_suspect place_of told_place
 
 
 local grants = {}

@@ -1,4 +1,5 @@
 -- Queues. A lane is the list of waiting jobs of one run in one queue at one priority; a queue's ring says which lane is next.
+-- rare: postpone
 local opened, opened_lanes = {}, {}
 local delays, delayed_queues = {}, {}
 local has_postponed = false

@@ -38,7 +38,9 @@ show('late', run_key .. ':late')
 for lane in string.gmatch(lanes, '%d+:%d+') do
   show('j:' .. lane, P .. 'j:' .. id .. ':' .. lane)
 end
-state_limits(limited)
+if limited ~= '' then
+  state_limits(limited)
+end
 local run = accept(id, key, fingerprint, lanes, timeout)
 run.is_swept = run.late >= 0
 write_all()

@@ -47,7 +47,9 @@ for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
   end
   many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
 end
-state_limits(limited)
+if limited ~= '' then
+  state_limits(limited)
+end
 local run = accept(id, key, fingerprint, lanes, timeout)
 for place = 1, #late / 4 do
   local job = u32s(late, place, 1)[1]

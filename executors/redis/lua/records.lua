@@ -5,6 +5,7 @@
 -- define: STATE 12 MARKS 13 MADE 14 ATTEMPT 15 LOST 16 PENDING 17 ORDINAL 18 FENCE 19 LENGTH 20 WORKER 21 STARTED 22 FINISHED 23
 -- define: GATED 1 LIST 2 SHARES 4 LIFO 8 DELAY 16 CODES 32 ROOT 64
 -- define: SPARSE 1 PASSED 2 REPLAYED 4 OWN 8
+-- rare: member_parts static
 local LOAD = '<HHHI4I4I4I4I4I4BBHHHi4I4dI4Hdd'
 local STORE = '<BBHHHi4I4dI4Hdd'
 local STATED = '<HHHI4I4I4I4I4I4'
@@ -296,7 +297,9 @@ local function write_records(run)
     many('HSET', run.key .. ':v:' .. bucket, values, 2)
   end
   run.values = {}
-  write_lists(run)
+  if run.changed_lists or next(run.items) or next(run.tails) then
+    write_lists(run)
+  end
   if run.history then
     many('HSET', run.key .. ':a', run.history, 2)
     run.history = nil

@@ -13,7 +13,7 @@ while left > 0 do
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name')
+  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name', 'queues')
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
@@ -35,6 +35,25 @@ while left > 0 do
     call('HSET', key, 'retired', bucket)
     return 1
   end
+  local names = {}
+  for name in string.gmatch(found[5] or '', '[^\n]+') do
+    names[#names + 1] = name
+  end
+  while true do -- its dead letters
+    local dead = call('SPOP', key .. ':f', 50)
+    for _, one in ipairs(dead) do
+      local _, index = struct_unpack('<I4H', one)
+      local member = id .. ':' .. string.sub(one, 1, 4)
+      call('ZREM', P .. 'dead', member)
+      call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':dead', member)
+    end
+    left = left - 2 * #dead
+    if #dead < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
+  end
   while true do -- what its jobs have reserved and not filed is free
     local keys = call('SPOP', key .. ':k', 50)
     for _, shared in ipairs(keys) do
@@ -50,12 +69,18 @@ while left > 0 do
       return 1
     end
   end
-  for lane in string.gmatch(found[3] or '', '%d+:%d+') do
-    call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
-    left = left - 1
+  for index, priority in string.gmatch(found[3] or '', '(%d+):(%d+)') do
+    local member = id .. ':' .. index .. ':' .. priority
+    call('UNLINK', P .. 'j:' .. member)
+    -- Where nobody has claimed since its last job was taken, a queue knows the lane still.
+    call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':ring', member)
+    left = left - 2
   end
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
+    if call('EXISTS', P .. 'n:' .. found[4]) == 0 then
+      call('SREM', P .. 'names', found[4])
+    end
   end
   for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
     call('UNLINK', key .. what)

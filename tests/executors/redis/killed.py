@@ -39,19 +39,19 @@ def moody(number: int) -> int:
     return number
 
 
-@flows.task(queue=QUEUE)
+@flows.task(name="killed-numbers", queue=QUEUE)
 def numbers(count: int) -> list[int]:
     note(flows.current().idempotency_key)
     return list(range(count))
 
 
-@flows.task(queue=QUEUE)
+@flows.task(name="killed-add", queue=QUEUE)
 def add(many: list[int]) -> int:
     note(flows.current().idempotency_key)
     return sum(many)
 
 
-@flows.task(queue=QUEUE)
+@flows.task(name="killed-broken", queue=QUEUE)
 def broken() -> None:
     note(flows.current().idempotency_key)
     raise ValueError("never")

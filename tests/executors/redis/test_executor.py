@@ -5,15 +5,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import flows
 from executors.redis import RedisExecutor
-from executors.redis._errors import ACL_COMMANDS
-from tests.executors.redis.servers import Server, server
+from tests.executors.redis.servers import Server
 
 QUEUE = "fleet"
 SOON = 20.0
@@ -100,31 +98,6 @@ def test_a_queue_that_nobody_serves_is_said_and_explained(
     assert f"no worker serves queue {QUEUE}" in run.explain("fleet-double")
     run.cancel("enough")
     assert run.wait(SOON).state == "cancelled"
-
-
-def test_a_user_with_the_rights_of_the_recipe_can_do_all_of_it(tmp_path: Path) -> None:
-    with server() as one:
-        rights = ["resetkeys", "~{flows:*", "resetchannels", "-@all", *ACL_COMMANDS.split()]
-        one.ask("ACL", "SETUSER", "clerk", "reset", "on", ">secret", *rights)
-        executor = RedisExecutor(one.url.replace("unix://", "unix://clerk:secret@"))
-        with flows.Worker(executor, queues=[QUEUE], grace=1):
-            run = flows.execute(doubled(3), executor=executor, key="k", timeout=60)
-            assert flows.execute(doubled(3), executor=executor, key="k").id == run.id
-            assert flows.execute(doubled(700), executor=executor).value == 700 * 699
-            assert run.jobs["sum"].logs == ("3 numbers",)
-            assert [event.kind for event in run.events()][-1] == "ended"
-            executor.pause_queue(QUEUE)
-            late = flows.submit(doubled(1), executor=executor)
-            assert late.jobs["sum"].state == "waiting_children"
-            late.explain("sum")
-            late.cancel("enough")
-            executor.resume_queue(QUEUE)
-            assert len(executor.runs().runs) == 3
-            assert [queue.name for queue in executor.queues()] == [QUEUE]
-            assert executor.dead_letters().letters == []
-            assert len(executor.prune().runs) == 3
-            assert all(check.status != "fail" for check in executor.doctor())
-        executor.close()
 
 
 def test_events_that_the_server_has_forgotten_are_told_from_the_run(valkey: Server, executor: RedisExecutor) -> None:
