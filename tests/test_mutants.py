@@ -78,22 +78,24 @@ def test_a_verdict_holds_while_the_file_and_the_tests_behind_it_are_as_they_were
     monkeypatch.setattr(verdicts, "ROOT", tmp_path)
     tests = tmp_path / "test_one.py", tmp_path / "test_other.py"
     for test in tests:
-        test.write_text(test.name)
+        test.write_text("def test_it():\n    pass\n")
     first, second, third = list(python_mutants(SOURCE))[:3]
 
     def known() -> Verdicts:
         verdicts._state.cache_clear()
+        verdicts._source_of.cache_clear()
         return Verdicts("module.py", ("test_one.py", "test_other.py"), tmp_path / "kept")
 
     known().add(Case("module.py", first), FOUND, "test_one.py::test_it")
     known().add(Case("module.py", second), SURVIVED, "")
     assert [known().of(mutant) for mutant in (first, second, third)] == [FOUND, SURVIVED, None]
-    tests[1].write_text("changed")
+    tests[0].write_text("def test_it():\n    pass\n\n\ndef test_more():\n    pass\n")
     assert [known().of(mutant) for mutant in (first, second)] == [FOUND, None], "a survivor met all of them"
-    tests[0].write_text("changed")
+    tests[0].write_text("def test_it():\n    assert True\n")
     assert known().of(first) is None
     assert (known().hint(first), known().hint(second)) == ("test_one.py::test_it", "")
     verdicts._state.cache_clear()
+    verdicts._source_of.cache_clear()
 
 
 def test_reasons_stay_with_their_survivors_on_the_page() -> None:
@@ -101,22 +103,29 @@ def test_reasons_stay_with_their_survivors_on_the_page() -> None:
     text, left = written("# Title\n\nWords.\n", [Result("a.py", 9, 9, 9, tuple(made[:2]))])
     assert [mutant for _, mutant in left] == made[:2]
     assert text.startswith("# Title\n\nWords.\n")
-    assert "| `a.py` | 9 | 9 | 7 | 77.8% |" in text
+    assert "| `a.py` | 9 | 9 | 7 | 0 | 77.8% |" in text
     for mutant in made[:2]:
         text = text.replace(f"| `{mutant.change}` |  |", f"| `{mutant.change}` | it is so |")
     text, left = written(text, [Result("b.py", 1, 1, 1, ()), Result("a.py", 9, 9, 9, tuple(made[1:3]))])
     assert [mutant for _, mutant in left] == [made[2]]
     reasons = {change: reason for (_, change), reason in reasons_in(text)["a.py"].items()}
     assert reasons == {made[1].change: "it is so", made[2].change: ""}
-    assert "| `b.py` | 1 | 1 | 1 | 100.0% |" in text
+    assert "| `b.py` | 1 | 1 | 1 | 0 | 100.0% |" in text
 
 
 def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
     text, _ = written(
         "", [Result("a.lua", 90, 30, 30, ()), Result("b.lua", 110, 70, 70, ()), Result("c.py", 9, 9, 9, ())]
     )
-    assert "All scripts together: 100 of 100 found, 100.0%; with 95 % certainty 96.3% to 100.0% of all 200." in text
+    assert (
+        "All scripts together: 100 of 100 found, 0 alike: 100.0%; with 95 % certainty 96.3% to 100.0% of all 200."
+        in text
+    )
+    survived = tuple(list(python_mutants(SOURCE))[:4])
+    text, _ = written("", [Result("a.lua", 90, 30, 30, survived, 3)])
+    assert "| `a.lua` | 90 | 30 | 26 | 3 | 96.3% |" in text
     assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=0.001)
+    text, _ = written("", [Result("c.py", 9, 9, 9, ())])
     again, _ = written(text, [Result("c.py", 9, 9, 9, ())])
     assert again == text
 

@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tools.judging import CANNOT, FOUND, SURVIVED, Case, Judge, limited
 from tools.mutants import Mutant, lua_mutants, python_mutants
-from tools.mutation_page import PAGE, Result, written
+from tools.mutation_page import ALIKE, PAGE, Result, reasons_in, written
 from tools.planting import ROOT, Code, Planter, Scripts
 from tools.verdicts import Trials, Verdicts, adder
 
@@ -44,9 +44,9 @@ _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/
 
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine.py": (
-        *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
-        *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
-        "tests/flows/test_machine_lists.py",
+        *("tests/flows/test_machine_lists.py", "tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
+        *("tests/flows/test_machine_properties.py", "tests/flows/test_influence_table.py"),
+        "tests/executors/test_memory_store.py",
     ),
     "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bool(unexplained or low or unfinished))
 
 
-def mutants_of(file: str) -> list[Mutant]:
+@cache
+def mutants_of(file: str) -> Sequence[Mutant]:
     """All mutants of a file, each change of a place once."""
     source = (ROOT / file).read_text("utf-8")
     made = lua_mutants(source) if file.endswith(".lua") else python_mutants(source)
@@ -138,12 +139,12 @@ def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
     """The share found of each module, and of all scripts together, which are one program."""
     scripts = [0, 0]
     for one in results:
-        print(f"{one.file}: {one.found} of {one.judged} found")
+        print(f"{one.file}: {one.found} of {one.judged} found, {one.alike} alike")
         if one.file.endswith(".lua"):
             scripts[0] += one.found
-            scripts[1] += one.judged
-        elif one.judged:
-            yield one.file, one.found / one.judged
+            scripts[1] += one.counted
+        elif one.counted:
+            yield one.file, one.found / one.counted
     if scripts[1]:
         print(f"scripts: {scripts[0]} of {scripts[1]} found, {scripts[0] / scripts[1]:.1%}")
         yield "scripts", scripts[0] / scripts[1]
@@ -153,8 +154,10 @@ def _result(file: str, share: float) -> Result:
     made, known = mutants_of(file), Verdicts(file, TESTS[file])
     chosen = drawn(file, made, share)
     words = [known.of(mutant) for mutant in chosen]
-    survivors = [mutant for mutant, word in zip(chosen, words, strict=True) if word == SURVIVED]
-    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors))
+    survivors = [mutant for mutant in chosen if known.survived(mutant)]
+    reasons = reasons_in(PAGE.read_text("utf-8")).get(file, {})
+    alike = [mutant for mutant in survivors if reasons.get((mutant.function, mutant.change), "").startswith(ALIKE)]
+    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors), len(alike))
 
 
 def _judged(files: Sequence[str], share: float, jobs: int) -> None:

@@ -16,10 +16,12 @@ from tools.planting import ROOT
 
 PAGE: Final = ROOT / "docs" / "mutation.md"
 
-_SCORE: Final = re.compile(r"^\| `(?P<file>[^`]+)` \| (?P<mutants>\d+) \| (?P<judged>\d+) \| (?P<found>\d+) \|")
+_SCORE: Final = re.compile(
+    r"^\| `(?P<file>[^`]+)` \| (?P<mutants>\d+) \| (?P<judged>\d+) \| (?P<found>\d+) \| (?P<alike>\d+) \|"
+)
 _SECTION: Final = re.compile(r"^### `(?P<file>[^`]+)`$")
 _ROW: Final = re.compile(r"^\| (?P<where>`[^`]+`|module) \| (?P<changes>`.*`) \| (?P<reason>.*) \|$")
-_SCORES: Final = "| file | mutants | judged | found | |\n|---|---|---|---|---|\n"
+_SCORES: Final = "| file | mutants | judged | found | alike | |\n|---|---|---|---|---|---|\n"
 _SURVIVORS: Final = "\n## Survivors\n"
 _REASONS: Final = "\n| function | mistakes | why no test finds them |\n|---|---|---|\n"
 
@@ -33,6 +35,7 @@ class Result:
         wanted: How many of them are to meet tests.
         judged: How many have.
         survivors: Those of the judged that no test found.
+        alike: How many of these mean the same as what stood there, as the page says of them: they count neither way.
     """
 
     file: str
@@ -40,15 +43,25 @@ class Result:
     wanted: int
     judged: int
     survivors: tuple[Mutant, ...]
+    alike: int = 0
 
     @property
     def found(self) -> int:
         """How many mutants the tests have found."""
         return self.judged - len(self.survivors)
 
+    @property
+    def counted(self) -> int:
+        """How many could be found."""
+        return self.judged - self.alike
+
 
 Reasons = dict[tuple[str, str], str]
 """Function and mistake -> why it is not found."""
+
+
+ALIKE: Final = "alike: "
+"""With this begins the reason of a mutant that means the same, but for what it costs."""
 
 
 def reasons_in(text: str) -> dict[str, Reasons]:
@@ -76,8 +89,8 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
     rows = {file: next(line for line in text.splitlines() if line.startswith(row)) for file, row in rows.items()}
     unexplained = []
     for one in results:
-        share = f"{one.found / one.judged:.1%}" if one.judged else ""
-        rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {share} |"
+        share = f"{one.found / one.counted:.1%}" if one.counted else ""
+        rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {one.alike} | {share} |"
         known = reasons.get(one.file, {})
         reasons[one.file] = {} if one.judged == one.wanted else dict(known)
         for each in one.survivors:
@@ -93,13 +106,14 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
 def _together(rows: Mapping[str, str]) -> str:
     """A line on all scripts, which are one program and of which a sample is judged."""
     scores = [score for file, row in rows.items() if file.endswith(".lua") and (score := _SCORE.match(row))]
-    mutants, judged, found = (sum(int(score[name]) for score in scores) for name in ("mutants", "judged", "found"))
-    if not judged:
+    names = ("mutants", "judged", "found", "alike")
+    mutants, judged, found, alike = (sum(int(score[name]) for score in scores) for name in names)
+    if judged == alike:
         return ""
-    low, high = interval(found, judged)
+    low, high = interval(found, judged - alike)
     return (
-        f"\nAll scripts together: {found} of {judged} found, {found / judged:.1%}; with 95 % certainty {low:.1%} to "
-        f"{high:.1%} of all {mutants}.\n"
+        f"\nAll scripts together: {found} of {judged} found, {alike} alike: {found / (judged - alike):.1%}; with 95 % "
+        f"certainty {low:.1%} to {high:.1%} of all {mutants}.\n"
     )
 
 

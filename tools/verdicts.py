@@ -1,11 +1,12 @@
 """What has been found out about mutants, kept in files, so that judging can be stopped and goes on where it was.
 
-A verdict holds while the mutated function is as it was, and so are the tests behind it: the file of the test that found
-the mutant; of a survivor, all files that judge it. Of one that no longer holds the test is kept as a hint.
+A verdict holds while the mutated function is as it was, and so is what is behind it: the test that found the mutant; of
+a survivor, all files that judge it. Of one that no longer holds the test is kept as a hint.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tools.judging import FOUND, Case
+from tools.judging import FOUND, SURVIVED, Case
 from tools.mutants import Mutant
 from tools.planting import ROOT
 
@@ -46,6 +47,11 @@ class Verdicts:
         row = self._by_mutant.get(_digest(_identity(mutant)))
         return row["word"] if row is not None and row["tests"] == self._state_behind(row["by"], row["word"]) else None
 
+    def survived(self, mutant: Mutant) -> bool:
+        """Whether it survived when it was judged last, with other tests, it may be: nobody has found it yet."""
+        row = self._by_mutant.get(_digest(_identity(mutant)))
+        return row is not None and row["word"] == SURVIVED
+
     def hint(self, mutant: Mutant) -> str:
         """The test that has found it, or one like it, before; empty: none."""
         return self._hints.get(_name(mutant), "")
@@ -58,8 +64,9 @@ class Verdicts:
             file.write(json.dumps(row | {"tests": self._state_behind(by, word)}) + "\n")
 
     def _state_behind(self, by: str, word: str) -> str:
-        files = (by.partition("::")[0],) if by and word == FOUND else self.tests
-        return _digest("".join(_state(file) for file in files))
+        if by and word == FOUND:
+            return _source_of(by.partition("[")[0])
+        return _digest("".join(_state(file) for file in self.tests))
 
 
 class Trials:
@@ -104,6 +111,21 @@ def adder(verdicts: Sequence[Verdicts]) -> Callable[[Case, str, str], None]:
 def _state(file: str) -> str:
     path = ROOT / file
     return _digest(path.read_text("utf-8")) if path.exists() else ""
+
+
+@cache
+def _source_of(test: str) -> str:
+    """Of a test function, by its id without parameters."""
+    file, _, names = test.partition("::")
+    path = ROOT / file
+    text = path.read_text("utf-8") if path.exists() else ""
+    name = names.rpartition("::")[2]
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            return _digest("\n".join(lines[first - 1 : node.end_lineno]))
+    return ""
 
 
 def _digest(text: str) -> str:

@@ -234,3 +234,23 @@ def test_the_data_of_a_job_names_the_jobs_whose_results_it_takes() -> None:
     plan = flows.plan(pay(take.using(id="load")().out.total))
     data = _idempotency.data_of(plan, plan.ids.index("unit-pay"))
     assert data == {"order": {"$out": "load", "path": ["total"], "optional": False}}
+
+
+def test_the_first_job_in_which_two_flows_differ_is_told() -> None:
+    step = flows.task(lambda *values: None, name="difference-step")
+
+    def chain(*values: int, first_too: bool = False) -> flows.Plan[Any]:
+        jobs = [step.using(id="job0")(values[0])]
+        for number, value in enumerate(values[1:], 1):
+            jobs.append(step.using(id=f"job{number}")(jobs[-1].out, value))
+        return flows.plan(flows.Flow("f", tuple(jobs if first_too else jobs[-1:]), several=first_too))
+
+    assert _idempotency.first_difference(chain(1, 2, 3), chain(1, 2, 3)) is None
+    assert _idempotency.first_difference(chain(1, 2), chain(1, 2, first_too=True)) is None, "only in their roots"
+    assert _idempotency.first_difference(chain(1, 2, 3), chain(1, 7, 8)) == "job1"
+    assert _idempotency.first_difference(chain(1, 2), chain(1, 2, 3)) == "job2"
+    assert _idempotency.first_difference(chain(1, 2, 3), chain(1, 2)) == "job2"
+    grown = chain(1, 2, 3)
+    grown._origin = chain(4, 2, 3)
+    for pair in ((grown, chain(1, 2, 3)), (chain(1, 2, 3), grown)):
+        assert _idempotency.first_difference(*pair) == "job0", "as they were submitted"

@@ -190,6 +190,23 @@ def test_nothing_is_released_by_a_job_that_completes_in_a_cancelled_run() -> Non
     assert (list(run.state), told(out)) == ([COMPLETED, CANCELLED], {"ended": [0]})
 
 
+def test_what_is_given_back_waits_again_at_once_unless_it_is_said_how_long() -> None:
+    run, out = rows(ACTIVE, ACTIVE), Commands()
+    machine.release(run, 0, out)
+    machine.release(run, 1, out, 3.0)
+    assert told(out) == {"ready": [0], "delayed": [(1, 3.0)]}
+
+
+def test_what_was_said_before_counts_when_the_last_completes() -> None:
+    run, out = rows(ACTIVE, ACTIVE, WAITING_CHILDREN, edges=[[2], [2], []]), Commands()
+    run.effects[0] = [SKIP]
+    machine.settle(run, 0, FAILED, out)
+    assert not machine.sweep(run, ALL, out)
+    assert not machine.complete(run, (1,), ALL, out)
+    assert told(out) == {"ended": [0, 1, 2]}
+    assert run.state[2] == SKIPPED
+
+
 def test_a_delay_begins_when_the_last_of_several_has_completed() -> None:
     run, out = rows(ACTIVE, ACTIVE, WAITING_CHILDREN, edges=[[2], [2], []], delays={2: 5.0}), Commands()
     assert not machine.complete(run, (0, 1), ALL, out)

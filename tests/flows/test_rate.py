@@ -1,5 +1,7 @@
 """Rate: never more starts within a period than it says, and no start held back that it allows."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +36,17 @@ def test_a_lowered_rate_counts_what_has_started_under_the_former_one() -> None:
     started(rate, 0.0, 8)
     rate.change(5, 10.0)
     assert (rate.room(9.9), rate.opens_at(1, 9.0), rate.room(10.0)) == (-3, 10.0, 5)
+
+
+def test_who_reads_what_was_written_goes_on_from_there() -> None:
+    rate, other = Rate(4, 10.0), Rate(4, 10.0)
+    started(rate, 1.0, 2)
+    started(rate, 2.0)
+    rate.reserve(1)
+    other.read(json.loads(json.dumps(rate.written())))
+    assert [one.room(now) for one in (rate, other) for now in (2.0, 11.0, 12.0)] == [0, 2, 3] * 2
+    other.give_back()
+    assert other.room(12.0) == 4
 
 
 def test_instants_that_go_back_count_as_the_newest() -> None:

@@ -1,6 +1,7 @@
 """Scripts one by one: who may not do a thing changes nothing by trying, and is told so."""
 
 import json
+import struct
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import redis
 from executors.redis._layout import name_of
 from executors.redis._shard import Shard
 from executors.redis._wire import Granted
-from flows._state import FAILED, WAITING
+from flows._state import CANCELLED, FAILED, WAITING
 from flows._verbs import End
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on, states_of
@@ -177,6 +178,50 @@ def test_a_time_to_look_again_is_told_where_a_rate_keeps_something_back(shard: S
     assert loop().due == -1.0, "nothing is left to start"
 
 
+def test_it_is_told_that_a_queue_has_more(shard: Shard) -> None:
+    loop, other = Loop(shard, ["q"]), Loop(shard, ["none", "q"])
+    put(shard, Dag(("fail",) * 5, ()))
+    put(shard, Dag(("fail",) * 2, ()))
+    assert [(len(answer.grants), answer.more) for answer in (loop(limit=0), loop(limit=4), other(limit=1))] == [
+        *((0, False), (4, True), (1, True))
+    ]
+    assert shard.server.call("ZCARD", shard.keys.queue("q", "wake")) == 1, "and others may look"
+    assert [(len(answer.grants), answer.more) for answer in (loop(limit=1), loop(limit=1), loop(limit=1))] == [
+        *((1, True), (1, True), (0, False))
+    ]
+
+
+def test_runs_take_turns_over_calls_too(shard: Shard) -> None:
+    runs = [put(shard, Dag(("fail",) * 64, ())) for _ in range(2)]
+    loop = Loop(shard, ["q"])
+    turns = [{grant.run_id for grant in loop(limit=32).grants} for _ in range(4)]
+    assert turns == [{runs[0]}, {runs[1]}] * 2
+
+
+def test_what_a_settle_makes_ready_is_claimed_by_that_call_if_it_may_be(shard: Shard) -> None:
+    dag = Dag(("fail",) * 6, tuple(Edge(0, job) for job in range(1, 6)))
+    shard.put_run(new_run(shape_of(dag, ["q", "other"], lifo=[0, 0, 0, 0, 1, 0])))
+    loop = Loop(shard, ["q"])
+    (grant,) = loop().grants
+    assert [one.job for one in loop(ended(grant)).grants] == [4, 2], "the newest first, and none of another queue"
+    assert shard.server.call("ZCARD", shard.keys.queue("other", "wake")) == 1, "whose workers are told"
+    assert [one.job for one in loop(queues=["other"]).grants] == [1, 3, 5]
+    shard.put_run(new_run(shape_of(dag, ["q"])))
+    (grant,) = loop().grants
+    assert [one.job for one in loop(ended(grant), limit=2).grants] == [1, 2]
+    assert [one.job for one in loop().grants] == [3, 4, 5]
+
+
+def test_of_many_leases_those_that_are_over_are_told_by_their_numbers(shard: Shard) -> None:
+    run_id = put(shard)
+    held = [(run_id, grant.job, grant.fence) for grant in Loop(shard, ["q"])().grants]
+    gone = run_id, 0, 1
+    assert shard.extend([*held, gone], 30_000_000) == ([2], [])
+    assert shard.extend([gone, held[1], gone, held[0]], 30_000_000) == ([0, 2], [])
+    shard.cancel(run_id, "why")
+    assert shard.extend([gone, *held], 30_000_000) == ([0], [1, 2])
+
+
 # Cancels, sweeps
 
 
@@ -196,6 +241,30 @@ def test_a_cancel_says_what_it_did(shard: Shard) -> None:
     assert shard.run("cancel", one, "why", 500) == 1
     assert shard.extend([(one, grant.job, grant.fence)], 30_000_000) == ([], [0])
     assert shard.run("cancel", one, "again", 500) == 0
+
+
+def test_a_run_that_is_to_fail_fast_is_marked_in_chunks(valkey: Server) -> None:
+    shard = shard_on(valkey, chunk=1)
+    run_id = put(shard, Dag(("fail",) * 4, ()), fast=1)
+    loop = Loop(shard, ["q"])
+    (grant,) = loop(limit=1).grants
+    loop(ended(grant, End.FAILED, b"{}"), limit=0)
+    while shard.sweep():
+        pass
+    assert states_of(shard, run_id, 4) == [FAILED, CANCELLED, CANCELLED, CANCELLED]
+    assert not shard.server.call("EXISTS", shard.keys.of("unswept"))
+
+
+def test_a_run_is_not_opened_again_from_a_stage_that_has_expired(shard: Shard) -> None:
+    run_id = put(shard)
+    loop = Loop(shard, ["q"])
+    loop(*[ended(grant) for grant in loop().grants], limit=0)
+    before = everything(shard)
+    with pytest.raises(redis.ResponseError, match="GONE the stage of run"):
+        shard.run("reopen", run_id, "nowhere", 1, "c:0", "", b"", -1, b"", 0)
+    assert shard.run("reopen", run_id, "nowhere", 2, "c:0", "", b"", -1, b"", 0) == 0, "others were faster"
+    assert shard.run("reopen", "nobody", "nowhere", 1, "c:0", "", b"", -1, b"", 0) == -1
+    assert everything(shard) == before
 
 
 def test_each_chunk_of_a_job_s_edges_has_its_own_codes(valkey: Server) -> None:
@@ -218,7 +287,7 @@ def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
     set_clock(shard, 31)
     left = []
     while True:
-        more = shard.retire(10)
+        more = shard.retire(20)
         left.append(sum(shard.server.call("EXISTS", shard.keys.run(run_id)) for run_id in runs))
         if not more:
             break
@@ -227,6 +296,28 @@ def test_runs_are_forgotten_a_few_keys_at_a_time(shard: Shard) -> None:
     assert not [key for key in keys if any(run_id.encode() in key for run_id in runs)]
     for index in ("retire", "runs", "open", "unswept", "deadlines", "n:told"):
         assert not shard.server.call("EXISTS", shard.keys.of(index))
+
+
+# Events
+
+
+def test_a_run_tells_what_happened_in_order(shard: Shard) -> None:
+    run_id = put(shard, CHAIN)
+    loop = Loop(shard, ["q"])
+    (grant,) = loop().grants
+    (grant,) = loop(ended(grant, End.RETRY, b"{}")).grants
+    (grant,) = loop(ended(grant, End.RELEASED)).grants
+    (grant,) = loop(ended(grant)).grants
+    loop(ended(grant, End.FAILED, b"{}"))
+    told: list[tuple[int, int, int]] = []
+    for _, fields in shard.server.call("XRANGE", shard.keys.of("events"), "-", "+"):
+        assert (fields[0], fields[2]) == (b"at", run_id.encode())
+        told += struct.iter_unpack("<BIH", fields[3])
+    run = 2**32 - 1
+    assert told == [
+        *((1, run, 0), (2, 0, 1), (8, 0, 1), (2, 0, 2), (9, 0, 2), (2, 0, 2)),
+        *((4, 0, 2), (2, 1, 1), (5, 1, 1), (13, run, 0)),
+    ]
 
 
 # Submitting
