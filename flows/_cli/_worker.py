@@ -66,8 +66,12 @@ def worker(
     from flows._cli._target import module_of
 
     url = stored(executor)
+    if url.partition(":")[0] == "memory":
+        raise WrongCommandError("memory:// keeps runs in the process that submits them; a worker of its own sees none")
     seconds = _seconds(grace)
     names = [name.strip() for text in queues or () for name in text.split(",") if name.strip()]
+    if queues and not names:
+        raise WrongCommandError("--queues names no queue; leave it out to serve those of the modules' tasks")
     if reload:
         from flows._cli._reload import Reloader, worker_command
 
