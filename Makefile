@@ -23,11 +23,9 @@ PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
 
 # Tests start many interpreters: what is compiled is kept, aside, also where the environment says to keep nothing.
-# A file's tests stay together, in one process.
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest
-SPREAD  := -n $(WORKERS) --dist loadfile
-# Slow by their number, and none of them measures: the others have the machine to themselves.
-SUITES  := tests/executors/test_conformance.py tests/executors/redis/test_conformance.py tests/testing
+# Each process takes half of the tests, and then from the other what that one has not got to.
+SPREAD  := -n $(WORKERS) --dist worksteal
 report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
 .PHONY: help demo test test-fast check simulate mutate soak proof bench notebooks clean distclean
@@ -41,8 +39,8 @@ demo: $(RUN) ## Install what is needed and run the order flow.
 
 test: $(TEST) ## All tests, the fast ones first.
 	$(PYTEST) -m "not slow" $(SPREAD) $(call report,fast) $(PYTEST_ARGS)
-	$(PYTEST) -m slow $(SPREAD) $(SUITES) $(call report,suites) $(PYTEST_ARGS)
-	$(PYTEST) -m slow $(SUITES:%=--ignore=%) $(call report,slow) $(PYTEST_ARGS)
+	$(PYTEST) -m "slow and not alone" --timeout 600 $(SPREAD) $(call report,slow) $(PYTEST_ARGS)
+	$(PYTEST) -m alone $(call report,alone) $(PYTEST_ARGS)
 
 test-fast: $(TEST) ## The tests to run after every change: under a minute.
 	HYPOTHESIS_PROFILE=$(PROFILE) $(PYTEST) -m "not slow" $(SPREAD) $(PYTEST_ARGS)

@@ -6,6 +6,7 @@ Fixtures: ``flow_sim`` (`flows.testing.simulate`, with the seed of ``--flows-see
 ``effect_ledger`` and ``redis_flows`` (the URL of a private server).
 """
 
+import logging
 import sys
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
@@ -57,6 +58,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End the private server."""
     server = config.stash.get(_SERVER, None)
     if server is not None:
+        logging.getLogger("flows").disabled = True  # whoever still listens to it need not say that it is gone
         server.stop()
 
 
@@ -68,6 +70,7 @@ def flow_sim(request: pytest.FixtureRequest) -> Any:
     seed = request.config.getoption("--flows-seed")
 
     def simulated(flow: Any, **options: Any) -> "Trace[Any]":
+        __tracebackhide__ = True
         if seed is not None and options.get("schedule") is None:
             options.setdefault("seed", seed)
         return simulate(flow, **options)

@@ -3,7 +3,7 @@
 import argparse
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from textwrap import fill
@@ -21,8 +21,9 @@ from benchmarks.simulations import NAME as SIMULATIONS
 from benchmarks.simulations import about as simulations_about
 from benchmarks.simulations import simulation_rows
 from benchmarks.spans import NAME as SPANS
-from benchmarks.spans import about, measure_spans
-from benchmarks.workloads import workloads
+from benchmarks.spans import about as spans_about
+from benchmarks.spans import measure_spans
+from benchmarks.workloads import Size, workloads
 
 WIDTH = 110
 FLEET_PEERS = [name for name in OVER_REDIS if name not in PEERS]
@@ -52,6 +53,28 @@ def _over_redis(names: Sequence[str], options: argparse.Namespace) -> tuple[list
     return fleet.fleet_rows(names, "quick" if options.quick else "full", wanted) if names else ([], {})
 
 
+def _apart(wanted: Collection[str], options: argparse.Namespace) -> list[Row]:
+    """What has a module of its own and no peers among `PEERS`."""
+    size: Size = "quick" if options.quick else "full"
+    lines: list[Row] = []
+    for name, about, measured in (
+        (SPANS, spans_about, measure_spans),
+        (PICTURES, pictures_about, picture_rows),
+        (SIMULATIONS, simulations_about, simulation_rows),
+    ):
+        if name in wanted:
+            print(f"  {name}: {about(size)}")
+            lines += measured(size)
+    gc.unfreeze()
+    for name in (name for name in ABOUT if name in wanted and (not options.peer or HEADLINE in options.peer)):
+        print(f"  {name}: {ABOUT[name]}")
+        lines += scale_rows(name, "largest" if options.full else size)
+    for name in (name for name in durable.ABOUT if name in wanted):
+        print(f"  {name}: {durable.ABOUT[name]}")
+        lines += durable.durable_rows(name, size)
+    return lines
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print; the exit code says only that it ran, targets are judged by whoever reads them."""
     options = _arguments(argv)
@@ -62,9 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(fill(METHOD, WIDTH))
     for workload in chosen:
         print(f"  {workload.name}: {workload.about}")
-    growing = [name for name in ABOUT if name in wanted and (options.peer is None or HEADLINE in options.peer)]
-    for name in growing:
-        print(f"  {name}: {ABOUT[name]}")
     for peer in peers:
         print(fill(f"{peer.name}: {peer.timed}", WIDTH, initial_indent="  ", subsequent_indent="    "))
     lines: list[Row] = []
@@ -76,21 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         gc.freeze()
         for workload in chosen:
             lines += rows(workload, measure(workload, peers))
-    if SPANS in wanted:
-        print(f"  {SPANS}: {about('quick' if options.quick else 'full')}")
-        lines += measure_spans("quick" if options.quick else "full")
-    if PICTURES in wanted:
-        print(f"  {PICTURES}: {pictures_about('quick' if options.quick else 'full')}")
-        lines += picture_rows("quick" if options.quick else "full")
-    if SIMULATIONS in wanted:
-        print(f"  {SIMULATIONS}: {simulations_about('quick' if options.quick else 'full')}")
-        lines += simulation_rows("quick" if options.quick else "full")
-    gc.unfreeze()
-    for name in growing:
-        lines += scale_rows(name, "quick" if options.quick else "largest" if options.full else "full")
-    for name in (name for name in durable.ABOUT if name in wanted):
-        print(f"  {name}: {durable.ABOUT[name]}")
-        lines += durable.durable_rows(name, "quick" if options.quick else "full")
+    lines += _apart(wanted, options)
     found, absent = _over_redis([name for name in fleet.ABOUT if name in wanted], options)
     lines, missing = lines + found, missing | absent
     if "import" in wanted:

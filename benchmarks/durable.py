@@ -1,11 +1,13 @@
-"""What it costs to survive a loss of power: flows in a file, beside as many bare commits of one row each.
+"""What it costs to survive a loss of power: flows in a file, beside DBOS's durable steps, and bare commits of one row.
 
 The commits are SQLite's, in a file of the same kind (a write-ahead log, synchronous=FULL) in the same folder, in turn
-with the flows: what a disk takes for a commit differs by a factor of a hundred, so that only the ratio says something.
+with the flows: what a disk takes for a commit differs by a factor of a hundred, so that only the ratios say something.
+DBOS's steps are those of one workflow, a hundred a turn, as it comes: on the same disk, in a process of its own.
 """
 
 import gc
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,17 +16,21 @@ from typing import Any
 
 import flows
 from benchmarks.measure import Series, Spread, WrongValueError, speedup
+from benchmarks.peers.dbos_ import NotThereError, Steps
 from benchmarks.peers.flows_ import declared
 from benchmarks.report import HEADLINE, Row, Target
 from benchmarks.workloads import Graph, Node, chain, fan_in, layered, source
 
 CHAIN_TARGET = 1.5
 FLAT_TARGET = 0.5
+DBOS_TARGETS = {"durable_layered": 60.0, "durable_fan_in": 60.0, "durable_chain": 5.0}
+DBOS = "dbos"
+STEPS = 100
 COMMITS = 500
 ROUNDS = 3
 
 ABOUT = {
-    "durable_layered": "the layered graph with executor=sqlite:///, FULL; beside bare commits, one for each job",
+    "durable_layered": "the layered graph with executor=sqlite:///, FULL; beside a commit and a step of DBOS a job",
     "durable_fan_in": "the same for a wide fan-in",
     "durable_chain": "the same for a chain, each link of which is a commit",
     "durable_flat": "processor time of a fan-in in a file (synchronous=normal), by number of jobs",
@@ -48,22 +54,37 @@ def durable_rows(name: str, size: str) -> list[Row]:
         "durable_chain": lambda: chain(links),
     }
     graph = Graph(graphs[name]())
-    return rows(name, len(graph.nodes), *measure(graph))
+    return rows(name, len(graph.nodes), *measure(graph, dbos=size != "tiny"))
 
 
-def measure(graph: Graph) -> tuple[Series, Series]:
-    """Seconds of a run in a file and of as many bare commits as it has jobs, in turn.
+def measure(graph: Graph, *, dbos: bool) -> list[Series]:
+    """Seconds of a run in a file, of as many bare commits as it has jobs, and of as many steps of DBOS, in turn.
+
+    Args:
+        dbos: Whether to look for DBOS, too; without it, or where it cannot be had, its series has no samples.
 
     Raises:
         WrongValueError: The run had another value than the plain loop.
     """
-    ours, bare = Series(HEADLINE), Series("bare commits")
+    ours, bare, steps = Series(HEADLINE), Series("bare commits"), Series(DBOS)
+    jobs = len(graph.nodes)
     for _ in range(ROUNDS):
         with tempfile.TemporaryDirectory() as folder:
+            before = time.process_time()
             ours.samples.append(_run(graph, folder, "full", time.perf_counter))
-            each = seconds_of_commits(Path(folder), min(COMMITS, len(graph.nodes)))
-            bare.samples.append(each * len(graph.nodes))
-    return ours, bare
+            ours.calm.append(time.process_time() - before)
+            bare.samples.append(seconds_of_commits(Path(folder), min(COMMITS, jobs)) * jobs)
+            if dbos:
+                try:
+                    with Steps(Path(folder)) as running:
+                        took = running.run(STEPS)
+                except NotThereError as error:
+                    sys.stderr.write(f"  not measured: {error}\n")
+                    dbos = False
+                else:
+                    steps.samples.append(took.seconds * jobs / STEPS)
+                    steps.calm.append(took.processor * jobs / STEPS)
+    return [ours, bare, steps]
 
 
 def measure_flat(jobs: int) -> Series:
@@ -106,16 +127,26 @@ def seconds_of_commits(folder: Path, count: int) -> float:
     return took / count
 
 
-def rows(name: str, jobs: int, ours: Series, bare: Series) -> list[Row]:
-    """The two as rows; a chain is judged."""
-    ratio = 1 / speedup(ours, bare).median
-    text = f"<= {CHAIN_TARGET:g}x bare commits"
-    targets = (Target(text, ratio, ratio <= CHAIN_TARGET),) if name == "durable_chain" else ()
-    note = f"{1e6 * Spread.of(ours.samples).median / jobs:.0f} us a job"
-    return [
-        Row(name, its.peer, jobs, len(its.samples), Spread.of(its.samples), {}, note if its is ours else "", judged)
-        for its, judged in ((ours, targets), (bare, ()))
-    ]
+def rows(name: str, jobs: int, ours: Series, bare: Series, steps: Series | None = None) -> list[Row]:
+    """All that were measured as rows; ours is judged. `calm` of a series has the processor's seconds."""
+    targets = []
+    if name == "durable_chain":
+        ratio = 1 / speedup(ours, bare).median
+        targets.append(Target(f"<= {CHAIN_TARGET:g}x bare commits", ratio, ratio <= CHAIN_TARGET))
+    beside = [ours, bare]
+    if steps is not None and steps.samples:
+        beside.append(steps)
+        wanted, times = DBOS_TARGETS[name], speedup(ours, steps).median
+        targets.append(Target(f">= {wanted:g}x {DBOS}", times, times >= wanted))
+    found = []
+    for its in beside:
+        each = [f"{1e6 * Spread.of(its.samples).median / jobs:.0f} us a job"]
+        if its.calm:
+            each.append(f"{1e6 * Spread.of(its.calm).median / jobs:.0f} us of the processor")
+        judged = tuple(targets) if its is ours else ()
+        note = ", ".join(each)
+        found.append(Row(name, its.peer, jobs, len(its.samples), Spread.of(its.samples), {}, note, judged))
+    return found
 
 
 def flat_rows(measured: Sequence[tuple[int, Series]]) -> list[Row]:

@@ -14,7 +14,7 @@ from flows._names import shown
 from flows._planner import plan
 from flows._run import Run
 from flows._run_options import RunKeywords, run_options
-from flows.errors import DefinitionError, UnknownRunError
+from flows.errors import DefinitionError, UnavailableError, UnknownRunError
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -191,8 +191,8 @@ def _stop(chosen: Executor, asked: RunOptions, run: Run[Any] | None, error: Base
     """The caller of `execute` has been interrupted: cancel the run that it began, not one that others wait for, too."""
     if run is None and isinstance(error, Exception):
         return  # refused: nothing was stored
-    if isinstance(error, KeyboardInterrupt | SystemExit) and getattr(chosen, "resumes", False):
-        return  # the process is to end; the run is kept, and can be gone on with
+    if isinstance(error, KeyboardInterrupt | SystemExit | UnavailableError) and getattr(chosen, "resumes", False):
+        return  # the process is to end, or the file out of reach; the run is kept, and can be gone on with
     record = chosen.find(run_id=asked.run_id)  # an interrupt may have come between storing and knowing it
     if record is not None:
         chosen.cancel(record, f"its caller stopped: {type(error).__name__}")

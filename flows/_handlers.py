@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from flows._opts import Settings
     from flows._task import Task
 
+__tracebackhide__ = True  # pytest shows where a handler has raised, and not how it came to be called
+
 Clock = Callable[[], float]
 
 _UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, Part, OptionalReference))

@@ -111,6 +111,10 @@ class KeeperCore:
         """Whether it has any leases to keep."""
         return bool(self._confirmed)
 
+    def lasts(self, grant: Grant, since: float, now: float) -> bool:
+        """Whether a job may still be started under *grant*, which was asked for at *since*, by the monotonic clock."""
+        return now < self._confirmed.get(grant, since) + self.lease_seconds - self._margin
+
     def feed(self, event: KeeperEvent, now: float) -> None:
         """Take note of what happened at *now*, by the worker's monotonic clock in seconds."""
         if isinstance(event, Held):

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from flows._state import CONTROL_QUEUE
 from flows._typeset import cell, line, spell, width
 from flows.errors import Failed, MissingDependencyError
 
@@ -138,5 +139,6 @@ def _row(record: RunRecord, job: int) -> TableRow:
 
 def _cells(row: TableRow) -> dict[str, str]:
     duration = "" if row.seconds is None else spell(row.seconds)
-    values = (row.job, row.task, row.queue, row.state, str(row.attempts or ""), duration, row.what)
+    queue = "" if row.queue == CONTROL_QUEUE else row.queue  # lists wait in none
+    values = (row.job, row.task, queue, row.state, str(row.attempts or ""), duration, row.what)
     return dict(zip(_HEADS, values, strict=True))

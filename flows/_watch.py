@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from flows.errors import UnsupportedError
+from flows.errors import UnknownTaskError, UnsupportedError
 
 if TYPE_CHECKING:
     from flows._draw._live import LivePicture
@@ -29,6 +29,9 @@ RECOLOUR_SHARE: Final = 60
 ELSEWHERE: Final = 0.2
 """By how much less the painter rests where the run is worked off by other processes."""
 
+LOOK_SECONDS: Final = 1.0
+"""How often one looks where nothing is heard: who wrote the change may live elsewhere."""
+
 QUIET_SECONDS: Final = 0.5
 """How long `flows.execute` waits before it shows anything: what is over by then needs no watching."""
 
@@ -39,7 +42,10 @@ def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> 
     """Show a run in a notebook until it has ended: one picture, recoloured at most four times a second.
 
     The last picture stays in the notebook. Waits as `Run.wait` does, and like it works the run off where the executor
-    is embedded. Runs that were submitted elsewhere can be watched, too.
+    is embedded and its tasks are known here. Runs of other processes can be watched, too.
+
+    A run in this process is slowed down by a twentieth at most: where its picture takes long to make, because it has
+    many jobs, a line of text tells how far it is until so much time has passed that the picture takes little of it.
 
     Args:
         unfold: A box for each job; else jobs that are alike share one where there are more than 200.
@@ -71,7 +77,22 @@ def watch(run: Run[Any], *, unfold: bool = False, interactive: bool = False) -> 
         _Painter(run._record, lambda: picture, widget.show).until_the_end(lambda: show(widget.bundle()))
         return
     with _Painter(run._record, lambda: picture, show, sparing=run._executor.embedded).at_work():
-        run.wait()
+        try:
+            run.wait()
+        except UnknownTaskError:  # of an embedded executor: then other processes work it off
+            await_end(run._record)
+
+
+def await_end(record: RunRecord) -> None:
+    """Return when a run has ended; nothing is worked off for it."""
+    changed = threading.Event()
+    unwatch = record.watch(changed.set)
+    try:
+        while not record.ended:
+            changed.wait(LOOK_SECONDS)
+            changed.clear()
+    finally:
+        unwatch()
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ def store(name: str) -> None:
     for old, new in zip(before.cells, after.cells, strict=True):
         if new.cell_type == "code" and said(old) == said(new):
             new.outputs = old.outputs
-    nbformat.write(after, HERE / f"{name}.ipynb")  # type: ignore[no-untyped-call]
+    nbformat.write(tidied(after), HERE / f"{name}.ipynb")  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import functools
 import gc
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,6 +33,18 @@ if settings.default is not None and settings.default.derandomize:
     providers._get_local_constants = Constants
 
 
+WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which no test is asked for are not even loaded: what they import takes seconds."""
+    asked = config.option.markexpr
+    if asked not in ("not slow", "alone") or not collection_path.name.startswith("test_"):
+        return None
+    text = collection_path.read_text("utf-8")
+    return ("mark.alone" not in text if asked == "alone" else WHOLLY_SLOW.search(text) is not None) or None
+
+
 def pytest_collection_finish() -> None:
     """What is there before the first test stays: no collection of garbage, asked for or not, looks at it again."""
     gc.collect()
@@ -50,7 +63,7 @@ def same_examples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
-    before = {name: dict(named) for name, named in _registry._tasks.items()}
+    before = dict(_registry._tasks)
     here = str(request.path)
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}

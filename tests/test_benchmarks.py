@@ -65,6 +65,7 @@ def test_the_command_prints_a_row_for_each_peer_and_writes_json(tmp_path: Path) 
     assert ">= 8x dask: " in done.stdout
 
 
+@pytest.mark.slow
 def test_graphs_are_the_same_each_time_and_differ_by_seed() -> None:
     assert layered(6, 5) == layered(6, 5)
     assert layered(6, 5) != layered(6, 5, seed=8)
@@ -211,6 +212,7 @@ class OneAfterTheOther:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("workload", ["blocking", "straggler_flat", "straggler_layers"])
 def test_a_runner_with_one_thread_misses_the_targets_of_overlap(workload: str) -> None:
     (row,) = rows(TINY[workload], measure(TINY[workload], [OneAfterTheOther()]))
@@ -238,6 +240,7 @@ def test_import_time_is_judged_against_pydantic() -> None:
         assert second.targets == ()
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_recoloured_and_watched() -> None:
     rows = picture_rows("tiny")
     assert [row.workload for row in rows] == ["draw 50", "recolour 50", "watch 20", "watch 20"]

@@ -72,6 +72,7 @@ def test_what_is_loaded_when_it_is_named_is_there_by_attribute_and_by_import() -
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_importing_flows_takes_little_longer_than_importing_pydantic(tmp_path: Path) -> None:
     times: dict[str, list[float]] = {"flows": [], "pydantic": []}
     # Installed packages come compiled; where this one is tested, bytecode may be forbidden.

@@ -1,8 +1,15 @@
 """The mutants that `make mutate` plants: small, complete, and nothing that only a reader sees."""
 
+from pathlib import Path
+
+import pytest
+
+from tools import planting, verdicts
+from tools.judging import FOUND, SURVIVED, Case
 from tools.mutants import lua_mutants, python_mutants
-from tools.mutate import TESTS
-from tools.mutation_page import PAGE
+from tools.mutate import TESTS, drawn
+from tools.mutation_page import PAGE, Result, interval, reasons_in, written
+from tools.verdicts import Verdicts
 
 SOURCE = '''
 """A module."""
@@ -63,3 +70,81 @@ def test_a_script_is_mutated_line_by_line() -> None:
 def test_every_file_has_its_row_in_the_table() -> None:
     page = PAGE.read_text("utf-8")
     assert all(f"| `{file}` |" in page for file in TESTS)
+
+
+def test_a_verdict_holds_while_the_file_and_the_tests_behind_it_are_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "ROOT", tmp_path)
+    tests = tmp_path / "test_one.py", tmp_path / "test_other.py"
+    for test in tests:
+        test.write_text(test.name)
+    first, second, third = list(python_mutants(SOURCE))[:3]
+
+    def known() -> Verdicts:
+        verdicts._state.cache_clear()
+        return Verdicts("module.py", ("test_one.py", "test_other.py"), tmp_path / "kept")
+
+    known().add(Case("module.py", first), FOUND, "test_one.py::test_it")
+    known().add(Case("module.py", second), SURVIVED, "")
+    assert [known().of(mutant) for mutant in (first, second, third)] == [FOUND, SURVIVED, None]
+    tests[1].write_text("changed")
+    assert [known().of(mutant) for mutant in (first, second)] == [FOUND, None], "a survivor met all of them"
+    tests[0].write_text("changed")
+    assert known().of(first) is None
+    assert (known().hint(first), known().hint(second)) == ("test_one.py::test_it", "")
+    verdicts._state.cache_clear()
+
+
+def test_reasons_stay_with_their_survivors_on_the_page() -> None:
+    made = list(python_mutants(SOURCE))[:4]
+    text, left = written("# Title\n\nWords.\n", [Result("a.py", 9, 9, 9, tuple(made[:2]))])
+    assert [mutant for _, mutant in left] == made[:2]
+    assert text.startswith("# Title\n\nWords.\n")
+    assert "| `a.py` | 9 | 9 | 7 | 77.8% |" in text
+    for mutant in made[:2]:
+        text = text.replace(f"| `{mutant.change}` |  |", f"| `{mutant.change}` | it is so |")
+    text, left = written(text, [Result("b.py", 1, 1, 1, ()), Result("a.py", 9, 9, 9, tuple(made[1:3]))])
+    assert [mutant for _, mutant in left] == [made[2]]
+    reasons = {change: reason for (_, change), reason in reasons_in(text)["a.py"].items()}
+    assert reasons == {made[1].change: "it is so", made[2].change: ""}
+    assert "| `b.py` | 1 | 1 | 1 | 100.0% |" in text
+
+
+def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
+    text, _ = written(
+        "", [Result("a.lua", 90, 30, 30, ()), Result("b.lua", 110, 70, 70, ()), Result("c.py", 9, 9, 9, ())]
+    )
+    assert "All scripts together: 100 of 100 found, 100.0%; with 95 % certainty 96.3% to 100.0% of all 200." in text
+    assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=0.001)
+    again, _ = written(text, [Result("c.py", 9, 9, 9, ())])
+    assert again == text
+
+
+def test_of_scripts_a_share_is_drawn_that_grows_with_the_share() -> None:
+    script = "".join(f"local n{number} = {number} + 1\n" for number in range(200))
+    made = list(lua_mutants(script))
+    some, more = (drawn("a.lua", made, share) for share in (0.3, 0.6))
+    assert 0.2 < len(some) / len(made) < 0.4
+    assert 0.5 < len(more) / len(made) < 0.7
+    assert set(some) < set(more)
+    assert drawn("a.py", made, 0.1) == made
+
+
+def test_a_script_says_which_of_its_blocks_it_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "some.lua"
+    path.write_text(
+        "-- KEYS: meta\nlocal function double(n) return 2 * n end\nlocal function half(n)\n  if n > 1 then -- else\n"
+        "    return n / 2\n  end\nend\nreturn double(half(2))\n"
+    )
+    monkeypatch.setattr(planting, "ROOT", tmp_path)
+    assert [planting.opener("some.lua", line) for line in range(1, 9)] == [0, 2, 3, 3, 4, 3, 0, 0]
+    said = planting._logging(path).splitlines()
+    assert said[:4] == [
+        "-- KEYS: meta",
+        "redis.log(3, 'IN some:0')",
+        "local function double(n) redis.log(3, 'IN some:2')  return 2 * n end",
+        "local function half(n) redis.log(3, 'IN some:3') ",
+    ]
+    assert said[4] == "  if n > 1 then redis.log(3, 'IN some:4')"
+    planting._openers.cache_clear()

@@ -8,6 +8,8 @@ import pytest
 
 from notebooks.store import HERE, executed, names, read, said, tidied
 
+pytestmark = pytest.mark.slow
+
 
 def code(notebook: Any) -> list[Any]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -34,7 +36,6 @@ def test_a_notebook_begins_with_a_heading_and_links_to_what_is_there(name: str) 
         assert Path(HERE, link).exists(), link
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_a_notebook_runs_and_shows_what_is_stored(name: str) -> None:
     fresh = executed(name)

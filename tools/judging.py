@@ -13,15 +13,28 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tools.mutants import Mutant
 from tools.planting import Planter
 
 if TYPE_CHECKING:
     import pytest
+
+
+class Trials(Protocol):
+    """Knows of tests, by id, how long they take and which places they enter."""
+
+    def of(self, test: str) -> tuple[float, list[str]] | None:
+        """Of one; None: not known."""
+        ...
+
+    def add(self, told: Mapping[str, tuple[float, list[str]]]) -> None:
+        """Know these from now on."""
+        ...
+
 
 FOUND, SURVIVED, CANNOT = "found", "survived", "cannot"
 
@@ -52,19 +65,21 @@ class Judge:
         planter: Puts them in place.
         cases: What to judge.
         jobs: How many forks at once.
+        trials: What the tests do without a mutant.
         tell: Is called with each case, a verdict (a word), and the test that it comes from.
     """
 
     planter: Planter
     cases: Sequence[Case]
     jobs: int
+    trials: Trials
     tell: Callable[[Case, str, str], None]
     _finders: dict[str, Counter[int]] = field(default_factory=dict)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
         self.planter.collected()
-        took, entering = _forked(lambda: self._tried(session))
+        took, entering = self._tried(session)
         names = {item.nodeid: number for number, item in enumerate(session.items)}
         open_forks: dict[int, tuple[Case, IO[bytes]]] = {}
         for case in self.cases:
@@ -138,23 +153,33 @@ class Judge:
 
     def _tried(self, session: pytest.Session) -> tuple[list[float], dict[str, list[int]]]:
         """How long each test takes without a mutant, and which enter which place."""
-        _silence()
+        new = [item for item in session.items if self.trials.of(item.nodeid) is None]
+        if new:
+            self.trials.add(_forked(lambda: self._try(session, new)))
         took: list[float] = []
         entering: dict[str, list[int]] = {}
+        for number, item in enumerate(session.items):
+            seconds, places = self.trials.of(item.nodeid) or (0.0, [])
+            took.append(seconds)
+            for place in places:
+                entering.setdefault(place, []).append(number)
+        return took, entering
+
+    def _try(self, session: pytest.Session, items: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
+        _silence()
+        made: dict[str, tuple[float, list[str]]] = {}
         self.planter.watch()
         begun = time.perf_counter()
-        for number, _ in enumerate(_run(session, session.items), -1):
-            if number >= 0:
-                took.append(time.perf_counter() - begun)
-                for name in self.planter.entered():
-                    entering.setdefault(name, []).append(number)
-            if session.testsfailed:
-                raise RuntimeError(f"{session.items[number].nodeid} fails without any mutant")
+        for before, _ in zip([None, *items], _run(session, items), strict=True):
+            if before is not None:
+                made[before.nodeid] = time.perf_counter() - begun, sorted(self.planter.entered())
+                if session.testsfailed:
+                    raise RuntimeError(f"{before.nodeid} fails without any mutant")
             begun = time.perf_counter()
         threading.setprofile(None)
         sys.setprofile(None)
         self.planter.leave()
-        return took, entering
+        return made
 
 
 def _run(session: pytest.Session, items: Sequence[pytest.Item]) -> Iterator[None]:

@@ -62,6 +62,8 @@ class Mutant:
         was, now: What stood there, and what does.
         text: The whole file.
         loaded: Whether it takes effect when the file is loaded, and not when a function is called.
+        around: The source of the function, or of the statement, with the place in it: what says that it is the same
+            mutant after a change elsewhere in the file.
     """
 
     line: int
@@ -70,6 +72,7 @@ class Mutant:
     now: str
     text: str
     loaded: bool = False
+    around: str = ""
 
     @property
     def change(self) -> str:
@@ -86,7 +89,9 @@ def python_mutants(source: str) -> Iterator[Mutant]:
     _forget_annotations(tree)
     sites = list(_sites(tree, ""))
     outer = [tree.body, *(node.body for node in tree.body if isinstance(node, ast.ClassDef))]
-    heads = [node.args for body in outer for node in body if isinstance(node, Function)]
+    functions = [node for body in outer for node in body if isinstance(node, Function)]
+    heads = [node.args for node in functions]
+    lines = source.splitlines()
     for parent, name, at, function in sites:
         holder = getattr(parent, name)
         node = holder if at is None else holder[at]
@@ -95,16 +100,24 @@ def python_mutants(source: str) -> Iterator[Mutant]:
             text = ast.unparse(ast.fix_missing_locations(tree))
             _put(parent, name, at, node)
             loaded = not function or parent in heads
-            yield Mutant(node.lineno, function, _shown(node), _shown(now), text, loaded)
+            home = next((one for one in functions if function and one.lineno <= node.lineno <= _end(one)), node)
+            at_line = f"{node.lineno - home.lineno}:{node.col_offset}"
+            around = "\n".join([*lines[home.lineno - 1 : _end(home)], at_line])
+            yield Mutant(node.lineno, function, _shown(node), _shown(now), text, loaded, around)
 
 
 def lua_mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a Lua script: an operator, a constant or a statement of a line; comments are left alone."""
-    lines, function = source.splitlines(keepends=True), ""
+    lines, function, around = source.splitlines(keepends=True), "", ""
+    first = 0
     for number, line in enumerate(lines):
         begun = _LUA_FUNCTION.match(line)
-        if begun or not line.startswith((" ", "end", "\n")):
-            function = begun[1] if begun else ""
+        if begun:
+            last = next((at for at in range(number, len(lines)) if lines[at].startswith("end")), number)
+            function, first = begun[1], number
+            around = "".join(lines[first : (number if line.rstrip().endswith(" end") else last) + 1])
+        elif not line.startswith((" ", "end", "\n")):
+            function, first, around = "", number, "".join(lines[max(0, number - 1) : number + 1])
         code = line.partition("--")[0].rstrip()
         changed = {
             code[: found.start()] + now + code[found.end() :]
@@ -116,7 +129,13 @@ def lua_mutants(source: str) -> Iterator[Mutant]:
             changed.add("")
         for now in sorted(changed):
             text = "".join((*lines[:number], f"{now}\n", *lines[number + 1 :]))
-            yield Mutant(number + 1, function, code.strip(), now.strip() or "(nothing)", text)
+            where = f"{around}{number - first}"
+            yield Mutant(number + 1, function, code.strip(), now.strip() or "(nothing)", text, around=where)
+
+
+def _end(node: ast.AST) -> int:
+    last: int = getattr(node, "end_lineno", 0)
+    return last
 
 
 def _put(parent: ast.AST, name: str, at: int | None, node: ast.AST) -> None:
@@ -132,7 +151,7 @@ def _sites(node: ast.AST, function: str, inside: str = "") -> Iterator[tuple[ast
         if name in ("decorator_list", "annotation") or isinstance(node, ast.JoinedStr):
             continue
         for at, child in enumerate(value) if isinstance(value, list) else ((None, value),):
-            if not isinstance(child, ast.AST) or _is_left_alone(child):
+            if not isinstance(child, ast.AST) or _is_left_alone(child) or (at == 0 and _is_cast(node)):
                 continue
             yield node, name, at, function
             if isinstance(child, ast.ClassDef) and not function:
@@ -148,9 +167,21 @@ def _is_left_alone(node: ast.AST) -> bool:
     if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
         return True
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-        return node.targets[0].id in ("__slots__", "__all__")
+        return node.targets[0].id in ("__slots__", "__all__") or _is_of_types(node.value)
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant or isinstance(node, ast.Import | ast.ImportFrom | ast.Assert)
+
+
+def _is_of_types(value: ast.expr) -> bool:
+    """A type variable, or another name for a type: ``Job[Any]``."""
+    made = value.func if isinstance(value, ast.Call) else value
+    if isinstance(made, ast.Subscript):
+        return isinstance(made.value, ast.Name) and made.value.id[0].isupper()
+    return isinstance(made, ast.Name) and made.id in ("TypeVar", "ParamSpec")
+
+
+def _is_cast(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "cast"
 
 
 def _forget_annotations(tree: ast.Module) -> None:

@@ -2,13 +2,14 @@
 
 What survives is listed in docs/mutation.md, each with the reason why no test can, or need, find it; it is there that
 reasons are written. Exit code 1: of a module, or of all scripts, less than nine in ten were found, or a survivor has
-no reason. Verdicts are kept in .mutation and hold while the file and the tests are as they were: a run that was
+no reason. Verdicts are kept in .mutation and hold while the function and the tests are as they were: a run that was
 stopped goes on, and one after a change judges what has changed.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import os
 import subprocess
@@ -28,13 +29,16 @@ from tools.judging import CANNOT, FOUND, SURVIVED, Case, Judge, limited
 from tools.mutants import Mutant, lua_mutants, python_mutants
 from tools.mutation_page import PAGE, Result, written
 from tools.planting import ROOT, Code, Planter, Scripts
-from tools.verdicts import Verdicts, adder
+from tools.verdicts import Trials, Verdicts, adder
 
 GOAL: Final = 0.9
 
+SHARE: Final = 0.12
+"""Of so many of the scripts' mutants, drawn by their names, is judged: each costs a server and many round trips."""
+
 _REDIS: Final = tuple(
     f"tests/executors/redis/test_{name}.py"
-    for name in ("shard", "store", "following", "lists", "reopening", "limits", "sharing")
+    for name in ("shard", "store", "following", "lists", "reopening", "limits", "sharing", "scripts")
 )
 _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/redis/lua").glob("*.lua"))
 
@@ -42,6 +46,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine.py": (
         *("tests/flows/test_machine.py", "tests/flows/test_machine_properties.py", "tests/flows/test_reopening.py"),
         *("tests/flows/test_influence_table.py", "tests/executors/test_memory_store.py"),
+        "tests/flows/test_machine_lists.py",
     ),
     "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
@@ -85,20 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__.partition("\n")[0])
     parser.add_argument("file", nargs="*", default=list(TESTS), help="left out: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time")
+    parser.add_argument("--share", type=float, default=SHARE, help=f"of the scripts' mutants; left out: {SHARE}")
     parser.add_argument("--show", action="store_true", help="judge nothing, write what is known")
     parser.add_argument("--here", choices=("forks", "apart"), help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.here:
-        (_judge_in_forks if given.here == "forks" else _judge_apart)(given.file, given.jobs)
+        (_judge_in_forks if given.here == "forks" else _judge_apart)(given.file, given.share, given.jobs)
         return 0
     if not given.show:
-        _judged(given.file, given.jobs)
-    results = [_result(file) for file in given.file]
+        _judged(given.file, given.share, given.jobs)
+    results = [_result(file, given.share) for file in given.file]
     text, unexplained = written(PAGE.read_text("utf-8"), results)
     PAGE.write_text(text, "utf-8")
     for file, mutant in unexplained:
         print(f"{file}:{mutant.line}: {mutant.function}: {mutant.change}")
-    unfinished = [one.file for one in results if one.judged < one.mutants]
+    unfinished = [one.file for one in results if one.judged < one.wanted]
     print(f"not judged to the end: {', '.join(unfinished) or 'none'}")
     low = [name for name, share in _shares(results) if share < GOAL]
     print(f"{len(unexplained)} survivors without a reason; below {GOAL:.0%}: {', '.join(low) or 'none'}")
@@ -110,6 +116,22 @@ def mutants_of(file: str) -> list[Mutant]:
     source = (ROOT / file).read_text("utf-8")
     made = lua_mutants(source) if file.endswith(".lua") else python_mutants(source)
     return list({mutant.text: mutant for mutant in made}.values())
+
+
+def drawn(file: str, mutants: Iterable[Mutant], share: float) -> list[Mutant]:
+    """Those of *mutants* to judge: all of a module; of a script about that share, the same in every process.
+
+    A larger share has all that a smaller one has, and an edit elsewhere in the file changes nothing.
+    """
+    if not file.endswith(".lua"):
+        return list(mutants)
+    return [mutant for mutant in mutants if _lot(file, mutant) < share]
+
+
+def _lot(file: str, mutant: Mutant) -> float:
+    """Evenly spread over [0, 1)."""
+    name = f"{file} {mutant.function} {mutant.change}"
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
 
 
 def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
@@ -127,38 +149,40 @@ def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
         yield "scripts", scripts[0] / scripts[1]
 
 
-def _result(file: str) -> Result:
+def _result(file: str, share: float) -> Result:
     made, known = mutants_of(file), Verdicts(file, TESTS[file])
-    words = [known.of(mutant) for mutant in made]
-    survivors = [mutant for mutant, word in zip(made, words, strict=True) if word == SURVIVED]
-    return Result(file, len(made), words.count(FOUND) + len(survivors), tuple(survivors))
+    chosen = drawn(file, made, share)
+    words = [known.of(mutant) for mutant in chosen]
+    survivors = [mutant for mutant, word in zip(chosen, words, strict=True) if word == SURVIVED]
+    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors))
 
 
-def _judged(files: Sequence[str], jobs: int) -> None:
+def _judged(files: Sequence[str], share: float, jobs: int) -> None:
     """A process for the files that the same tests judge; what needs an import is judged in another."""
     for tests in dict.fromkeys(TESTS[file] for file in files):
         together = [file for file in files if TESTS[file] == tests]
         for way in ("forks", "apart"):
-            if any(_open(file, way == "forks") for file in together):
-                command = [sys.executable, "-m", "tools.mutate", "--here", way, "--jobs", str(jobs), *together]
-                subprocess.run(command, cwd=ROOT, check=True)
+            if any(_open(file, share, in_forks=way == "forks") for file in together):
+                options = ["--here", way, "--share", str(share), "--jobs", str(jobs)]
+                subprocess.run([sys.executable, "-m", "tools.mutate", *options, *together], cwd=ROOT, check=True)
 
 
-def _open(file: str, in_forks: bool) -> list[Case]:
+def _open(file: str, share: float, *, in_forks: bool) -> list[Case]:
     """What has not been judged yet, of mutants that take effect when a function is called; or of the others."""
     known = Verdicts(file, TESTS[file])
-    words = {mutant: known.of(mutant) for mutant in mutants_of(file)}
+    words = {mutant: known.of(mutant) for mutant in drawn(file, mutants_of(file), share)}
     return [
         Case(file, mutant, known.hint(mutant))
         for mutant, word in words.items()
-        if word in (None, CANNOT) and in_forks == (word != CANNOT and (mutant.function != "" or file.endswith(".lua")))
+        if word in (None, CANNOT) and in_forks == (word is None and not mutant.loaded)
     ]
 
 
-def _judge_in_forks(files: Sequence[str], jobs: int) -> None:
+def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
+    scripts = files[0].endswith(".lua")
     settings.register_profile(
         "mutation",
-        max_examples=60,
+        max_examples=20 if scripts else 60,
         derandomize=True,
         database=None,
         deadline=None,
@@ -166,8 +190,9 @@ def _judge_in_forks(files: Sequence[str], jobs: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     os.environ["HYPOTHESIS_PROFILE"] = "mutation"
-    cases = [case for file in files for case in _open(file, in_forks=True)]
-    planter: Planter = Scripts() if files[0].endswith(".lua") else Code()
+    cases = [case for file in files for case in _open(file, share, in_forks=True)]
+    cases.sort(key=lambda case: _lot(case.file, case.mutant))  # stopped early, it is a sample all the same
+    planter: Planter = Scripts() if scripts else Code()
     told = adder([Verdicts(file, TESTS[file]) for file in files])
     count = 0
 
@@ -178,21 +203,21 @@ def _judge_in_forks(files: Sequence[str], jobs: int) -> None:
         if word == SURVIVED or count % 50 == 0:
             print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
-    judge = Judge(planter, cases, jobs, tell)
-    chosen = _QUICK if isinstance(planter, Code) else _ONE_SERVER
+    judge = Judge(planter, cases, jobs, Trials(_LUA if scripts else files), tell)
+    chosen = _ONE_SERVER if scripts else _QUICK
     code = pytest.main([*_OPTIONS, *chosen, *_REWRITTEN, *_tests(files[0])], plugins=[judge])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise SystemExit(int(code))
 
 
-def _judge_apart(files: Sequence[str], jobs: int) -> None:
+def _judge_apart(files: Sequence[str], share: float, jobs: int) -> None:
     """Judge what takes effect when it is loaded: forks of a process that has imported only what others have made."""
     for heavy in ("networkx", "pydantic", "tenacity"):
         importlib.import_module(heavy)
     os.environ["HYPOTHESIS_PROFILE"] = "fast"
     for file in files:
         told = adder([Verdicts(file, TESTS[file])])
-        for case in _open(file, in_forks=False):
+        for case in _open(file, share, in_forks=False):
             found = limited(partial(_fails, case))
             told(case, FOUND if found else SURVIVED, "")
             print(f"{file}:{case.mutant.line}: {found}: {case.mutant.change}", flush=True)

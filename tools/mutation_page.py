@@ -5,6 +5,7 @@ Reasons are written there by a person; they are read from the page, and stay wit
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -29,12 +30,14 @@ class Result:
 
     Attributes:
         mutants: How many there are.
-        judged: How many of them met tests: all, or a sample.
+        wanted: How many of them are to meet tests.
+        judged: How many have.
         survivors: Those of the judged that no test found.
     """
 
     file: str
     mutants: int
+    wanted: int
     judged: int
     survivors: tuple[Mutant, ...]
 
@@ -76,14 +79,37 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
         share = f"{one.found / one.judged:.1%}" if one.judged else ""
         rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {share} |"
         known = reasons.get(one.file, {})
-        reasons[one.file] = {} if one.judged == one.mutants else dict(known)
+        reasons[one.file] = {} if one.judged == one.wanted else dict(known)
         for each in one.survivors:
             reasons[one.file][each.function, each.change] = known.get((each.function, each.change), "")
             if not known.get((each.function, each.change)):
                 unexplained.append((one.file, each))
     head = text.partition(_SCORES.splitlines()[0])[0]
     sections = "".join(_section(file, reasons[file]) for file in rows if reasons.get(file))
-    return head + _SCORES + "".join(f"{row}\n" for row in rows.values()) + _SURVIVORS + sections, unexplained
+    table = "".join(f"{row}\n" for row in rows.values())
+    return head + _SCORES + table + _together(rows) + _SURVIVORS + sections, unexplained
+
+
+def _together(rows: Mapping[str, str]) -> str:
+    """A line on all scripts, which are one program and of which a sample is judged."""
+    scores = [score for file, row in rows.items() if file.endswith(".lua") and (score := _SCORE.match(row))]
+    mutants, judged, found = (sum(int(score[name]) for score in scores) for name in ("mutants", "judged", "found"))
+    if not judged:
+        return ""
+    low, high = interval(found, judged)
+    return (
+        f"\nAll scripts together: {found} of {judged} found, {found / judged:.1%}; with 95 % certainty {low:.1%} to "
+        f"{high:.1%} of all {mutants}.\n"
+    )
+
+
+def interval(found: int, judged: int) -> tuple[float, float]:
+    """Where the share of all lies, by a random sample, with 95 % certainty (Wilson's score interval)."""
+    z, share = 1.96, found / judged
+    middle = share + z * z / (2 * judged)
+    reach = z * math.sqrt(share * (1 - share) / judged + z * z / (4 * judged * judged))
+    whole = 1 + z * z / judged
+    return (middle - reach) / whole, (middle + reach) / whole
 
 
 def _section(file: str, reasons: Mapping[tuple[str, str], str]) -> str:

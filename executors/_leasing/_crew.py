@@ -20,6 +20,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING
 
 from executors._leasing._attempts import attempts_of
+from executors._leasing._calls import abandoned, exchanged
 from executors._leasing._crew_run import CrewRun
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
@@ -53,8 +54,7 @@ class Crew:
     """
 
     def __init__(self, store: Store, run: CrewRun, *, slots: int, name: str, on_end: Callable[[], None]) -> None:
-        self.store = store
-        self.clock = store.clock
+        self.store, self.clock = store, store.clock
         self.run = run
         self.name = name
         one_line = not (run.has_async and run.has_sync)
@@ -65,10 +65,9 @@ class Crew:
         self._events: deque[Event] = deque()
         self._opening = run.openings
         self._on_end = on_end
-        self._turn_lock = threading.Lock()
+        self._turn_lock, self._close_lock = threading.Lock(), threading.Lock()
         self._turns = 0
         self.interrupted = self._closed = self._tells = self._in_store = False
-        self._close_lock = threading.Lock()
         self._long, self._long_seconds = LongTasks(), COSTLY_SECONDS if run.costly else LONG_SECONDS
         self._deadlines = Deadlines(self, self.clock)
         self._lookout = Lookout()
@@ -93,9 +92,11 @@ class Crew:
         return None if not self.interrupted else End.RELEASED if self.over else End.CANCELLED
 
     def start(self) -> None:
-        """Begin in background threads; returns at once."""
+        """Begin in background threads; returns at once, and raises what the store's first answer was, if an error."""
         monitor.watch(self)
         self.turn(Woken())
+        if self.fallen is not None:
+            raise self.fallen
         self.hand_over()
 
     def lend(self) -> None:
@@ -223,7 +224,7 @@ class Crew:
         What was raised may have struck anywhere, so nothing that this crew holds is counted on any more.
         """
         self.fallen = self.fallen or error
-        self.store.abandon(self.run, f"{type(error).__name__} was raised")
+        abandoned(self, error)
         self._close()
 
     def _carry_out(self) -> None:
@@ -231,10 +232,10 @@ class Crew:
         for effect in core.effects():
             if isinstance(effect, Exchange):
                 self._in_store = self.run.costly
-                try:
-                    reply = self.store.exchange(self.name, effect.seq, effect.settles, effect.want, self.name)
-                finally:
-                    self._in_store = False
+                reply = exchanged(self, effect)
+                self._in_store = False
+                if reply is None:
+                    return
                 core.replied(effect.seq, reply, reply.now)
                 if reply.due_at is not None:
                     monitor.ring_before(reply.due_at)

@@ -46,6 +46,7 @@ class Floor:
         bell: Rung when there is an outcome.
         on_abandoned: Told how many threads are left behind with handlers that nobody waits for, when that changes.
         rescue_by: Has the store look at overdue runs, by the monotonic clock, and calls something after that.
+        may_begin: Asked before each start whether the lease still holds.
 
     Attributes:
         done: Outcomes. Of a handler that was given up there may be two; the first counts.
@@ -61,6 +62,7 @@ class Floor:
         bell: Bell,
         on_abandoned: Callable[[int], None],
         rescue_by: Callable[[float, Callable[[], None] | None], None],
+        may_begin: Callable[[Grant], bool],
     ) -> None:
         self.name = name
         self.slots = slots
@@ -74,6 +76,7 @@ class Floor:
         self._on_loop: LoopLine | None = None
         self._on_abandoned = on_abandoned
         self._rescue_by = rescue_by
+        self._may_begin = may_begin
         self._abandoned = 0
         self._counting = threading.Lock()
         self._long = LongTasks()
@@ -170,7 +173,7 @@ class Floor:
     def _work(self, grant: Grant) -> None:
         """Run one job."""
         run = grant.run
-        if grant.stop is not None or run.state.cancelling:
+        if grant.stop is not None or run.state.cancelling or not self._may_begin(grant):
             now = self.clock()
             self.put(Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now))
             return
@@ -204,7 +207,7 @@ class Floor:
         """How a grant ends that is not to begin any more; None if it is."""
         if grant.run.state.cancelling or grant.stop == RUN_CANCELLED:
             return End.CANCELLED
-        return None if grant.stop is None else End.RELEASED
+        return None if grant.stop is None and self._may_begin(grant) else End.RELEASED
 
     def judged(self, grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
         """As `judge_error`, whatever the rules of a user may raise."""

@@ -72,6 +72,13 @@ class LeaseKeeper:
         if sooner:
             self._bell.ring()
 
+    def lasts(self, grant: Grant, since: float) -> bool:
+        """Whether *grant*, asked for at *since*, may be begun: a process that was stopped may have slept over its end.
+
+        From any thread; the keeper's own may have slept as well.
+        """
+        return not self._leased or self._core.lasts(grant, since, time.monotonic())
+
     def close(self) -> None:
         """The last handler has ended: nothing is kept any more."""
         self._closed = True

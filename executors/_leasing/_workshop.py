@@ -92,7 +92,8 @@ class Workshop:
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, self._abandoned, self._keeper.rescue_by)
+        told = (self._abandoned, self._keeper.rescue_by, self._may_begin)
+        self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
@@ -310,6 +311,10 @@ class Workshop:
             text = "worker %s: %d of %d slots are held by handlers that timed out and run on; it ends, to be restarted"
             say(logging.ERROR, text, self.name, threads, self.slots)
             self.drain()
+
+    def _may_begin(self, grant: Grant) -> bool:
+        since = self._held.get(grant)
+        return since is None or self._keeper.lasts(grant, since)
 
     def _leases(self) -> dict[Grant, float]:
         """For the keeper: what is held or being settled, and since when."""

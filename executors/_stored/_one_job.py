@@ -74,7 +74,7 @@ class OnePlan:
                 self.settings[there] = _REMOVED if child in removed else _KEPT
         self.settings[job] = brief.settings
         inputs = children[: more.get("n", len(children))]
-        self.inputs = {job: _rows(rows, inputs)}
+        self.inputs = {job: _rows(rows, inputs)} if inputs else {job: ()}
         self.optional = {job: frozenset(_rows(rows, optional))} if optional else _NOTHING
         self.name = brief.header.name
         self.names = {job: kind.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
@@ -38,6 +39,8 @@ class Course(LimitVerbs, SharedResults):
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
         self._deadlines: dict[MemoryRun, None] = {}
+        self._overdue_at = math.inf
+        """No deadline is before that."""
         self._listeners = Listeners()
         self._interrupted: list[MemoryRun] = []
         """Runs that were cancelled; whoever runs their handlers is told when the lock is free."""
@@ -149,6 +152,19 @@ class Course(LimitVerbs, SharedResults):
         if run.options.timeout is not None:
             run.deadline_at = now + run.options.timeout
             self._deadlines[run] = None
+            self._overdue_at = min(self._overdue_at, run.deadline_at)
+
+    def _pass_deadlines(self, now: float) -> None:
+        """Cancel the runs whose time is over."""
+        left: list[float] = []
+        for run in tuple(self._deadlines):
+            if run.deadline_at is not None and run.deadline_at > now:
+                left.append(run.deadline_at)
+                continue
+            del self._deadlines[run]
+            if not run.state.cancelling:
+                self._cancel(run, "timeout", now)
+        self._overdue_at = min(left, default=math.inf)
 
     def _check_root(self, run: MemoryRun, ended: list[int], now: float) -> None:
         """Where a root has failed just now, and the run is to fail fast, nothing more is worth doing."""

@@ -98,6 +98,8 @@ class MemoryStore(Settling):
             for run in swept:
                 self._sweep(run, now)
             refused = self._settle(settles, now, touched) if settles else ()
+            if now >= self._overdue_at:  # nothing of a run is granted whose time is over
+                self._pass_deadlines(now)
             if self._timed:
                 self._wake_due(now, want.run)
             grants, suspects = self._claims.take(want, now, worker)
@@ -234,10 +236,8 @@ class MemoryStore(Settling):
         with self._lock:
             now = self.clock()
             rescued: dict[MemoryRun, int] = {}
-            for run in [run for run in self._deadlines if run.deadline_at is not None and run.deadline_at <= now]:
-                del self._deadlines[run]
-                if not run.state.cancelling:
-                    self._cancel(run, "timeout", now)
+            if now >= self._overdue_at:
+                self._pass_deadlines(now)
             for run in tuple(self._claims.leased):
                 out = Commands()
                 expired = [grant for grant, until in run.leases.values() if until <= now]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, Unread, writing, writing_async
+from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
 from executors.redis._server import check_namespace
@@ -42,11 +42,11 @@ TRACES: Final = 512
 class Sink:
     """Where what the handler of one grant says goes."""
 
-    __slots__ = ("_grant", "_store")
+    __slots__ = ("_about", "_shard")
 
-    def __init__(self, store: FleetStore, grant: Grant) -> None:
-        self._store = store
-        self._grant = grant
+    def __init__(self, shard: Shard, run_id: str, job: int, fence: int) -> None:
+        self._shard = shard
+        self._about = run_id, job, fence  # not the grant: that leads back here, and would not go without a collection
 
     def report(self, job: int, progress: bytes) -> None:
         """How far it is, as JSON."""
@@ -60,8 +60,7 @@ class Sink:
         """Who runs it: the worker that claimed it is known, and says enough."""
 
     def _say(self, what: str, text: bytes) -> None:
-        grant = self._grant
-        self._store.shard.run("report", grant.run.id, grant.job, grant.fence, what, text, LOG_LINES)
+        self._shard.run("report", *self._about, what, text, LOG_LINES)
 
 
 class Bytes:
@@ -177,25 +176,27 @@ class FleetStore(RedisStore):
         finally:
             self._keeping.close()
 
-    def _grant(self, granted: Granted, rows: dict[tuple[str, int], bytes]) -> Grant:
-        grant = super()._grant(granted, rows)
-        if isinstance(grant.run, Unread):
+    def _grant(self, granted: Granted, header: Header | Unread, rows: dict[tuple[str, int], bytes]) -> Grant:
+        grant = super()._grant(granted, header, rows)
+        if isinstance(header, Unread):
             return grant
         made = cast("Brief", grant.run)
-        made.tell(Sink(self, grant))
-        made.tracing = self._trace_of(made)
+        made.tell(Sink(self.shard, granted.run_id, granted.job, granted.fence))
+        tracing = self._traces.get(granted.run_id, self)
+        if tracing is self:
+            tracing = self._trace_of(header)
+        if tracing is not None:
+            made.tracing = tracing
         if made.handler is not None and made.settings.run_in == "process":
             made.handler = process_handler(made.handler.task)
             made.handlers = {grant.job: made.handler}
         return grant
 
-    def _trace_of(self, made: Brief) -> Any:
-        header = made.header
-        if header.id not in self._traces:
-            while len(self._traces) >= TRACES:
-                self._traces.pop(next(iter(self._traces)))
-            self._traces[header.id] = carried_trace(header.name, header.options)
-        return self._traces[header.id]
+    def _trace_of(self, header: Header) -> Any:
+        while len(self._traces) >= TRACES:
+            self._traces.pop(next(iter(self._traces)))
+        trace = self._traces[header.id] = carried_trace(header.name, header.options)
+        return trace
 
     def _beat(self, shard: Shard) -> None:
         """Let the fleet know that this worker lives, and what it serves."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from typing import Any, Final, overload
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, cast, overload
 
 from executors._stored import Header, Input, Place, rows_from
-from executors.redis._keys import BUCKET
+from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import EXTRA, LIST, OWN, RECORD, SPARSE, name_of
 from executors.redis._lists import Records, places_of, value_of
+from executors.redis._rows import read_rows
 from executors.redis._shard import Shard
 from executors.redis._wire import NULL
 from flows._state import ACTIVE, CANCELLED, COMPLETED
@@ -19,7 +21,7 @@ FIELDS_AT_ONCE: Final = 500
 BYTES_AT_ONCE: Final = 1 << 20
 KEPT_BYTES: Final = 32 << 20
 
-_FLAGS, _INPUTS_AT, _INPUTS, _STATE, _MARKS, _ORDINAL, _LENGTH = 2, 7, 8, 9, 10, 15, 17
+_FLAGS, _INPUTS_AT, _INPUTS, _STATE, _MARKS, _ORDINAL, _FENCE, _LENGTH = 2, 7, 8, 9, 10, 15, 16, 17
 _FIRST, _CUT = 5, 6
 
 
@@ -44,12 +46,20 @@ class Payloads:
                 self._payloads.move_to_end((run_id, job, fence))
             return payload
 
-    def put(self, run_id: str, job: int, fence: float, payload: bytes) -> None:
-        """Keep a payload."""
+    def known(self, run_id: str, wanted: Mapping[int, float]) -> dict[int, bytes]:
+        """Of many, by the fences of their attempts, those that are here."""
         with self._lock:
-            former = self._payloads.pop((run_id, job, fence), b"")
-            self._payloads[run_id, job, fence] = payload
-            self._size += len(payload) - len(former)
+            known = self._payloads
+            found = {job: known.get((run_id, job, fence)) for job, fence in wanted.items()} if known else {}
+        return {job: payload for job, payload in found.items() if payload is not None}
+
+    def put(self, run_id: str, payloads: Mapping[tuple[int, float], bytes]) -> None:
+        """Keep some, by jobs and the fences of their attempts."""
+        with self._lock:
+            for (job, fence), payload in payloads.items():
+                former = self._payloads.pop((run_id, job, fence), b"")
+                self._payloads[run_id, job, fence] = payload
+                self._size += len(payload) - len(former)
             while self._size > self._kept:
                 self._size -= len(self._payloads.popitem(last=False)[1])
 
@@ -141,7 +151,7 @@ def _list_value(shard: Shard, run_id: str, job: int, record: Any, extra: Any, ke
     if found is None:
         read = Records(_records, lambda shard, run_id, jobs: ends_of(shard, run_id, jobs, kept))
         found = value_of(shard, run_id, job, extra, read)
-        kept.put(run_id, job, turn, found)
+        kept.put(run_id, {(job, turn): found})
     return found
 
 
@@ -160,8 +170,7 @@ def job_id(shard: Shard, run_id: str, job: int) -> str:
     """The id of a job, for messages."""
     place = places(shard, run_id, [job])[job]
     if not place:
-        packed = shard.server.call("HGET", shard.keys.run(run_id, f"w:{job // BUCKET}"), name_of(job))
-        return str(rows_from([packed])[0][0])
+        return str(rows_from(cast("list[bytes]", read_rows(shard, run_id, [job])))[0][0])
     header = Header(shard.server.call("HGET", shard.keys.run(run_id), "header"))
     name: str = header.bodies[place[-1].body].rows[job - place[-1].base][0]
     return name + "".join(f"[{one.position}]" for one in place)
@@ -177,28 +186,24 @@ def _records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any],
         records = [RECORD.unpack(raw) for raw in _all(shard, asked)]
     else:
         raws = _all(shard, [("GET", keys.run(run_id, f"c:{bucket}")) for bucket in buckets])
-        by_bucket = dict(zip(buckets, raws, strict=True))
-        records = [RECORD.unpack_from(by_bucket[job // BUCKET], job % BUCKET * RECORD.size) for job in jobs]
+        by_bucket = {bucket: list(RECORD.iter_unpack(raw)) for bucket, raw in zip(buckets, raws, strict=True)}
+        records = [by_bucket[job // BUCKET][job % BUCKET] for job in jobs]
     odd = [job for job, record in zip(jobs, records, strict=True) if record[_MARKS] & SPARSE]
     found = _fields(shard, keys.run(run_id, "x"), odd)
     return records, {job: EXTRA.unpack(raw) for job, raw in zip(odd, found, strict=True)}
 
 
 def _payloads(shard: Shard, run_id: str, wanted: dict[int, Any], kept: Payloads) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    missing: dict[int, list[int]] = {}
-    for job, record in wanted.items():
-        payload = NULL if not record[_LENGTH] else kept.get(run_id, job, record[16])
-        if payload is None:
-            missing.setdefault(job // BUCKET, []).append(job)
-        else:
-            found[job] = payload
-    for bucket, jobs in missing.items():
-        key = shard.keys.run(run_id, f"v:{bucket}")
-        for part in _portions(jobs, [wanted[job][_LENGTH] for job in jobs]):
-            for job, payload in zip(part, _fields(shard, key, part), strict=True):
-                found[job] = payload
-                kept.put(run_id, job, wanted[job][16], payload)
+    fences = {job: record[_FENCE] for job, record in wanted.items() if record[_LENGTH]}
+    found = dict.fromkeys(wanted.keys() - fences.keys(), NULL)
+    found |= kept.known(run_id, fences)
+    missing = sorted(fences.keys() - found.keys())
+    for part in _portions(missing, [wanted[job][_LENGTH] for job in missing]):
+        hashes = [(number, list(jobs)) for number, jobs in groupby(part, lambda job: job // VALUES)]
+        asked = [("HMGET", shard.keys.run(run_id, f"v:{number}"), *map(name_of, jobs)) for number, jobs in hashes]
+        for (_, jobs), payloads in zip(hashes, _all(shard, asked), strict=True):
+            found.update(zip(jobs, payloads, strict=True))
+            kept.put(run_id, {(job, fences[job]): payload for job, payload in zip(jobs, payloads, strict=True)})
     return found
 
 

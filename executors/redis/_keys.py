@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 BUCKET: Final = 512
-"""Jobs of a run that share a key: rows, results and columns come in buckets, so that none is large."""
+"""Jobs of a run that share a key: rows and columns come in buckets, so that none is large."""
+
+VALUES: Final = 64
+"""Jobs whose results share a hash, and rows whose items do: small hashes are searched from their beginning."""
 
 
 class Keys:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
 from struct import Struct
 from typing import Final, NamedTuple, Protocol
 
@@ -39,6 +40,10 @@ COURSE: Final = Struct("<IIIBBBBBBHiIiiI")
 How a run goes: open jobs, turn, size, worst end of a root, whether lines are unswept, cancelling, ended, timed, to fail
 fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items).
 """
+
+
+LONG: Final = 2048
+"""Bytes of a row that is set apart, and more."""
 
 
 class Columns(Protocol):
@@ -145,6 +150,20 @@ def u32s(numbers: Sequence[int]) -> bytes:
 
 
 _BIG_ENDIAN: Final = array("H", [1]).tobytes() != b"\x01\x00"
+
+
+def pack_rows(rows: Sequence[bytes]) -> bytes:
+    """The rows of one bucket: where each begins, where the last one ends, the rows; long ones are empty.
+
+    A hash would be searched from its beginning for each of its fields, as long as it is small enough to be a list.
+    """
+    kept = [row if len(row) < LONG else b"" for row in rows]
+    return u32s([*accumulate(map(len, kept), initial=4 * len(rows) + 4)]) + b"".join(kept)
+
+
+def long_rows(rows: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Those that are set apart, in a hash of their run, by name: they seldom come along with grants."""
+    return {name_of(job): row for job, row in enumerate(rows) if len(row) >= LONG}
 
 
 def _flags(shape: Columns) -> Iterator[int]:

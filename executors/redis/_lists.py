@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from executors._stored import Header, Input, Place, gathered
-from executors.redis._keys import BUCKET
+from executors.redis._keys import VALUES
 from executors.redis._layout import STAMPED, name_of
 from executors.redis._moulds import Known, Mould, known_of, mould_head, place_at
 from executors.redis._shard import Shard
@@ -89,7 +89,7 @@ def value_of(shard: Shard, run_id: str, job: int, extra: Sequence[Any] | None, r
 
 
 def _items(shard: Shard, run_id: str, bases: Sequence[int]) -> dict[int, bytes]:
-    asked = [("HGET", shard.keys.run(run_id, f"i:{base // BUCKET}"), name_of(base)) for base in bases]
+    asked = [("HGET", shard.keys.run(run_id, f"i:{base // VALUES}"), name_of(base)) for base in bases]
     found = shard.server.calls(asked) if asked else []
     for one in found:
         if isinstance(one, Exception):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,18 +12,17 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from executors.redis._doctor import examine
 from executors.redis._fleet import served_of
+from executors.redis._indexes import AT_ONCE, GRAVE, exhume, graves, is_of, names_of, newest, oldest, parts_of
 from executors.redis._layout import COURSE
 from flows._names import shown
-from flows._state import CONTROL_QUEUE, FAILED
+from flows._state import CONTROL_QUEUE, FAILED, STATE_NAMES
 from flows._views import end_state
 from flows.errors import DefinitionError, UnknownRunError
 
 if TYPE_CHECKING:
     from executors.redis._store import RedisStore
-    from flows._dead_letters import DeadLetter
     from flows.operating import Check, DeadJob, DeadPage, Pruned, QueueSummary, RunPage, RunState, RunSummary
 
-AT_ONCE: Final = 200
 LOOKED_AT: Final = 5000
 """Runs that one page looks at: it may then have few, and a cursor to go on by."""
 
@@ -72,7 +73,7 @@ class Operating:
         return RunPage([self._summary(one) for one in found], None)
 
     def queues(self) -> Sequence[QueueSummary]:
-        """The queues that have open jobs, limits, workers or a pause, by name."""
+        """The queues that have open jobs, dead letters, limits, workers or a pause, by name."""
         from flows.operating import QueueSummary
 
         keys, server = self.store.shard.keys, self.store.shard.server
@@ -81,14 +82,13 @@ class Operating:
         limits = self._limits()
         found = []
         for name in sorted({*known, *served, *limits} - {CONTROL_QUEUE}):
-            asked = [("ZCARD", keys.queue(name, part)) for part in ("due", "leases", "suspects")]
-            delayed, active, suspects = server.calls(asked)
+            asked = [("ZCARD", keys.queue(name, part)) for part in ("due", "leases", "suspects", "dead")]
+            delayed, active, suspects, dead = server.calls(asked)
             waiting = suspects + self._waiting(name)
             paused, concurrency, rate = limits.get(name, (False, None, None))
-            if waiting or delayed or active or name in limits or name in served:
-                found.append(
-                    QueueSummary(name, waiting, delayed, active, None, paused, concurrency, rate, served[name])
-                )
+            if waiting or delayed or active or dead or name in limits or name in served:
+                counts = (waiting, delayed, active, dead)
+                found.append(QueueSummary(name, *counts, paused, concurrency, rate, served[name]))
         return found
 
     def pause_queue(self, queue: str) -> None:
@@ -103,36 +103,39 @@ class Operating:
         self, *, queue: str | None = None, flow: str | None = None, limit: int = 50, cursor: str | None = None
     ) -> DeadPage:
         """What failed for good by itself, newest runs first."""
+        from flows._dead_letters import dead_letter
         from flows.operating import DeadJob, DeadPage
 
+        key = self.store.shard.keys.of("dead") if queue is None else self.store.shard.keys.queue(queue, "dead")
         found: list[DeadJob] = []
-        before: Cursor = (float("inf"), "")
-        begun, _, place = (cursor or "").partition("#")
-        after, seen = None if cursor is None else _read(begun), int(place) if place.isdecimal() else 0
-        if seen and after is not None:  # within a run, which is looked at again
-            after = after[0], after[1] + "\0"
-        for looked, stand in enumerate(self._stands(after)):
-            if looked == LOOKED_AT and after is not None:
-                return DeadPage(found, _written(after))
-            after = stand.submitted, stand.id
-            letters = self._letters(stand.id)[::-1] if _is(stand, None, flow) else []
-            for number, letter in enumerate(letters):
-                if number >= seen and (queue is None or letter.queue == queue):
-                    if len(found) == limit:
-                        return DeadPage(found, f"{_written(after)}#{number}" if number else _written(before))
-                    found.append(DeadJob(stand.id, stand.key, stand.name, stand.ended is not None, letter))
-            before, seen = after, 0
+        after = None if cursor is None else _grave(cursor)
+        records: dict[str, Any] = {}
+        for looked, entry in enumerate(newest(self.store.shard.server, key, after)):
+            if after is not None and (len(found) == limit or looked == LOOKED_AT):
+                return DeadPage(found, f"{after[0]:.0f}/{after[1].hex()}")
+            run_id, job = parts_of(entry[1])
+            if run_id not in records:
+                records = {run_id: self.find(run_id=run_id)}
+            record, after = records[run_id], entry
+            if record is None or (flow is not None and record.header.name != flow):
+                continue
+            if record.state_of(job) == STATE_NAMES[FAILED] and record.first_cause(job) == job:  # else it is done again
+                letter = dead_letter(record, job)
+                found.append(DeadJob(run_id, record.key, record.header.name, record.ended, letter))
         return DeadPage(found, None)
 
     def drop_dead_letters(self, run_id: str, jobs: Sequence[str] | None = None) -> int:
         """Take dead letters of a run off the list."""
-        if self.find(run_id=run_id) is None:
+        record = self.find(run_id=run_id)
+        if record is None:
             raise UnknownRunError(f"there is no run of id {shown(run_id)} here")
-        letters = [one for one in self._letters(run_id) if jobs is None or one.job in jobs]
-        fields = [part for one in letters for part in (f"dropped:{one.job}", str(one.at))]
-        if fields:
-            self.store.shard.server.call("HSET", self.store.shard.keys.run(run_id), *fields)
-        return len(letters)
+        shard = self.store.shard
+        named = graves(shard, run_id)
+        if jobs is not None and named:
+            ids, wanted = record.plan.ids, frozenset(jobs)
+            rows = names_of(row for row in (GRAVE.unpack(one)[0] for one in named) if ids[row] in wanted)
+            named = [one for one in named if is_of(one, rows)]
+        return exhume(shard, run_id, named, all_of_them=True)
 
     def prune(
         self,
@@ -147,16 +150,13 @@ class Operating:
         """Remove ended runs before their retention would, oldest first."""
         from flows.operating import Pruned
 
-        now = self.store.clock() * _MICRO
-        ended = sorted((one for one in self._stands(None) if one.ended is not None), key=lambda one: -(one.ended or 0))
-        spared: Counter[str] = Counter()
+        latest = self.store.clock() * _MICRO - (older_than or 0.0) * _MICRO
         due: list[_Stand] = []
-        for stand in ended:
-            spared[stand.name] += 1
-            old = older_than is None or now - (stand.ended or 0) >= older_than * _MICRO
-            if old and _is(stand, state, flow) and (keep is None or spared[stand.name] > keep):
+        for stand in self._ended(flow, keep):
+            if len(due) > limit or (older_than is not None and (stand.ended or 0) > latest):
+                break
+            if _is(stand, state, flow):
                 due.append(stand)
-        due.reverse()
         pruned = Pruned([self._summary(stand) for stand in due[:limit]], len(due) > limit)
         if not dry_run and due:
             shard = self.store.shard
@@ -194,21 +194,11 @@ class Operating:
 
     def _stands(self, after: Cursor | None) -> Iterator[_Stand]:
         """How runs stand, the newest first, those behind *after*."""
-        keys, server = self.store.shard.keys, self.store.shard.server
-        highest: Any = "+inf" if after is None else after[0]
-        skipped = 0
-        while True:
-            command = ("ZREVRANGEBYSCORE", keys.of("runs"), highest, "-inf", "WITHSCORES", "LIMIT", skipped, AT_ONCE)
-            found = server.call(*command)
-            places = [(float(score), name.decode()) for name, score in zip(found[::2], found[1::2], strict=True)]
-            fresh = [place for place in places if after is None or place < after]
-            yield from self._stood(fresh)
-            if len(places) < AT_ONCE:
-                return
-            last = places[-1][0]
-            same = sum(1 for place in places if place[0] == last)
-            skipped = skipped + AT_ONCE if last == highest else same
-            highest = last
+        shard = self.store.shard
+        begun = None if after is None else (after[0], after[1].encode())
+        line = newest(shard.server, shard.keys.of("runs"), begun)
+        while some := [(score, member.decode()) for score, member in itertools.islice(line, AT_ONCE)]:
+            yield from self._stood(some)
 
     def _stood(self, places: Sequence[Cursor]) -> Iterator[_Stand]:
         keys, fields = self.store.shard.keys, ("course", "name", "key", "state", "ended")
@@ -226,6 +216,18 @@ class Operating:
                 *(int(ended) if over and ended else None, course[_SIZE], course[_OPEN]),
             )
 
+    def _ended(self, flow: str | None, keep: int | None) -> Iterator[_Stand]:
+        """Ended runs, oldest first, but for the newest *keep* of each flow."""
+        keys, server = self.store.shard.keys, self.store.shard.server
+        names = [name.decode() for name in server.call("SMEMBERS", keys.of("names"))] if flow is None else [flow]
+        lines = []
+        for name in names:
+            key = keys.of(f"n:{name}")
+            lines.append(oldest(server, key, None if keep is None else max(0, server.call("ZCARD", key) - keep)))
+        ended = heapq.merge(*lines)
+        while some := [(score, member.decode()) for score, member in itertools.islice(ended, AT_ONCE)]:
+            yield from (stand for stand in self._stood(some) if stand.ended is not None)
+
     def _summary(self, stand: _Stand) -> RunSummary:
         from flows.operating import RunSummary
 
@@ -242,22 +244,6 @@ class Operating:
             *(stand.size, stand.open, error),
         )
 
-    def _letters(self, run_id: str) -> list[DeadLetter]:
-        from flows._dead_letters import dead_letters
-
-        record = self.find(run_id=run_id)
-        if record is None or all(one.state != FAILED for one in self.reader.jobs(run_id, None)):
-            return []
-        letters = dead_letters(record)
-        fields = [f"dropped:{one.job}" for one in letters]
-        key = self.store.shard.keys.run(run_id)
-        dropped = self.store.shard.server.call("HMGET", key, *fields) if fields else []
-        return [
-            one
-            for one, at in zip(letters, dropped, strict=True)
-            if at is None or at.decode() != str(one.at)  # it has failed again since
-        ]
-
     reader: Any
 
 
@@ -273,6 +259,14 @@ def _written(after: Cursor) -> str:
     return f"{after[0]:.0f}/{after[1]}"
 
 
+def _grave(cursor: str) -> tuple[float, bytes]:
+    at, member = _read(cursor)
+    try:
+        return at, bytes.fromhex(member)
+    except ValueError:
+        raise _unknown(cursor) from None
+
+
 def _read(cursor: str) -> Cursor:
     at, slash, name = cursor.partition("/")
     try:
@@ -280,4 +274,8 @@ def _read(cursor: str) -> Cursor:
             return float(at), name
     except ValueError:
         pass
-    raise DefinitionError(f"cursor {shown(cursor)}: no page of a listing gave it; leave it out to begin anew")
+    raise _unknown(cursor)
+
+
+def _unknown(cursor: str) -> DefinitionError:
+    return DefinitionError(f"cursor {shown(cursor)}: no page of a listing gave it; leave it out to begin anew")

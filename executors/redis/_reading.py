@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from executors._stored import Input, JobFacts, ListFacts, PastAttempt, RunFacts, StoredEvent
 from executors.redis._inputs import FIELDS_AT_ONCE, Payloads, ends_of
-from executors.redis._keys import BUCKET
+from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import COURSE, EXTRA, LIST, OWN, RECORD, REPLAYED, SPARSE, name_of
 from executors.redis._lists import moulds_of
 from executors.redis._moulds import Known, known_of
+from executors.redis._rows import read_all_rows
 from executors.redis._shard import Shard
 from executors.redis._told import History, told_of
 from executors.redis._waiting import Hub
@@ -84,11 +86,7 @@ class ServerReader:
 
     def rows(self, run: str) -> Sequence[bytes]:
         """What was submitted of each job."""
-        found: list[bytes] = []
-        size = self._course(run)[_OWN_JOBS]
-        for first in range(0, size, FIELDS_AT_ONCE // 2):
-            found += self._values(run, "w", range(first, min(size, first + FIELDS_AT_ONCE // 2)))
-        return found
+        return cast("list[bytes]", read_all_rows(self._shard, run, self._course(run)[_OWN_JOBS]))
 
     def jobs(self, run: str, jobs: Sequence[int] | None) -> Sequence[JobFacts]:
         """How these jobs stand, or all of them."""
@@ -243,13 +241,16 @@ class ServerReader:
 
     def _values(self, run: str, part: str, jobs: Sequence[int]) -> list[Any]:
         """Fields of the hashes that are kept by bucket."""
-        by_bucket: dict[int, list[int]] = {}
-        for job in jobs:
-            by_bucket.setdefault(job // BUCKET, []).append(job)
-        found: dict[int, Any] = {}
-        for bucket, some in by_bucket.items():
-            found.update(zip(some, self._hash(run, f"{part}:{bucket}", list(map(name_of, some))), strict=True))
-        return [found[job] for job in jobs]
+        found: list[Any] = []
+        for first in range(0, len(jobs), FIELDS_AT_ONCE):
+            some = jobs[first : first + FIELDS_AT_ONCE]
+            hashes = [(number, list(those)) for number, those in groupby(some, lambda job: job // VALUES)]
+            asked = [("HMGET", self._key(run, f"{part}:{number}"), *map(name_of, those)) for number, those in hashes]
+            for values in self._shard.server.calls(asked):
+                if isinstance(values, Exception):
+                    raise values
+                found += values
+        return found
 
     def _sparse(self, run: str, jobs: Sequence[int]) -> list[Any]:
         return self._hash(run, "x", list(map(name_of, jobs)))

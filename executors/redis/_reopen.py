@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from executors.redis import _layout as layout
 from executors.redis._columns import Columns, read_columns
+from executors.redis._indexes import exhume, graves
 from executors.redis._inputs import job_id
-from executors.redis._keys import BUCKET
+from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import (
     CODES,
     CONTROL,
@@ -59,6 +60,7 @@ def reopen(shard: Shard, run_id: str, job: int | None, *, anew: bool) -> bool:
     jobs, gone = _chosen(shard, columns, job, anew)
     if not jobs:
         return False
+    buried = not columns.own.isdisjoint(jobs)
     _file(shard, columns, jobs)
     out = Commands()
     gated = {one for one in jobs if columns.records[one][_FLAGS] & GATED}
@@ -73,6 +75,8 @@ def reopen(shard: Shard, run_id: str, job: int | None, *, anew: bool) -> bool:
     if said == 1:
         while shard.sweep(run_id):
             pass
+        if buried:
+            exhume(shard, run_id, graves(shard, run_id), all_of_them=False)
         return True
     names = [shard.keys.staged(stage, part) for part in (*parts, *[f"j:{lane}" for lane in lanes])]
     for first in range(0, len(names), 200):
@@ -105,8 +109,8 @@ def _file(shard: Shard, columns: Columns, jobs: set[int]) -> None:
     """File the last attempts of jobs with their earlier ones."""
     tried = [job for job in sorted(jobs) if columns.records[job][_FINISHED] and not columns.is_control(job)]
     told = dict.fromkeys(tried, b"")
-    for bucket in sorted({job // BUCKET for job in tried if job in columns.own}):
-        here = [job for job in tried if job // BUCKET == bucket and job in columns.own]
+    for bucket in sorted({job // VALUES for job in tried if job in columns.own}):
+        here = [job for job in tried if job // VALUES == bucket and job in columns.own]
         for first in range(0, len(here), 500):
             part = here[first : first + 500]
             key = shard.keys.run(columns.run_id, f"v:{bucket}")

@@ -8,10 +8,12 @@ A header is the comment at the top of a file::
     -- REST: what may follow, in words
     -- include: prelude
     -- define: TURN 32
+    -- rare: postpone lose
 
 Each name becomes a Lua local. Includes follow in their order; they see these names, and each other's locals. What is
 defined is put in wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. What a
-script defines itself counts, and not what its parts do.
+script defines itself counts, and not what its parts do. Functions that most calls do not need are rare: they are made
+when one of them is first called.
 """
 
 from __future__ import annotations
@@ -30,7 +32,18 @@ LOADS: Final = 5
 """How often a script is loaded for one call: a failover, or SCRIPT FLUSH, may come between the loading and the call."""
 
 _FUNCTION: Final = re.compile(r"^local function (\w+)", re.MULTILINE)
-_HEADER: Final = re.compile(r"--\s?(?:(KEYS|ARGV|REST|include|define): )?(.*)")
+_HEADER: Final = re.compile(r"--\s?(?:(KEYS|ARGV|REST|include|define|rare): )?(.*)")
+
+
+_RARELY: Final = """\
+setmetatable(F, { __index = function(_, name)
+for place = 1, #R do
+R[place]()
+end
+R = {}
+return rawget(F, name)
+end })
+"""
 
 
 class Calls(Protocol):
@@ -90,8 +103,20 @@ def script(name: str) -> Script:
     parts = [_read(part) for part in header["include"]]
     told = [*[word for part, _ in parts for word in part["define"]], *header["define"]]
     defined = dict(zip(told[::2], told[1::2], strict=True))
-    text = _nested(["\n".join(lines), *[text for _, text in parts], body], defined).encode()
+    texts = [_set_aside(text, said["rare"]) for said, text in (*parts, (header, body))]
+    text = _nested(["\n".join(lines), *texts], defined).encode()
     return Script(name, keys, argv, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+def _set_aside(text: str, rare: Sequence[str]) -> str:
+    """The rare functions of a part in one that makes them, where the last of them was."""
+    if not rare:
+        return text
+    functions = re.compile(rf"^local function (?:{'|'.join(rare)})\(.*?^end$\n", re.MULTILINE | re.DOTALL)
+    found = list(functions.finditer(text))
+    made = "".join(one[0] for one in found)
+    before = functions.sub("", text[: found[-1].start()])
+    return f"{before}R[#R + 1] = function()\n{made}end\n{text[found[-1].end() :]}"
 
 
 def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
@@ -108,7 +133,9 @@ def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
     text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
     first, *rest = text.split("\0")
     return (
-        f"local F = {{}}\n{first}\n" + "".join(f"return (function()\n{part}\n" for part in rest) + "end)() " * len(rest)
+        f"local F, R = {{}}, {{}}\n{_RARELY}{first}\n"
+        + "".join(f"return (function()\n{part}\n" for part in rest)
+        + "end)() " * len(rest)
     )
 
 
@@ -123,7 +150,7 @@ def names() -> tuple[str, ...]:
 @functools.cache
 def _read(name: str) -> tuple[dict[str, list[str]], str]:
     text = resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-    header: dict[str, list[str]] = {"KEYS": [], "ARGV": [], "include": [], "define": []}
+    header: dict[str, list[str]] = {"KEYS": [], "ARGV": [], "include": [], "define": [], "rare": []}
     lines = text.splitlines()
     while lines and (said := _HEADER.fullmatch(lines[0])):
         if said[1] is not None:

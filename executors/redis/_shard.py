@@ -208,14 +208,20 @@ class Shard:
         (bucket,) = laid.buckets
         fields = _fields(run)
         counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
+        ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
+        stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
+        about: tuple[Any, ...]
+        if laid.late or run.limits:
+            about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
+            about += (ready, layout.u32s(laid.late), *stored)
+        else:
+            about = ("put_plain", run.run_id, run.key, run.fingerprint, run.timeout, counts)
+            about += (ready, *stored, run.fields["queues"])
         held: tuple[bytes, bytes] = self.run(
-            *("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts),
-            b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready),
-            *(layout.u32s(laid.late), bucket.records, bucket.edges, len(fields)),
+            *(*about, len(fields), len(laid.delays)),
             *fields,
-            len(laid.delays),
             *_delays(laid),
-            *run.rows,
+            *[part for row in layout.long_rows(run.rows).items() for part in row],
         )
         return held
 
@@ -227,9 +233,10 @@ class Shard:
             self._send(of(stage, f"c:{number}"), [("SET", of(stage, f"c:{number}"), bucket.records)])
             if bucket.edges:
                 self._send(of(stage, f"e:{number}"), [("SET", of(stage, f"e:{number}"), bucket.edges)])
-            first, rows = number * BUCKET, of(stage, f"w:{number}")
-            for command in _row_commands(rows, run.rows[first : first + BUCKET], first):
-                self._send(rows, [command])
+            rows = layout.pack_rows(run.rows[number * BUCKET : (number + 1) * BUCKET])
+            self._send(of(stage, f"w:{number}"), [("SET", of(stage, f"w:{number}"), rows)])
+        for command in _row_commands(of(stage, "b"), layout.long_rows(run.rows)):
+            self._send(of(stage, "b"), [command])
         for lane, jobs in laid.ready.items():
             self._send_many("RPUSH", of(stage, f"j:{lane}"), list(map(layout.name_of, jobs)))
         if laid.late:
@@ -247,7 +254,7 @@ class Shard:
                 raise answered
 
     def _unstage(self, stage: str, run: NewRun) -> None:
-        parts = ["run", "d", "late", *[f"j:{lane}" for lane in run.laid_out.ready]]
+        parts = ["run", "d", "b", "late", *[f"j:{lane}" for lane in run.laid_out.ready]]
         parts += [f"{part}:{number}" for number in range(len(run.laid_out.buckets)) for part in "cew"]
         for first in range(0, len(parts), 200):
             self.server.call("UNLINK", *[self.keys.staged(stage, part) for part in parts[first : first + 200]])
@@ -274,13 +281,13 @@ def _fields(run: NewRun) -> list[Any]:
     return [part for item in fields.items() for part in item]
 
 
-def _row_commands(key: str, rows: Sequence[bytes], first: int) -> list[tuple[Any, ...]]:
+def _row_commands(key: str, rows: Mapping[bytes, bytes]) -> list[tuple[Any, ...]]:
     """Rows in as few commands as their size allows."""
     commands: list[tuple[Any, ...]] = []
     part: list[Any] = []
     size = 0
-    for job, row in enumerate(rows, first):
-        part += (layout.name_of(job), row)
+    for name, row in rows.items():
+        part += (name, row)
         size += len(row)
         if size > _STAGED_BYTES:
             commands.append(("HSET", key, *part))

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
-from executors._stored import Brief, Headers, Items, Packed, Unread, brief, write_failed
+from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
 from executors.redis._inputs import Inputs, Payloads, places
-from executors.redis._keys import BUCKET, Keys
-from executors.redis._layout import CONTROL, lay_out, name_of
+from executors.redis._keys import Keys
+from executors.redis._layout import CONTROL, lay_out
 from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
 from executors.redis._reopen import reopen
+from executors.redis._rows import read_rows
 from executors.redis._scripts import Calls
 from executors.redis._shard import Holder, NewRun, Shard
 from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
@@ -242,8 +243,9 @@ class RedisStore:
         told = self._told(apart, shard) if apart else {}
         suspects = 0
         grants: list[Grant] = []
+        headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
         for grant in answer.grants:
-            grants.append(self._grant(grant, told))
+            grants.append(self._grant(grant, headers[grant.run_id], told))
             suspects += grant.flags & SUSPECT
         if answer.deadlines:
             for made in grants:
@@ -254,18 +256,22 @@ class RedisStore:
         due = None if answer.due < 0 else answer.due / MICRO
         return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
 
-    def _grant(self, granted: Granted, told: dict[tuple[str, int], Any]) -> Grant:
+    def _header_of(self, run_id: str) -> Header | Unread:
+        try:
+            return self._headers[run_id]
+        except UnsupportedError as error:
+            return Unread(run_id, str(error))
+
+    def _grant(self, granted: Granted, header: Header | Unread, told: dict[tuple[str, int], Any]) -> Grant:
         run_id, job, attempt, flags, fence, since, row, inputs, place = granted
+        if isinstance(header, Unread):
+            return _KINDS[False, flags & SUSPECT](cast("Any", header), job, attempt, fence)
         taken: Sequence[Any] = inputs
         if granted.apart:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
         kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
         began = since / MICRO if since else None
-        try:
-            header = self._headers[run_id]
-        except UnsupportedError as error:
-            return _KINDS[False, flags & SUSPECT](cast("Any", Unread(run_id, str(error))), job, attempt, fence)
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
@@ -273,14 +279,13 @@ class RedisStore:
 
     def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
         """Rows of jobs, or for stamped ones where they stand."""
-        keys, found = shard.keys, {}
+        found: dict[tuple[str, int], Any] = {}
         by_run: dict[str, list[int]] = {}
         for one in apart:
             by_run.setdefault(one.run_id, []).append(one.job)
         for run_id, jobs in by_run.items():
             stand = places(shard, run_id, jobs)
-            asked = [("HGET", keys.run(run_id, f"w:{job // BUCKET}"), name_of(job)) for job in jobs]
-            for job, row in zip(jobs, shard.server.calls(asked), strict=True):
+            for job, row in zip(jobs, read_rows(shard, run_id, jobs), strict=True):
                 found[run_id, job] = (row, stand[job])
         return found
 
@@ -309,10 +314,12 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
     # How long it took is told exactly, even where the settle comes from what is the future by our clock.
     ended = max(0.0, now - settle.ended_at)
     started = ended + max(0.0, settle.ended_at - settle.started_at)
-    return Outcome(
-        *(grant.run.id, grant.job, end, settle.counted, grant.fence),
-        *(started * MICRO, ended * MICRO, settle.after * MICRO),
-        payload,
+    return Outcome._make(
+        (
+            *(grant.run.id, grant.job, end, settle.counted, grant.fence),
+            *(started * MICRO, ended * MICRO, settle.after * MICRO),
+            payload,
+        )
     )
 
 

@@ -195,7 +195,7 @@ class Claims(Course):
                 plain.append(job)
             grants.append(grant)
         packed = array("I", granted).tobytes()
-        self.database.do("claim_add", claim, run.number, self.session, worker, now, until, packed, len(granted))
+        self.database.do("claim_add", self.session, run.number, claim, worker, now, until, packed, len(granted))
         self._open[claim] = len(granted)
         if plain:
             self._hold(run, plain)
@@ -203,27 +203,28 @@ class Claims(Course):
 
     def _release_claims(self, grants: Sequence[Held]) -> None:
         """The attempts of these grants are over."""
-        over: dict[int, int] = {}
+        over: dict[tuple[int, int], int] = {}
         for grant in grants:
-            over[grant.claim] = over.get(grant.claim, 0) + 1
-        for claim, count in over.items():
+            claimed = grant.number, grant.claim
+            over[claimed] = over.get(claimed, 0) + 1
+        for (number, claim), count in over.items():
             left = self._open.get(claim)
             if left is None:
-                row = self.database.one("claim_open", claim)
+                row = self.database.one("claim_open", self.session, number, claim)
                 left = 0 if row is None else row[0]
             left -= count
             if left > 0:
                 self._open[claim] = left
-                self.database.do("claim_set", left, claim)
+                self.database.do("claim_set", left, self.session, number, claim)
             else:
                 self._open.pop(claim, None)
-                self.database.do("claim_drop", claim)
+                self.database.do("claim_drop", self.session, number, claim)
 
     def _drawn(self, grants: Sequence[Held]) -> list[Drawn]:
         """The material for the briefs of grants that were just made."""
-        number = grants[0].number if grants else 0
-        if number and all(grant.number == number for grant in grants):
-            plain = self._drawn_plainly(self._runs[number], grants)
+        numbers = {grant.number for grant in grants}
+        if len(numbers) == 1:
+            plain = self._drawn_plainly(self._runs[numbers.pop()], grants)
             if plain is not None:
                 return plain
         found = []

@@ -35,6 +35,8 @@ class Course(Ground):
             stamped = grow(run, left, self._renew, out)
             machine.sweep(run.state, EVERYTHING, out)
             left -= stamped or left
+        run.growing.update(dict.fromkeys(out.grow))  # by what was swept last: for the next step
+        out.grow.clear()
         self._carry_out(run, out, now, tried)
 
     def _carry_out(self, run: OpenRun, out: Commands, now: int, tried: dict[int, int | None] | None = None) -> None:
@@ -63,13 +65,18 @@ class Course(Ground):
 
     def _enqueue(self, run: OpenRun, ready: list[int]) -> None:
         layout, gated = run.known.layout, run.state.gated
-        lanes = self._lanes
+        lanes, own, listed = self._lanes, layout.shape, layout.listed
         former: Any = None
         plain: list[int] = []
         lane = None
         for job in ready:
-            shape, place = layout.of(job)
-            queue = CONTROL_QUEUE if gated and job in gated else layout.queue(job)
+            if listed:
+                shape, place = layout.of(job)
+                queue = layout.queue(job)
+            else:
+                shape, place, queue = own, job, own.queues[own.queue[job]]
+            if gated and job in gated:
+                queue = CONTROL_QUEUE
             priority = shape.priority[place]
             if (queue, priority) != former:
                 if plain and lane is not None:

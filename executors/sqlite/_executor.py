@@ -24,7 +24,7 @@ from flows._plan import Plan
 from flows._telemetry import trace_run
 from flows._views import end_state
 from flows._waits import reached
-from flows.errors import IdempotencyConflictError, ResultExpiredError, RunError
+from flows.errors import IdempotencyConflictError, ResultExpiredError, RunError, UnavailableError
 from flows.executor import RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -126,14 +126,18 @@ class SqliteExecutor(Operating):
     def _work(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
         run = record.worked
         self._check_loop(run)
-        crew, mine = self._crew(home, record)
-        if loop_runs_here():
-            with blocking(run.id):
-                return crew.await_end(deadline)
-        if mine and deadline is None and not run.has_timeout:
-            crew.lend()
-            return True
-        return crew.await_end(deadline)
+        try:
+            crew, mine = self._crew(home, record)
+            if loop_runs_here():
+                with blocking(run.id):
+                    return crew.await_end(deadline)
+            if mine and deadline is None and not run.has_timeout:
+                crew.lend()
+                return True
+            return crew.await_end(deadline)
+        except UnavailableError as error:
+            error.add_note(f"run {run.id} stays open in the file; flows.resume({run.id!r}) goes on with it")
+            raise
 
     def join(self, record: SqliteRecord, *, blocks: bool = False) -> None:
         """Work the run off in background threads, if nobody here does yet."""
@@ -213,6 +217,8 @@ class SqliteExecutor(Operating):
     def _crew(self, home: Home, record: SqliteRecord) -> tuple[Crew, bool]:
         """The crew that works on the run here, and whether it was made just now."""
         run = record.worked
+        if run.held:
+            home.store.abandon(run, "its crew has fallen")
         with home.lock:
             if run.crew is not None and not run.crew.over:
                 return run.crew, False

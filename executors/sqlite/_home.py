@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import threading
 import weakref
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 0.05
 """How often it is looked whether other processes have changed the file, while somebody watches."""
+
+
+_NUMBER: Final = operator.attrgetter("grant.number")
+"""The number of the run that a settle, or what is drawn, is of."""
 
 
 class Home:
@@ -130,7 +135,7 @@ class Home:
         return brief_of(self.store, drawn.run.known.header, drawn, {})
 
     def _briefs(self, drawn: Sequence[Drawn]) -> None:
-        for number, group in itertools.groupby(drawn, lambda one: one.grant.number):
+        for number, group in itertools.groupby(drawn, _NUMBER):
             run = self._worked.get(number)
             if run is not None:
                 run.rated = self.store.rated
@@ -141,7 +146,7 @@ class Home:
                     one.grant.run = brief_of(self.store, one.run.known.header, one, found)
 
     def _settling(self, settles: Sequence[Settle]) -> None:
-        for number, group in itertools.groupby(settles, lambda settle: settle.grant.number):  # type: ignore[attr-defined]
+        for number, group in itertools.groupby(settles, _NUMBER):
             run = self._worked.get(number)
             if run is not None:
                 run.all_settled(list(group))

@@ -166,7 +166,7 @@ class LimitVerbs(Settling):
     def _count(self, queue: str) -> None:
         """Give a place to each job of a queue that is active already."""
         rows = []
-        for (number,) in self.database.all("claim_runs"):
+        for number in self._claimed():
             run = self._run(number)
             if run is None:
                 continue
@@ -177,6 +177,16 @@ class LimitVerbs(Settling):
                     if run.state.state[job] == ACTIVE and run.known.layout.queue(job) == queue
                 ]
         self.database.do_all("holding_add", rows)
+
+    def _claimed(self) -> set[int]:
+        """The runs that have active jobs."""
+        found: set[int] = set()
+        for (session,) in self.database.all("session_others", 0):
+            row = self.database.one("claim_next", session, 0)
+            while row is not None:
+                found.add(row[0])
+                row = self.database.one("claim_next", session, row[0])
+        return found
 
     def _room(self, queue: str, want: Want, now: int, granted: int) -> int:
         if self._limits == {} or queue == CONTROL_QUEUE:

@@ -14,7 +14,7 @@ from executors._stored import Input, JobFacts, ListFacts, PastAttempt, RunFacts,
 from executors.sqlite._columns import MASK, SHIFT
 from executors.sqlite._database import MICROS, Database, Snapshot
 from executors.sqlite._ends import ends_of
-from executors.sqlite._keys import chunk_row, row_of
+from executors.sqlite._keys import chunk_row, job_of, row_of
 from executors.sqlite._run import Known, OpenRun, fetch_of, known_of, opened
 from flows._state import ACTIVE, COMPLETED, DELAYED
 from flows.errors import UnknownRunError
@@ -181,18 +181,27 @@ class FileReader:
     def events(self, run: str, position: int) -> tuple[Sequence[StoredEvent], int]:
         """Events from *position* on."""
         number = self.number(run)
+        place, end = row_of(number, position), row_of(number + 1, 0)
+        with self._database.snapshot() as snapshot:
+            written = [
+                (job_of(first)[1], text)
+                for first, text in snapshot.all("journal_from", row_of(number, 0), place, place, end)
+            ]
+            written += [(first, text) for text, first in snapshot.all("run_tail", number) if text]
         events: list[StoredEvent] = []
-        for place, text in self._database.read("journal_from", row_of(number, position), row_of(number + 1, 0)):
-            position = (place & ((1 << 27) - 1)) + 1
-            kind: Any
-            for now, kind, jobs in json.loads(text):
-                at = now / MICROS
-                attempt = 1 if kind in ("started", "completed") else None
-                for job in jobs:
-                    if type(job) is int:
-                        events.append(StoredEvent(kind, at, job, attempt))
-                    else:
-                        events.append(_event(kind, at, job))
+        kind: Any
+        for first, text in written:
+            steps = json.loads(f"[{text}]")
+            for step in steps[max(0, position - first) :]:
+                for now, kind, jobs in step:
+                    at = now / MICROS
+                    attempt = 1 if kind in ("started", "completed") else None
+                    for job in jobs:
+                        if type(job) is int:
+                            events.append(StoredEvent(kind, at, job, attempt))
+                        else:
+                            events.append(_event(kind, at, job))
+            position = max(position, first + len(steps))
         return events, position
 
     def listen(self, run: str, changed: Callable[[], None]) -> Callable[[], None]:

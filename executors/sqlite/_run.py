@@ -24,12 +24,15 @@ from executors.sqlite._shapes import read_bodies, read_shape
 from flows import _machine as machine
 from flows._state import Commands, RunState
 
+TAIL: Final = 1500
+"""Characters of the journal that stand in the run's own row, before they get one of their own."""
+
 EVERYTHING: Final = 1 << 60
 """A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
 _ROW = (
     *("number", "id", "key", "name", "base", "size", "open", "turn", "kinds", "growing", "openings", "cancelling"),
-    *("reason", "entries", "submitted_at", "deadline_at", "ended_at"),
+    *("reason", "entries", "tail", "tail_from", "submitted_at", "deadline_at", "ended_at"),
 )
 
 
@@ -78,6 +81,8 @@ class OpenRun:
         known: What was submitted.
         state: The machine's columns.
         journal: What has happened in this step: (instant, kind, jobs).
+        entries: How many steps have left something in the journal.
+        tail, tail_from: The last of these entries, and the number of the first of them.
         results: Rows to write for jobs that have ended.
         growing: Lists that may be ready for further items.
         delays: Whether any job may be delayed.
@@ -86,7 +91,8 @@ class OpenRun:
 
     __slots__ = (
         *("cancelling", "changed", "columns", "deadline_at", "delays", "ended_at", "entries", "growing", "journal"),
-        *("known", "number", "openings", "reason", "results", "retire_at", "state", "submitted_at"),
+        *("known", "number", "openings", "reason", "results", "retire_at", "state", "submitted_at", "tail"),
+        "tail_from",
     )  # fmt: skip
 
     def __init__(self, known: Known, row: Mapping[str, Any], columns: Columns) -> None:
@@ -96,6 +102,8 @@ class OpenRun:
         self.openings: int = row["openings"]
         self.reason: str = row["reason"]
         self.entries: int = row["entries"]
+        self.tail: str = row["tail"]
+        self.tail_from: int = row["tail_from"]
         self.submitted_at: int = row["submitted_at"]
         self.deadline_at: int | None = row["deadline_at"]
         self.ended_at: int | None = row["ended_at"]
@@ -201,9 +209,12 @@ def written(database: Database, run: OpenRun) -> None:
         database.do_all("result_put", run.results)
         run.results = []
     if run.journal:
-        entries = json.dumps(run.journal, separators=(",", ":"))
-        database.do("journal_add", row_of(number, run.entries), entries)
+        entry = json.dumps(run.journal, separators=(",", ":"))
+        run.tail = f"{run.tail},{entry}" if run.tail else entry
         run.entries += 1
+        if len(run.tail) > TAIL:
+            database.do("journal_add", row_of(number, run.tail_from), run.tail)
+            run.tail, run.tail_from = "", run.entries
         run.journal = []
         run.changed = True
     if run.changed:
@@ -211,7 +222,7 @@ def written(database: Database, run: OpenRun) -> None:
         database.do(
             "run_set",
             *(state.size, state.open, state.turn, columns.kinds, growing, run.openings, int(state.cancelling)),
-            *(run.reason, run.entries, number),
+            *(run.reason, run.entries, run.tail, run.tail_from, number),
         )
         run.changed = False
 

@@ -11,6 +11,7 @@ from executors.sqlite._database import Database
 from executors.sqlite._locks import Locks
 from executors.sqlite._notes import Notes
 from executors.sqlite._run import OpenRun
+from flows import _machine as machine
 from flows._state import ACTIVE, Commands
 
 LOOK_SECONDS: Final = 0.2
@@ -36,10 +37,28 @@ class Sessions(Notes):
 
     def leave(self) -> None:
         """This process does not use the file any more; what it holds is free."""
-        with self.transaction():
+        with self.transaction() as now:
+            for number in {claim[1] for claim in self.database.all("claim_of_session", self.session)}:
+                run = self._run(number)
+                if run is not None:
+                    self._let_go(run, now)
             self.database.do("line_leave", self.session)
             self.database.do("session_drop", self.session)
         self._locks.free(self.session)
+
+    def _let_go(self, run: OpenRun, now: int) -> None:
+        """What this process holds of a run is free, uncounted, and late results are refused."""
+        out, number = Commands(), run.number
+        for first, packed in self.database.all("claim_own", self.session, number):
+            for fence, job in enumerate(array("I", packed), first):
+                if run.columns.fence[job] == fence and run.state.state[job] == ACTIVE:
+                    run.columns.fence[job] = -fence
+                    machine.release(run.state, job, out, 0.0)
+                    self._free(number, job, None)
+                    run.note(now, "released", [[job, run.state.made.get(job, 0) + 1]])
+            self.database.do("claim_drop", self.session, number, first)
+            self._open.pop(first, None)
+        self._sweep(run, now, out, {})
 
     def _others(self, run: OpenRun) -> bool:
         """Whether other processes hold jobs of a run."""
@@ -68,8 +87,8 @@ class Sessions(Notes):
 
     def _lose_claim(self, claim: tuple[Any, ...], now: int) -> int:
         """What is open of a claim has lost its worker."""
-        first, number, worker, granted_at, packed = claim
-        self.database.do("claim_drop", first)
+        session, number, first, worker, granted_at, packed = claim
+        self.database.do("claim_drop", session, number, first)
         self._open.pop(first, None)
         run = self._run(number)
         if run is None:

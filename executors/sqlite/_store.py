@@ -162,7 +162,7 @@ class SqliteStore(Standing):
                 self._ended.append(run.number)
         if drawn:
             self.briefs(drawn)
-        suspects = sum(grant.suspect for grant in grants)
+        suspects = int(bool(grants) and grants[-1].suspect)  # at most one, and the last
         reply = Reply(self.seconds(now), list(grants), refused, more, due_at, suspects)
         self._loops[loop] = (seq, reply)
         return reply
@@ -237,24 +237,13 @@ class SqliteStore(Standing):
 
         The run stays open, to be resumed by whoever asks for it; handlers that run are told to stop.
         """
+        run.let_go()
+        run.held = True
         with self.transaction() as now:
             one = self._run(run.number)
-            if one is None or one.ended_at is not None:
-                return
-            out = Commands()
-            for first, session, packed_jobs in self.database.all("claim_sessions", one.number):
-                if session != self.session:
-                    continue
-                for fence, job in enumerate(array("I", packed_jobs), first):
-                    if one.columns.fence[job] == fence and one.state.state[job] == ACTIVE:
-                        one.columns.fence[job] = -fence
-                        machine.release(one.state, job, out, 0.0)
-                        self._free(one.number, job, None)
-                        one.note(now, "released", [[job, one.state.made.get(job, 0) + 1]])
-                self.database.do("claim_drop", first)
-                self._open.pop(first, None)
-            self._sweep(one, now, out, {})
-        run.let_go()
+            if one is not None and one.ended_at is None:
+                self._let_go(one, now)
+        run.held = False
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -263,7 +252,7 @@ class SqliteStore(Standing):
     def extend(self, grants: Sequence[Grant]) -> list[Grant]:
         """Extend leases by their full length from now; returns the grants that hold none any more."""
         refused: list[Grant] = []
-        claims: dict[int, None] = {}
+        claims: dict[tuple[int, int], None] = {}
         with self.transaction() as now:
             for grant in grants:
                 assert isinstance(grant, Held)
@@ -272,9 +261,9 @@ class SqliteStore(Standing):
                 if run is None or not newest or run.state.state[job] != ACTIVE:
                     refused.append(grant)
                 else:
-                    claims[grant.claim] = None
+                    claims[grant.number, grant.claim] = None
             until = now + round((self.lease_seconds or 0.0) * MICROS)
-            self.database.do_all("claim_extend", [(until, claim) for claim in claims])
+            self.database.do_all("claim_extend", [(until, self.session, *claim) for claim in claims])
         return refused
 
     def rescue(self) -> int:

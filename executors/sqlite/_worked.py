@@ -38,6 +38,7 @@ class WorkedRun:
         exceptions: What handlers raised here, by job.
         ended: Whether every job is terminal, as far as is known here.
         openings: How often the run was begun.
+        held: Whether the file says that this process holds jobs of the run which nobody here knows of any more.
     """
 
     writing = Bytes
@@ -46,6 +47,7 @@ class WorkedRun:
     tracing: RunTrace | None = None
     seats: Seats | None = None
     crew: Crew | None = None
+    held = False
 
     def __init__(self, number: int, header: Header, notify: Callable[[int], None]) -> None:
         self.number = number

@@ -1,11 +1,8 @@
 -- Version 1. Instants are microseconds since 1970 by the store's clock; packed columns are little-endian.
 -- A job's row id is run << 27 | job, a chunk's run << 20 | job >> 7: one integer key, so that a range is a run.
 
--- The one mark: the newest fence given, which is also the last time seen. Neither ever goes back.
-CREATE TABLE mark (one INTEGER PRIMARY KEY CHECK (one = 1), mark INTEGER NOT NULL);
-INSERT INTO mark VALUES (1, 0);
-
 -- kinds: which sparse columns were ever written, a bit each. growing: lists that may be ready for items, as JSON.
+-- tail: the last entries of the journal: the run's row is written with each step, so that small steps need no other.
 CREATE TABLE run (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
@@ -21,6 +18,8 @@ CREATE TABLE run (
     cancelling INTEGER NOT NULL DEFAULT 0,
     reason TEXT NOT NULL DEFAULT '',
     entries INTEGER NOT NULL DEFAULT 0,
+    tail TEXT NOT NULL DEFAULT '',
+    tail_from INTEGER NOT NULL DEFAULT 0,
     submitted_at INTEGER NOT NULL,
     deadline_at INTEGER,
     ended_at INTEGER,
@@ -98,15 +97,18 @@ CREATE INDEX line_run ON line (run);
 
 -- Who works here: a session a process, whose lock says that it lives; its grants, a row for those made at once.
 CREATE TABLE session (number INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL, began_at INTEGER NOT NULL);
+-- Each step writes the claims and the one mark, which therefore stand on one page: the mark is the granted_at of claim
+-- (0, 0, 0). It is the newest fence given, and the last time seen. Neither ever goes back.
 CREATE TABLE claim (
-    fence INTEGER PRIMARY KEY, run INTEGER NOT NULL, session INTEGER NOT NULL, worker TEXT,
-    granted_at INTEGER NOT NULL, until INTEGER, jobs BLOB NOT NULL, open INTEGER NOT NULL
-);
-CREATE INDEX claim_run ON claim (run);
-CREATE INDEX claim_session ON claim (session);
+    session INTEGER NOT NULL, run INTEGER NOT NULL, fence INTEGER NOT NULL, worker TEXT,
+    granted_at INTEGER NOT NULL, until INTEGER, jobs BLOB NOT NULL, open INTEGER NOT NULL,
+    PRIMARY KEY (session, run, fence)
+) WITHOUT ROWID;
+INSERT INTO claim VALUES (0, 0, 0, NULL, 0, NULL, x'', 0);
 CREATE INDEX claim_until ON claim (until) WHERE until IS NOT NULL;
 
--- What is told of a run: events, a row a step (run << 27 | place); progress and logs, a row a job or line.
+-- What is told of a run: events, a row for some steps (run << 27 | the number of the first); progress and logs, a row a
+-- job or line.
 CREATE TABLE journal (id INTEGER PRIMARY KEY, entries TEXT NOT NULL);
 CREATE TABLE progress (job INTEGER PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE log (job INTEGER NOT NULL, place INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (job, place)) WITHOUT ROWID;

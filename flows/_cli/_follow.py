@@ -6,12 +6,11 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from flows._watch import LOOK_SECONDS
+
 if TYPE_CHECKING:
     from flows._events import Event
     from flows.executor import RunRecord
-
-LOOK_SECONDS: Final = 1.0
-"""How often one looks where nothing is heard: who wrote the change may live elsewhere."""
 
 PAUSE_SECONDS: Final = 0.1
 """How long one lets things happen before one reads them: a run of many short jobs would be read at each of them."""
@@ -39,17 +38,5 @@ def events(record: RunRecord, over: threading.Event | None = None) -> Iterator[E
                 changed.wait(LOOK_SECONDS)
             if not ended:
                 over.wait(PAUSE_SECONDS)
-    finally:
-        unwatch()
-
-
-def await_end(record: RunRecord) -> None:
-    """Return when a run has ended."""
-    changed = threading.Event()
-    unwatch = record.watch(changed.set)
-    try:
-        while not record.ended:
-            changed.wait(LOOK_SECONDS)
-            changed.clear()
     finally:
         unwatch()

@@ -171,8 +171,9 @@ def watch(
     """
     from flows._cli._documents import event_document
     from flows._cli._ending import ending, exit_code
-    from flows._cli._follow import await_end, events
+    from flows._cli._follow import events
     from flows._cli._live import shown
+    from flows._watch import await_end
 
     handle = found(run, key, executor)
     if as_json:

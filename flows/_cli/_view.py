@@ -60,7 +60,7 @@ class View:
         groups = self._arranged(plan, room - 3)
         tally = Counter(states[: len(plan)])
         tally.subtract(states[job] for job in tuple(plan.gone))
-        lines = [self._head(), _bar_line(tally)]
+        lines = [self._head(columns), _bar_line(tally, min(_BAR, columns // 4))]
         if len(groups) <= room - 3:
             lines += [self._row(group, group.depth, states) for group in groups]
         else:
@@ -75,7 +75,7 @@ class View:
             self._plan, self._groups = now, arranged(plan, room)
         return self._groups
 
-    def _head(self) -> Text:
+    def _head(self, columns: int) -> Text:
         record = self._record
         ended_at = record.ended_at
         seconds = ((ended_at or record.now()) - record.submitted_at).total_seconds()
@@ -83,7 +83,10 @@ class View:
         head = Text(line(record.plan.name), style="bold")
         head.append("  ")
         head.append(state, style=STYLES.get(state, ""))
-        return head.append(f"  {spell(seconds)}  {record.id}", style="dim")
+        head.append(f"  {spell(seconds)}", style="dim")
+        if head.cell_len + 2 + len(record.id) <= columns:  # half an id is of no use
+            head.append(f"  {record.id}", style="dim")
+        return head
 
     def _cut(self, groups: list[Group], states: Sequence[str], room: int) -> list[Text]:
         """The groups that matter most, and a line that counts the rest."""
@@ -189,9 +192,9 @@ def bar(part: float, columns: int) -> Text:
     return Text("█" * full, style="cyan").append("░" * (columns - full), style="dim")
 
 
-def _bar_line(tally: Mapping[str, int]) -> Text:
+def _bar_line(tally: Mapping[str, int], columns: int) -> Text:
     done, jobs = sum(tally.get(end, 0) for end in ENDS), sum(tally.values())
-    text = bar(done / max(jobs, 1), _BAR)
+    text = bar(done / max(jobs, 1), columns)
     text.append(f"  {done:,} of {count(jobs, 'job')}")
     rest = {state: tally.get(state, 0) for state in _ORDER if state not in ("completed", "waiting_children")}
     told = _counts({state: number for state, number in rest.items() if number})

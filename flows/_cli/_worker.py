@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from flows._cli._options import ExecutorUrl, examples, stored
-from flows._cli._wrong import WrongCommandError
 
 EXAMPLES: Final = examples(
     "flows worker app.tasks --executor redis://localhost",
@@ -16,6 +15,25 @@ EXAMPLES: Final = examples(
 )
 
 Level = Literal["debug", "info", "warning", "error"]
+Queues = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--queues",
+        "-q",
+        metavar="A,B",
+        help="The queues to serve. Without it, those of the modules' tasks.",
+        show_default=False,
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(
+        "--name",
+        metavar="NAME",
+        help="What runs and logs call this worker; no two alike. Without it, host and process.",
+        show_default=False,
+    ),
+]
 
 
 def worker(
@@ -24,16 +42,7 @@ def worker(
         typer.Argument(metavar="MODULE", help="Modules or files whose tasks are served.", show_default=False),
     ],
     executor: ExecutorUrl = None,
-    queues: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--queues",
-            "-q",
-            metavar="A,B",
-            help="The queues to serve. Without it, those of the modules' tasks.",
-            show_default=False,
-        ),
-    ] = None,
+    queues: Queues = None,
     concurrency: Annotated[
         int | None,
         typer.Option("--concurrency", "-c", min=1, metavar="N", help="Handlers at once.", show_default=False),
@@ -42,15 +51,7 @@ def worker(
         str,
         typer.Option("--grace", metavar="TIME", help="How long handlers may go on when told to stop."),
     ] = "30s",
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            help="What runs and logs call this worker; no two alike. Without it, host and process.",
-            show_default=False,
-        ),
-    ] = None,
+    name: Name = None,
     reload: Annotated[
         bool, typer.Option("--reload", help="Start anew when a source file below this folder changes; for development.")
     ] = False,
@@ -62,6 +63,7 @@ def worker(
     The first SIGTERM or Ctrl-C lets running handlers end within the grace and gives the rest back; a second one quits
     at once. The exit code is 3 if the worker wants to be started anew by whoever supervises it.
     """
+    from flows import Worker
     from flows._cli._logging import configure
     from flows._cli._target import module_of
 
@@ -73,30 +75,24 @@ def worker(
     if queues and not names:
         raise WrongCommandError("--queues names no queue; leave it out to serve those of the modules' tasks")
     if reload:
-        from flows._cli._reload import Reloader, worker_command
-
         options = {"--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace, "--name": name}
-        command = worker_command(modules, options | {"--log-level": log_level}, log_json=log_json)
-        # Not among the options: everybody may read command lines, and a URL may hold a password.
-        raise typer.Exit(Reloader(command, grace=seconds, variables={"FLOWS_EXECUTOR": url}).run())
+        raise typer.Exit(_reloading(url, modules, options | {"--log-level": log_level}, seconds, log_json=log_json))
     configure(log_level, as_json=log_json)
     for module in modules:
         module_of(module)
     given: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
-    code = _worker_class()(executor=url, queues=names or None, grace=seconds, name=name, **given).run()
-    raise typer.Exit(code if isinstance(code, int) else 0)
+    Worker(executor=url, queues=names or None, grace=seconds, name=name, **given).run()
+
+
+def _reloading(url: str, modules: list[str], options: dict[str, Any], grace: float, *, log_json: bool) -> int:
+    from flows._cli._reload import Reloader, worker_command
+
+    command = worker_command(modules, options, log_json=log_json)
+    # Not among the options: everybody may read command lines, and a URL may hold a password.
+    return Reloader(command, grace=grace, variables={"FLOWS_EXECUTOR": url}).run()
 
 
 def _seconds(grace: str) -> float:
     from flows._duration import seconds
 
     return seconds(grace, "--grace")
-
-
-def _worker_class() -> Any:
-    import flows
-
-    kind = getattr(flows, "Worker", None)
-    if kind is None:
-        raise WrongCommandError("this version of flows has no workers yet; `flows run` runs flows in this process")
-    return kind

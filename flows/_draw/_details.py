@@ -53,7 +53,7 @@ def payload(box: Box, record: RunRecord) -> str:
 def _one(record: RunRecord, job: int) -> Sequence[str]:
     lines = [explain_job(record, job)]
     progress, logs = record.progress_of(job), record.logs_of(job)
-    if progress is not None:
+    if progress is not None and record.state_of(job) != "completed":
         lines.append(f"progress {line(progress)}")
     lines += [f"log: {line(text)}" for text in logs[-LISTED:]]
     if record.state_of(job) == "failed" and record.failed(job).traceback:

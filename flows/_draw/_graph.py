@@ -20,6 +20,7 @@ class Node:
     Attributes:
         job: Its place in the plan; None for what a list will stamp out, once for each item.
         kind: ``job``, ``list``, or ``each``, which stands for any number of jobs.
+        retried: Whether it may be tried more than once.
     """
 
     job: int | None
@@ -27,6 +28,7 @@ class Node:
     task: str
     queue: str
     kind: str
+    retried: bool = False
 
 
 @dataclass(slots=True)
@@ -96,6 +98,7 @@ def _node(plan: Plan[Any], row: int, job: int | None, job_id: str, kind: str = "
         plan.names[row],
         "" if queue == CONTROL_QUEUE else queue,
         "list" if each and job is not None else kind,
+        plan.settings[row].attempts != 1,
     )
 
 

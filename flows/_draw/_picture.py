@@ -28,6 +28,7 @@ class Box:
         kind: ``job``, ``list``, or ``each`` for what a list will stamp out.
         jobs: Places in the plan; none for what a list will stamp out.
         control: Whether no worker runs them: they are lists.
+        retried: Whether any of them may be tried more than once.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Box:
     kind: str
     jobs: Sequence[int]
     control: bool = False
+    retried: bool = False
 
     @property
     def where(self) -> str:
@@ -123,13 +125,14 @@ def _box(nodes: Sequence[Node]) -> Box:
     first = nodes[0]
     jobs = [node.job for node in nodes if node.job is not None]
     queues = {node.queue for node in nodes}
-    control = queues == {""}
+    control, retried = queues == {""}, any(node.retried for node in nodes)
     if len(nodes) == 1:
-        return Box(first.id, first.task, first.queue, first.kind, jobs, control)
+        return Box(first.id, first.task, first.queue, first.kind, jobs, control, retried)
     tasks = list(dict.fromkeys(node.task for node in nodes))
     title = tasks[0] if len(tasks) == 1 else f"{tasks[0]} and {len(tasks) - 1} other tasks"
     kind = first.kind if len({node.kind for node in nodes}) == 1 else "job"
-    return Box(title, tasks[0] if len(tasks) == 1 else "", first.queue if len(queues) == 1 else "", kind, jobs, control)
+    task, queue = tasks[0] if len(tasks) == 1 else "", first.queue if len(queues) == 1 else ""
+    return Box(title, task, queue, kind, jobs, control, retried)
 
 
 def _folded(graph: Graph) -> Sequence[Hashable]:

@@ -21,8 +21,8 @@ MARGIN: Final = 8.0
 HEIGHT: Final = 40.0
 WIDEST: Final = 250.0
 _NARROWEST: Final = 72.0
-_NOTE: Final = "9 attempts · 999 ms"
-"""The note that each box of a run keeps room for, as it must not grow when there is something to say."""
+_NOTES: Final = {"one": " · 999 ms", "retried": " · 9 attempts · 999 ms", "many": " · 9 failed, 499 done"}
+"""The note that a box of a run keeps room for, as it must not grow when there is something to say."""
 
 _ARROW, _CRITICAL = "#7d8896", "#d9480f"
 _HUES: Final = (
@@ -91,7 +91,9 @@ class Drawing:
 
 def _size(box: Box, *, live: bool) -> Point:
     title = pixels(line(box.caption), TITLE_SIZE) + (GLYPH if live else 0)
-    note = pixels(line(f"{box.where}{' · ' + _NOTE if live and box.kind != 'each' else ''}"), NOTE_SIZE)
+    says = live and box.kind != "each" and not (box.control and len(box.jobs) == 1)
+    said = _NOTES["many" if len(box.jobs) > 1 else "retried" if box.retried else "one"] if says else ""
+    note = pixels(line(box.where) + said, NOTE_SIZE)
     return min(max(title, note, _NARROWEST - 2 * INSET) + 2 * INSET, WIDEST), HEIGHT
 
 

@@ -47,6 +47,19 @@ class View {
     this.listen();
     this.draw();
     this.tell();
+    this.restore();
+  }
+
+  // A front end makes a new view when the output of the cell is replaced, as it is at the end of a run.
+  keep() {
+    this.model.set("view", { zoom: this.zoom, chosen: this.chosen, mark: this.mark });
+  }
+
+  restore() {
+    const kept = this.model.get("view");
+    if (!kept) return;
+    this.resize(kept.zoom);
+    if (kept.mark === this.mark && kept.chosen !== null) this.choose(kept.chosen);
   }
 
   listen() {
@@ -57,7 +70,9 @@ class View {
       ["msg:custom", (message) => this.answered(message)],
     ];
     for (const [event, act] of this.heard) model.on(event, act);
-    picture.addEventListener("click", (event) => this.choose(this.boxes.indexOf(event.target.closest("[data-box]"))));
+    picture.addEventListener("click", (event) => {
+      if (!this.dragged) this.choose(this.boxes.indexOf(event.target.closest("[data-box]")));
+    });
     picture.addEventListener("mouseover", (event) => {
       const place = this.boxes.indexOf(event.target.closest("[data-box]"));
       if (this.chosen === null && place >= 0) this.preview(place);
@@ -116,17 +131,22 @@ class View {
     this.summary.textContent = this.model.get("summary");
   }
 
-  // Size.
-  resize(zoom) {
+  // Size. What is at x, y of the picture's frame stays there as far as it can.
+  resize(zoom, x = this.picture.clientWidth / 2, y = this.picture.clientHeight / 2) {
+    const { picture, zoom: before } = this;
+    const [left, top] = [picture.scrollLeft, picture.scrollTop];
     this.zoom = Math.min(Math.max(zoom, ZOOMS[0]), ZOOMS.at(-1));
     this.svg.setAttribute("width", this.width * this.zoom);
     this.svg.setAttribute("height", this.height * this.zoom);
+    const grown = this.zoom / before;
+    picture.scrollTo((left + x) * grown - x, (top + y) * grown - y);
+    if (grown !== 1) this.keep();
   }
 
-  step(by) {
+  step(by, x, y) {
     const larger = ZOOMS.filter((zoom) => zoom > this.zoom + 0.01);
     const smaller = ZOOMS.filter((zoom) => zoom < this.zoom - 0.01);
-    this.resize((by > 0 ? larger[0] : smaller.at(-1)) ?? this.zoom);
+    this.resize((by > 0 ? larger[0] : smaller.at(-1)) ?? this.zoom, x, y);
   }
 
   fit() {
@@ -136,15 +156,21 @@ class View {
   wheel(event) {
     if (!event.ctrlKey && !event.metaKey) return; // the page scrolls
     event.preventDefault();
-    this.step(event.deltaY < 0 ? 1 : -1);
+    const { left, top } = this.picture.getBoundingClientRect();
+    this.step(event.deltaY < 0 ? 1 : -1, event.clientX - left, event.clientY - top);
   }
 
   grab(down) {
+    this.dragged = false;
     if (down.button !== 0 || down.pointerType !== "mouse" || down.target.closest("[data-box]")) return;
     const { picture } = this;
     const [left, top] = [picture.scrollLeft, picture.scrollTop];
     picture.classList.add("flows-held");
-    const move = (event) => picture.scrollTo(left + down.clientX - event.clientX, top + down.clientY - event.clientY);
+    const move = (event) => {
+      const [x, y] = [down.clientX - event.clientX, down.clientY - event.clientY];
+      this.dragged ||= Math.hypot(x, y) > 3; // and its end is no click
+      picture.scrollTo(left + x, top + y);
+    };
     const release = () => {
       picture.classList.remove("flows-held");
       window.removeEventListener("pointermove", move);
@@ -184,6 +210,7 @@ class View {
     if (this.chosen !== null) this.boxes[this.chosen].removeAttribute("data-chosen");
     this.chosen = place < 0 ? null : place;
     this.payload = null;
+    this.keep();
     if (place < 0) {
       this.details.hidden = true;
       return;

@@ -12,7 +12,7 @@ from flows._handlers import judge_error, perform_async
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import LeaseLostError
 from flows.testing._async_line import SimulatedLine
-from flows.testing._attempts import Died
+from flows.testing._attempts import Died, failure_of
 from flows.testing._real_time import Violation
 
 if TYPE_CHECKING:
@@ -40,8 +40,9 @@ class AsyncJobs:
 
     def unrun(self, grant: Grant) -> End | None:
         """How a grant ends that is not to begin any more, as the run was cancelled; None if it is."""
+        worker = self.worker
         if not self.run.state.cancelling:
-            return None
+            return None if worker.keeper.lasts(grant, worker.asked_at, worker.world.now) else End.RELEASED
         return End.RELEASED if self.run.ended else End.CANCELLED
 
     async def async_attempt(self, grant: Grant, clock: Any) -> Settle:
@@ -68,6 +69,8 @@ class AsyncJobs:
 
     def struck(self, grant: Grant, error: BaseException, started_at: float) -> Settle:
         """Something was raised that is meant for the process."""
+        if isinstance(error, SystemExit | GeneratorExit):
+            return self.judged(grant, failure_of(error), started_at, self.clock())
         if isinstance(error, Died | Violation):
             self.worker.die()
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from flows._handlers import Handler, handler_of
+from flows._handlers import Handler, cancelled_inside, handler_of
 from flows._idempotency import job_key
 from flows.testing._faults import Fault, Raised
 from flows.testing._ledger import attempt_here
@@ -22,6 +22,9 @@ OUTCOMES: Final = (
     *("completed", "failed", "retrying", "skipped", "cancelled", "released", "replayed"),
     *("crashed", "lost", "refused"),
 )
+
+
+__tracebackhide__ = True  # pytest shows where a handler has raised, and not how it came to be called
 
 
 class Died(BaseException):
@@ -157,6 +160,21 @@ class SimulatedAttempt:
     def __repr__(self) -> str:
         number = f" (attempt {self.number})" if self.number > 1 else ""
         return f"<{self.job}{number} on {self.worker}: {self.outcome or 'runs'}>"
+
+
+def failure_of(error: BaseException) -> RuntimeError:
+    """What counts in the place of SystemExit and its like: a failure like others, as a worker serves other jobs, too.
+
+    Raises:
+        BaseException: *error* is meant for whoever simulates: KeyboardInterrupt, what ends or skips a test.
+    """
+    if type(error).__name__ == "CancelledError":  # of asyncio, which a simulation need not load
+        return cancelled_inside(error)
+    if not isinstance(error, SystemExit | GeneratorExit):
+        raise error
+    failure = RuntimeError(f"the handler raised {type(error).__name__}, which would have ended the worker")
+    failure.__cause__ = error
+    return failure
 
 
 def _made(exc: Raised | None) -> BaseException:

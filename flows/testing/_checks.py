@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec
 
 from flows._backoff import Backoff
 from flows._duration import Duration, seconds
 from flows._names import nearest, shown
+from flows._run import Run
 from flows._state import LOST_LIMIT
 from flows.errors import DefinitionError
-from flows.testing._trace import literal
+from flows.testing._ledger import EffectLedger
+from flows.testing._step import STOPPED
+from flows.testing._trace import Trace, literal
 from flows.testing._virtual_time import HIRED_AFTER
 
 if TYPE_CHECKING:
     from flows._opts import Settings
     from flows.testing._attempts import SimulatedAttempt
-    from flows.testing._ledger import Effect, EffectLedger
-    from flows.testing._trace import Trace
-    from flows.testing._world import Step
+    from flows.testing._ledger import Effect
+    from flows.testing._step import Step
+
+P = ParamSpec("P")
 
 SLACK_SECONDS: Final = 1e-6
 NOTICE_SECONDS: Final = 10.0
 """How long a worker may take to notice that its run was cancelled."""
 
 _HANGS: Final = ("hangs", "is cut off")
+
+
+def assertion(check: Callable[Concatenate[Trace[Any], P], None]) -> Callable[Concatenate[Trace[Any], P], None]:
+    """What asserts something of a trace: refuses whatever is none, rather than to stumble over it."""
+
+    @functools.wraps(check)
+    def checked(trace: Trace[Any], /, *args: P.args, **options: P.kwargs) -> None:
+        __tracebackhide__ = True
+        if not isinstance(trace, Trace):
+            hint = "; give it the trace itself, and not its run" if isinstance(trace, Run) else ""
+            raise DefinitionError(f"{check.__name__} takes the trace that simulate() returns, not {shown(trace)}{hint}")
+        try:
+            check(trace, *args, **options)
+        except AssertionError as error:
+            raise error.with_traceback(None) from None  # the way here tells nobody anything
+
+    return checked
+
+
+def check_ledger(ledger: object, spot: str) -> EffectLedger:
+    """Refuse what is no ledger.
+
+    Raises:
+        DefinitionError: It is none.
+    """
+    if not isinstance(ledger, EffectLedger):
+        raise DefinitionError(f"{spot} takes the EffectLedger that handlers have recorded in, not {shown(ledger)}")
+    return ledger
 
 
 def broken(trace: Trace[Any], what: str, facts: Sequence[object], remedy: str) -> NoReturn:
@@ -65,6 +98,7 @@ def attempts_by_job(trace: Trace[Any]) -> dict[str, list[SimulatedAttempt]]:
     return found
 
 
+@assertion
 def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collection[str] | None = None) -> None:
     """Each job's effect was done at most once, and exactly once where the job completed.
 
@@ -78,6 +112,7 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
         AssertionError: An effect was done twice, or not at all.
         DefinitionError: There is no such job.
     """
+    check_ledger(ledger, "effects_exactly_once")
     if jobs is not None:
         check_jobs(trace, jobs, "effects_exactly_once jobs=")
     done: dict[tuple[str, str], list[Effect]] = {}
@@ -110,6 +145,7 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
             )
 
 
+@assertion
 def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
     """Each job has one key, whatever happens to it, and no other job has the same; effects are done under one key.
 
@@ -121,6 +157,8 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
     Raises:
         AssertionError: A key has changed, is missing, or is shared.
     """
+    if ledger is not None:
+        check_ledger(ledger, "idempotency_keys_stable")
     settings = settings_of(trace)
     owners: dict[str, str] = {}
     for attempt in trace.attempts:
@@ -135,9 +173,8 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
     for effect in ledger.effects if ledger is not None else ():
         first = seen.setdefault((effect.job, effect.name), effect)
         if first.key != effect.key or (effect.key is None and first is not effect):
-            what = (
-                f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} under changing keys, or without one"
-            )
+            how = "more than once, and without a key" if effect.key is None else "under changing keys"
+            what = f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} {how}"
             remedy = "use flows.current().idempotency_key; a key made of the attempt, the time or chance changes"
             broken(trace, what, [first, effect], remedy)
         user = users.setdefault((effect.name, effect.key), effect) if effect.key is not None else effect
@@ -147,6 +184,7 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
             broken(trace, what, [user, effect], remedy)
 
 
+@assertion
 def always_ends(trace: Trace[Any], within: Duration | None = None) -> None:
     """The run has ended.
 
@@ -159,13 +197,15 @@ def always_ends(trace: Trace[Any], within: Duration | None = None) -> None:
     """
     if trace.run.state == "running":
         remedy = "give handlers that may wait for ever a timeout=, or the run one"
-        broken(trace, "always_ends: the run has not ended", trace.run.explain().splitlines(), remedy)
+        stopped = [step for step in trace.steps if step.what == STOPPED]
+        broken(trace, "always_ends: the run has not ended", [*trace.run.explain().splitlines(), *stopped], remedy)
     limit = None if within is None else seconds(within, "always_ends within")
     if limit is not None and trace.seconds > limit:
         what = f"always_ends: the run took {trace.seconds:g} s, and not at most {limit:g} s"
         broken(trace, what, (), "look at the waits between attempts below; a cap= of the backoff limits them")
 
 
+@assertion
 def attempts_within_limits(trace: Trace[Any]) -> None:
     """No job was tried more often than its options allow; attempts that lost their worker do not count.
 
@@ -179,6 +219,7 @@ def attempts_within_limits(trace: Trace[Any]) -> None:
             broken(trace, what, attempts, "report it")
 
 
+@assertion
 def starts_bounded(trace: Trace[Any]) -> None:
     """No job was started more often than it has attempts, may lose workers, and was given back.
 
@@ -194,6 +235,7 @@ def starts_bounded(trace: Trace[Any]) -> None:
             broken(trace, what, attempts, "report it")
 
 
+@assertion
 def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence[Duration] | None = None) -> None:
     """No attempt began before the wait was over that the one before had asked for, and that was what the options say.
 
@@ -238,6 +280,7 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
                 broken(trace, what, failed, f"compare its backoff: {settings[name].backoff!r}")
 
 
+@assertion
 def deadline_respected(trace: Trace[Any]) -> None:
     """A run with a deadline started nothing after it, and a job with a timeout was not waited for beyond it.
 

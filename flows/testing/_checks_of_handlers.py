@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from flows.errors import DependencyFailedError, JobTimeoutError, LeaseLostError, RunCancelledError
-from flows.testing._checks import broken
+from flows.testing._checks import assertion, broken
 from flows.testing._checks_of_runs import _edges_into
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ _OURS: Final = (DependencyFailedError, JobTimeoutError, LeaseLostError, RunCance
 _CALM: Final = ("faults", "schedule", "workers")
 
 
+@assertion
 def fails_only_by_faults(
     trace: Trace[Any], besides: type[BaseException] | Collection[type[BaseException]] = ()
 ) -> None:
@@ -41,6 +42,7 @@ def fails_only_by_faults(
             broken(trace, what, [attempt], f"{remedy}; if it rightly raises it, name the error: besides=")
 
 
+@assertion
 def results_unaffected(trace: Trace[Any]) -> None:
     """What completed has the result that it has where nothing goes wrong; nobody can tell how often it was tried.
 

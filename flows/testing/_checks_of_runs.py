@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from flows._state import CONTINUE, FAIL, IGNORE, KIND, ORDER_ONLY, REMOVE, SKIP
 from flows.testing._checks import (
     always_ends,
+    assertion,
     attempts_by_job,
     attempts_within_limits,
     backoff_respected,
     broken,
+    check_ledger,
     deadline_respected,
     effects_exactly_once,
     idempotency_keys_stable,
@@ -34,6 +36,7 @@ _SAYS: Final[dict[str, dict[int, str]]] = {
 """How a job ended -> policy -> what that makes of its dependent; left out: nothing."""
 
 
+@assertion
 def children_before_parents(trace: Trace[Any]) -> None:
     """No job began before all that it depends on had ended, unless a dependency that says so released it early.
 
@@ -56,6 +59,7 @@ def children_before_parents(trace: Trace[Any]) -> None:
             broken(trace, what, [event], _OURS)
 
 
+@assertion
 def committed_once(trace: Trace[Any]) -> None:
     """Each job has ended once, and one attempt at most was taken for its result.
 
@@ -73,6 +77,7 @@ def committed_once(trace: Trace[Any]) -> None:
             broken(trace, f"committed_once: {len(taken)} results of job {job!r} were taken", attempts, _OURS)
 
 
+@assertion
 def released_once(trace: Trace[Any]) -> None:
     """Each job came to its queue once; each further start had a cause: a retry, a lost worker, a claim given back.
 
@@ -87,6 +92,7 @@ def released_once(trace: Trace[Any]) -> None:
             broken(trace, f"released_once: job {job!r} was started without a cause", facts, _OURS)
 
 
+@assertion
 def newest_lease_wins(trace: Trace[Any]) -> None:
     """No two leases of a job have the same fence, and what the newest one came to is what counts.
 
@@ -103,6 +109,7 @@ def newest_lease_wins(trace: Trace[Any]) -> None:
             broken(trace, f"newest_lease_wins: an older attempt of job {job!r} was heard", attempts, _OURS)
 
 
+@assertion
 def no_orphans(trace: Trace[Any]) -> None:
     """When the run had ended, no job was left open, and none was started after that.
 
@@ -121,6 +128,7 @@ def no_orphans(trace: Trace[Any]) -> None:
         broken(trace, "no_orphans: jobs were started after the run had ended", after, _OURS)
 
 
+@assertion
 def cancelled_jobs_never_start(trace: Trace[Any]) -> None:
     """No job was started after it had ended, cancelled ones above all.
 
@@ -136,6 +144,7 @@ def cancelled_jobs_never_start(trace: Trace[Any]) -> None:
             ended.add(event.job)
 
 
+@assertion
 def failure_policy_respected(trace: Trace[Any]) -> None:
     """What became of jobs that never started is what the policies of those before them say, and none other started.
 
@@ -162,6 +171,7 @@ def failure_policy_respected(trace: Trace[Any]) -> None:
             broken(trace, what, facts, _OURS)
 
 
+@assertion
 def replays_equal(trace: Trace[Any]) -> None:
     """The same simulation again comes out the same, event for event.
 
@@ -182,6 +192,7 @@ def replays_equal(trace: Trace[Any]) -> None:
         broken(trace, "replays_equal: one goes on where the other ends", facts, "look for global state in handlers")
 
 
+@assertion
 def check_all(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
     """All of the above but `replays_equal`; those about effects where there is a *ledger*.
 
@@ -195,6 +206,9 @@ def check_all(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
         *(attempts_within_limits, starts_bounded, backoff_respected, deadline_respected),
     ):
         check(trace)
+    # What has been done twice is said before why: without any key there is nothing to say of keys.
+    if ledger is not None and any(effect.key is None for effect in check_ledger(ledger, "check_all").effects):
+        effects_exactly_once(trace, ledger)
     idempotency_keys_stable(trace, ledger)
     if ledger is not None:
         effects_exactly_once(trace, ledger)

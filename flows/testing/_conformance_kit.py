@@ -113,7 +113,7 @@ class Oops(Exception):
 def failing(name: str = "broken", **options: Any) -> flows.Task[..., Any]:
     """A task that raises `Oops` whenever it is run. Its name is its own: stored jobs find their tasks by name."""
     spare = (name, *(f"{name}-{number}" for number in range(2, 100)))
-    named = next(one for one in spare if _registry.find(one, QUEUE) is None)
+    named = next(one for one in spare if (found := _registry.find(one, QUEUE)) is None or found.queue != QUEUE)
 
     def broken(*args: Any, **kwargs: Any) -> Any:
         raise Oops(f"{name} is broken")

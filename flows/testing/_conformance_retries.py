@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -204,6 +205,28 @@ class Retries(Suite):
             release.set()
         assert returned.wait(SOON)
         assert (run.jobs["slow"].state, len(run.jobs["slow"].attempts)) == ("failed", 1)
+
+    @needs("timeouts")
+    def test_a_late_result_is_not_taken_for_that_of_the_next_attempt(self, executor: Where) -> None:
+        again, returned = threading.Event(), threading.Event()
+
+        @flows.task(queue=QUEUE, timeout=10 * PAUSE, attempts=9)
+        def slow() -> str:
+            if flows.current().attempt == 1:
+                again.wait(SOON)
+                returned.set()
+                return "too late"
+            again.set()
+            returned.wait(SOON)
+            time.sleep(PAUSE)  # the late one is on its way
+            return "in time"
+
+        try:
+            run = flows.execute(give(slow().out), executor=executor)
+        finally:
+            again.set()
+        outcomes = [attempt.outcome for attempt in run.jobs["slow"].attempts]
+        assert (run.value, outcomes[-1], {*outcomes[:-1]}) == ("in time", "completed", {"failed"})
 
     @needs("timeouts")
     def test_a_timeout_that_is_not_reached_changes_nothing(self, executor: Where) -> None:

@@ -82,6 +82,7 @@ def survives_every_crash(
         AssertionError: It does not survive one; the message begins with the first such `Fault`.
         DefinitionError: As by `simulate`.
     """
+    __tracebackhide__ = True
     plan, given, wanted, checks = planned_of(flow), checked_faults(faults), _checked(kinds), tuple(checks)
 
     def tried(*more: Fault) -> Trace[Any]:
@@ -107,12 +108,16 @@ def survives_every_crash(
 def _hold(
     trace: Trace[Any], ledger: EffectLedger | None, checks: tuple[Callable[[Trace[Any]], object], ...], where: str
 ) -> None:
+    __tracebackhide__ = True
     try:
         check_all(trace, ledger)
-        for check in checks:
-            check(trace)
     except AssertionError as error:
-        raise AssertionError(f"survives_every_crash: {where}: {error}") from error
+        raise AssertionError(f"survives_every_crash: {where}: {error}") from None
+    for check in checks:
+        try:
+            check(trace)
+        except AssertionError as error:
+            raise AssertionError(f"survives_every_crash: {where}: {error}") from error
 
 
 def _points(trace: Trace[Any], kinds: Collection[str]) -> Iterator[Fault]:

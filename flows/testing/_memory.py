@@ -7,7 +7,7 @@ claimed, what is due) must be seen, to wake simulated workers as a real store wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._sharing import Sharing as Sharing
@@ -79,6 +79,11 @@ class SimulatedStore(MemoryStore):
     def watched(self) -> bool:
         """Whether anybody holds a lease, so that somebody may have to be rescued."""
         return any(run.leases for run in self._claims.leased)
+
+    @property
+    def leased(self) -> Iterable[MemoryRun]:
+        """The runs with leases."""
+        return tuple(self._claims.leased)
 
     @property
     def deadline_at(self) -> float | None:

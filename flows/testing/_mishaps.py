@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from flows._names import nearest, shown
 from flows._opts import Opts
 from flows._task import DEFAULT_QUEUE, Task
+from flows.errors import DefinitionError
 from flows.testing._choices import Choices
 from flows.testing._faults import Fault
 
@@ -26,6 +28,9 @@ class Mishaps:
     Args:
         faults: What is to go wrong.
         choices: Where chance comes from.
+
+    Attributes:
+        struck: The verbs that faults strike.
     """
 
     def __init__(self, faults: Sequence[Fault], choices: Choices) -> None:
@@ -33,7 +38,7 @@ class Mishaps:
         self.choices = choices
         self._left = [fault.times for fault in self.faults]
         self._calls: dict[str, int] = {}
-        self._struck = frozenset(fault.verb for fault in self.faults)
+        self.struck = frozenset(fault.verb for fault in self.faults)
 
     def of_attempt(self, job: str, task: str, number: int) -> Fate:
         """What may happen in an attempt."""
@@ -68,7 +73,7 @@ class Mishaps:
             kinds: What may become of it by chance; the first is that all goes well.
         """
         number = self._calls[verb] = self._calls.get(verb, 0) + 1
-        if verb in self._struck:
+        if verb in self.struck:
             for place, fault in enumerate(self.faults):
                 if fault.verb == verb and number >= (fault.nth or 1) and self.strikes(place):
                     return fault.kind, fault.seconds or 0.0
@@ -89,6 +94,14 @@ def as_tasks(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Task[..., 
     }
 
 
+def _check_worker(world: World, fault: Fault) -> None:
+    names = [worker.name for worker in world.workers]
+    if fault.worker is not None and fault.worker not in names:
+        near = f"did you mean {', '.join(nearest(fault.worker, names) or names[:20])}?"
+        when = f"after {world.elapsed():g} s"
+        world.fall(DefinitionError(f"{fault!r}: there has been no worker {shown(fault.worker)} {when}; {near}"))
+
+
 def _strike(world: World, fault: Fault) -> None:
     length = fault.seconds or 0.0
     if fault.kind == "cancel":
@@ -99,6 +112,7 @@ def _strike(world: World, fault: Fault) -> None:
     elif fault.kind == "worker_joins":
         world.join()
     elif fault.kind == "worker_leaves":
+        _check_worker(world, fault)
         for worker in [one for one in world.living() if fault.worker in (None, one.name)][:1]:
             if fault.drain:
                 world.at(0.0, worker.drain, worker)

@@ -50,7 +50,8 @@ def section(test: str, cache: pytest.Cache | None, message: str) -> str:
     if written is not None:
         lines.append(f"pytest {json.dumps(test)} --flows-replay {written}")
     timeline = trace.timeline()
-    return "\n".join([*lines, *([] if timeline in message else ["", timeline])])
+    told = all(line in message for line in timeline.splitlines())  # which pytest has put its marks before
+    return "\n".join([*lines, *([] if told else ["", timeline])])
 
 
 def _write(test: str, cache: pytest.Cache, replay: Mapping[str, Any]) -> str | None:

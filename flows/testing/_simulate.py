@@ -14,7 +14,7 @@ from flows.errors import DefinitionError
 from flows.executor import RunOptions
 from flows.testing._choices import Choices
 from flows.testing._faults import Fault, checked_faults
-from flows.testing._real_time import checked_kinds
+from flows.testing._real_time import RealTimeUsedError, checked_kinds
 from flows.testing._trace import Trace
 
 if TYPE_CHECKING:
@@ -46,6 +46,11 @@ latest: Final[deque[Trace[Any]]] = deque(maxlen=1)
 
 overrides: Final[dict[str, Any]] = {}
 """Arguments that stand in for those given: what a test is to replay."""
+
+
+def _hidden(raised: Any) -> bool:
+    """Whether pytest need not show how a simulation came to what it has raised; its message says it all."""
+    return isinstance(raised.value, DefinitionError | RealTimeUsedError)
 
 
 def simulate(
@@ -91,6 +96,7 @@ def simulate(
         DefinitionError: The flow, its data or an argument is wrong; nothing has run.
         RealTimeUsedError: A handler used the real clock, chance, a socket, a thread or a process.
     """
+    __tracebackhide__ = _hidden
     asked: dict[str, Any] = {
         "faults": faults,
         "seed": seed,
@@ -124,6 +130,7 @@ def _simulated(
     allow: Sequence[str],
     spans: bool,
 ) -> Trace[R]:
+    __tracebackhide__ = _hidden
     from flows.testing._mishaps import arm, as_tasks
     from flows.testing._world import World
 

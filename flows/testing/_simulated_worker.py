@@ -7,8 +7,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._control import control
-from flows._handlers import cancelled_inside, judge_error, perform
-from flows._keeper import Beat, Dropped, Extend, Extended, Held, Interrupt, KeeperCore, Rescue, Unconfirmed
+from flows._handlers import judge_error, perform
+from flows._keeper import Dropped, Held, KeeperCore
 from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import (
     Drain,
@@ -25,7 +25,8 @@ from flows._worker import (
     WorkerCore,
 )
 from flows.errors import JobTimeoutError
-from flows.testing._attempts import Died, SimulatedAttempt
+from flows.testing._attempts import Died, SimulatedAttempt, failure_of
+from flows.testing._keeping import Keeping
 from flows.testing._real_time import Violation
 from flows.testing._virtual_time import HIRED_AFTER as HIRED_AFTER
 
@@ -44,10 +45,11 @@ TAKES: Final = (0.0, 0.3, 5.0)
 NETWORK: Final = ("fine", "lost_reply", "lost_call", "doubled_call", "late_call")
 
 
-class SimulatedWorker:
+class SimulatedWorker(Keeping):
     """One worker process: a `WorkerCore`, its `KeeperCore`, an event loop of its own where it needs one.
 
     Attributes:
+        asked_at: When the last answer of the store was asked for.
         gone: Whether the process has ended; nothing that was to happen in it happens any more.
         frozen_until: The instant until which nothing happens in it.
     """
@@ -65,7 +67,7 @@ class SimulatedWorker:
         self.frozen_until = 0.0
         self._lines: dict[Any, AsyncJobs] = {}
         self._asked: dict[int, float] = {}
-        self._asked_at = 0.0
+        self.asked_at = 0.0
         self._armed_at: float | None = None
 
     def feed(self, event: Event) -> None:
@@ -76,7 +78,7 @@ class SimulatedWorker:
                 self._send(effect)
             elif isinstance(effect, Start):
                 # A lease runs from the moment of asking, however late the answer.
-                self.keeper.feed(Held(effect.grants), self._asked_at)
+                self.keeper.feed(Held(effect.grants), self.asked_at)
                 self._place(effect.grants)
                 self.look_after()
             elif isinstance(effect, Recall):
@@ -87,7 +89,7 @@ class SimulatedWorker:
                 return
         if self.line:
             self._start()
-        self.arm()
+        self.world.stirred[self] = None
 
     def arm(self) -> None:
         """See to it that the core is woken in time; what was to wake it before then looks again."""
@@ -204,7 +206,7 @@ class SimulatedWorker:
             self._replied(call, reply)
 
     def _replied(self, call: Exchange, reply: Reply) -> None:
-        self._asked_at = self._asked[call.seq]
+        self.asked_at = self._asked[call.seq]
         self.feed(Replied(call.seq, reply))
 
     def _place(self, grants: list[Grant]) -> None:
@@ -232,6 +234,8 @@ class SimulatedWorker:
             elif run.state.cancelling:
                 now = self.world.clock()
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
+            elif not self.keeper.lasts(grant, self.asked_at, self.world.now):
+                self._give_back([grant])
             else:
                 self._run(grant)
 
@@ -277,9 +281,7 @@ class SimulatedWorker:
             self.die()
             return
         except BaseException as error:
-            if type(error).__name__ != "CancelledError":  # of asyncio, which a simulation need not load
-                raise
-            settle = judge_error(grant, cancelled_inside(error), world.clock(), world.clock())
+            settle = judge_error(grant, failure_of(error), world.clock(), world.clock())
         world.at(attempt.spent, functools.partial(self._end, attempt, settle), self)
 
     def _traced(self, grant: Grant) -> Any:
@@ -369,38 +371,3 @@ class SimulatedWorker:
                 return
         if jobs is not None and jobs.line.stop(grant):
             jobs.lost.add(grant)
-
-    def beat(self) -> None:
-        """The keeper's thread; once there is no lease to keep or to take back, it rests."""
-        world = self.world
-        world.beaten()
-        self.beating = world.store.watched
-        if self.beating or self.keeper.keeping or world.overdue:
-            self.keeper.feed(Beat(), world.now)
-            self.look_after()
-            self.beating = world.store.watched
-        if self.beating:
-            self.world.at_beat(max(0.0, self.keeper.wake_at - self.world.now), self)
-
-    def look_after(self) -> None:
-        """Do what the keeper wants."""
-        world = self.world
-        while effects := self.keeper.effects():
-            for effect in effects:
-                if isinstance(effect, Extend):
-                    self._extend(effect)
-                elif isinstance(effect, Interrupt):
-                    world.note(self.name, "loses its lease", self.attempts.get(effect.grant))
-                    self.stop(effect.grant, effect.why)
-                elif isinstance(effect, Rescue):
-                    world.rescue(self)
-
-    def _extend(self, effect: Extend) -> None:
-        world = self.world
-        kind, _ = world.delivery("extend", ())
-        if kind != "lost_call":
-            refused = world.store.extend(effect.grants)
-        if kind in ("fine", "doubled_call"):
-            self.keeper.feed(Extended(refused), world.now)
-        else:
-            self.keeper.feed(Unconfirmed(), world.now)

@@ -13,7 +13,8 @@ from flows.testing._attempts import SimulatedAttempt
 
 if TYPE_CHECKING:
     from flows._plan import Plan
-    from flows.testing._world import Step, World
+    from flows.testing._step import Step
+    from flows.testing._world import World
 
 R_co = TypeVar("R_co", covariant=True)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from flows.errors import UnsupportedError
 from flows.testing._virtual_loop import VirtualLoop
 from flows.testing._virtual_time import VirtualTime
 
@@ -63,3 +64,6 @@ class _NoGuard:
 
     def end(self) -> None:
         pass
+
+    def refuse(self, call: str, kind: str) -> NoReturn:
+        raise UnsupportedError(f"a virtual clock has no {call}: give the coroutine something to call in its place")

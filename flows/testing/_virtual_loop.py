@@ -7,9 +7,10 @@ All that is called later goes into the simulation's one heap, so handlers that s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextvars import Context
-from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple
+from typing import Any, Final, NoReturn, Protocol, TypeVar, TypeVarTuple
 
 from flows.testing._ledger import attempt_here
 
@@ -29,6 +30,23 @@ class Guard(Protocol):
     def end(self) -> None:
         """It does not, any more."""
         ...
+
+    def refuse(self, call: str, kind: str) -> NoReturn:
+        """Raise what tells that *call* is not to be had."""
+        ...
+
+
+_NOT_HERE: Final = dict.fromkeys(
+    (
+        *("create_connection", "create_server", "create_datagram_endpoint", "create_unix_connection"),
+        *("create_unix_server", "connect_accepted_socket", "start_tls", "sendfile", "getaddrinfo", "getnameinfo"),
+        *("sock_connect", "sock_accept", "sock_recv", "sock_recv_into", "sock_recvfrom", "sock_recvfrom_into"),
+        *("sock_sendall", "sock_sendto", "sock_sendfile", "add_reader", "add_writer", "remove_reader"),
+        *("remove_writer", "connect_read_pipe", "connect_write_pipe"),
+    ),
+    "sockets",
+) | dict.fromkeys(("subprocess_exec", "subprocess_shell", "add_signal_handler", "remove_signal_handler"), "processes")
+"""What asyncio's loops have and this one has not -> what that is."""
 
 
 class VirtualLoop(asyncio.AbstractEventLoop):
@@ -116,12 +134,19 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def _run(self, handle: asyncio.Handle) -> None:
         if self.dead or handle.cancelled():
             return
-        around = asyncio._get_running_loop()
+        around, hooks = asyncio._get_running_loop(), sys.get_asyncgen_hooks()
         asyncio._set_running_loop(self)
+        sys.set_asyncgen_hooks(firstiter=None, finalizer=self._close_generator)
         try:
             handle._run()
         finally:
+            sys.set_asyncgen_hooks(*hooks)
             asyncio._set_running_loop(around)
+
+    def _close_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
+        """An async generator that a handler has not read to its end is closed as a task of its own."""
+        if not self.dead:
+            self.create_task(generator.aclose())
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         if not self.dead:
@@ -185,3 +210,14 @@ class Watched(Coroutine[Any, Any, Any]):
 
     def __next__(self) -> Any:
         return self.send(None)
+
+
+def _refuse(name: str, kind: str) -> Callable[..., NoReturn]:
+    def refuse(self: VirtualLoop, *args: object, **options: object) -> NoReturn:
+        self._guard.refuse(f"loop.{name}", kind)
+
+    return refuse
+
+
+for _name, _kind in _NOT_HERE.items():
+    setattr(VirtualLoop, _name, _refuse(_name, _kind))

@@ -30,6 +30,7 @@ class VirtualTime:
 
     Attributes:
         now: The time, in seconds, as clocks tell it that never jump.
+        stirred: Workers in which something has happened at this very instant.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class VirtualTime:
         self._heap: list[tuple[float, int, SimulatedWorker | None, Callable[[], None]]] = []
         self._ties = itertools.count()
         self._beats = self._idle = 0
+        self.stirred: dict[SimulatedWorker, None] = {}
 
     def clock(self) -> float:
         """The store's clock, in seconds; it never goes back."""
@@ -70,11 +72,19 @@ class VirtualTime:
 
     def next_at(self) -> float | None:
         """When the next thing happens; None where nothing will."""
+        if self.stirred:
+            self.calm_down()
         return self._heap[0][0] if self._heap else None
+
+    def calm_down(self) -> None:
+        """Time is about to pass: what was stirred sees to it that it is woken in time."""
+        self.stirred.clear()
 
     def step(self, workers: int) -> bool:
         """Have the next thing happen; says whether there was one, other than keepers of *workers* at their beats."""
         heap = self._heap
+        if self.stirred and (not heap or heap[0][0] > self.now):
+            self.calm_down()
         if not heap:
             return False
         if len(heap) == self._beats:

@@ -7,13 +7,14 @@ events between them is not.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from flows._handlers import Handler
 from flows._keeper import LEASE_SECONDS, KeeperCore
 from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import Exchange
 from flows.testing._attempts import SimulatedAttempt, SimulatedHandler
+from flows.testing._calm import pass_calm
 from flows.testing._choices import Choices
 from flows.testing._faults import Fault
 from flows.testing._ledger import attempt_here
@@ -29,6 +30,7 @@ from flows.testing._memory import (
 from flows.testing._mishaps import Mishaps
 from flows.testing._real_time import RealTimeGuard, Violation, violation_error
 from flows.testing._simulated_worker import HIRED_AFTER, TAKES, SimulatedWorker
+from flows.testing._step import STOPPED, Step
 from flows.testing._virtual_time import EPOCH, VirtualTime
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ POLL_SECONDS: Final = 5.0
 
 POLLS: Final = 3
 STEPS: Final = 300_000
+STRETCH: Final = 50
+STILL_STRETCHES: Final = 1_000
+"""So many stretches of so many steps without a new attempt, and a simulation is stopped: a handler goes in circles.
+"""
+
 AFTERMATH_STEPS: Final = 2_000
 
 _CHUNKS: Final = (500, 1, 2, 3)
@@ -55,38 +62,6 @@ _ENDS: Final = {
     End.REPLAYED: "replayed",
     End.LOST: "lost",
 }
-
-
-_JOINED: Final = {
-    **dict.fromkeys(("crashes", "hangs", "is cut off"), "in "),
-    "comes too late": "with ",
-    "loses its lease": "of ",
-}
-"""What happens -> how the job is joined to it."""
-
-
-class Step(NamedTuple):
-    """One thing that happened in a simulation, besides the run's own events.
-
-    Attributes:
-        at: Seconds since the simulation began.
-        worker: Whom it happened to; None: the store, or the world.
-        what: What happened.
-        job, attempt: With which job, where there is one.
-        detail: What else there is to say.
-    """
-
-    at: float
-    worker: str | None
-    what: str
-    job: str | None = None
-    attempt: int | None = None
-    detail: str = ""
-
-    def __str__(self) -> str:
-        job = "" if self.job is None else f" {_JOINED.get(self.what, '')}{self.job}"
-        number = f" (attempt {self.attempt})" if self.attempt is not None and self.attempt > 1 else ""
-        return f"{self.what}{job}{number}{': ' if self.detail else ''}{self.detail}"
 
 
 class World(VirtualTime):
@@ -127,25 +102,51 @@ class World(VirtualTime):
         self._replaced = dict(replaced or {})
         self._handlers: dict[Any, SimulatedHandler] = {}
         self._due: float | None = None
+        self._until = self.now
         self.store = SimulatedStore(self.clock, EPOCH, lease, choices(_CHUNKS), self._repeats)
         self._sharing = Sharing(self.store)
 
     def play(self, limit: float) -> None:
         """Let time pass until all runs have ended, nothing can happen any more, or *limit* seconds are over."""
-        end, polls, seen = self.now + limit, 0, 0
-        runs, ended, attempts, workers = self.runs, self.ended_at, self.attempts, self.workers
-        for _ in range(STEPS):
-            if len(ended) >= len(runs) or self.now >= end:
+        __tracebackhide__ = True
+        self._until = self.now + limit
+        polls = seen = still = 0
+        for _ in range(STEPS // STRETCH):
+            before = len(self.attempts)
+            if self._stretch():
+                polls, seen = polls + 1 if before == seen else 1, len(self.attempts)
+                if polls > POLLS:
+                    break
+                self.at(POLL_SECONDS, self._poll)
+            elif self._is_over():
                 break
-            if self.step(len(workers)):
-                if self._raised is not None:
-                    raise self._raised
-                continue
-            polls, seen = polls + 1 if len(attempts) == seen else 1, len(attempts)
-            if polls > POLLS:
+            elif len(self.attempts) > before:
+                still = 0
+            elif still < STILL_STRETCHES + len(self.workers):
+                still += 1
+                pass_calm(self, self._until)
+            else:
+                self.note(None, STOPPED, detail=f"no job has begun in {still * STRETCH:,} steps of it")
                 break
-            self.at(POLL_SECONDS, self._poll)
+        else:
+            self.note(None, STOPPED, detail=f"it has not ended in {STEPS:,} steps")
         self._finish()
+
+    def _is_over(self) -> bool:
+        return len(self.ended_at) >= len(self.runs) or self.now >= self._until
+
+    def _stretch(self) -> bool:
+        """Some steps; says whether nothing is left to do, though the runs have not ended."""
+        __tracebackhide__ = True
+        runs, ended, workers, until = self.runs, self.ended_at, self.workers, self._until
+        for _ in range(STRETCH):
+            if len(ended) >= len(runs) or self.now >= until:
+                return False
+            if not self.step(len(workers)):
+                return True
+            if self._raised is not None:
+                raise self._raised
+        return False
 
     def _finish(self) -> None:
         """What was under way when the last run ended still turns up."""
@@ -186,8 +187,7 @@ class World(VirtualTime):
         self.at(0.0, worker.wake, worker)
         if self.overdue:
             self.rescue(worker)
-        if self.store.watched or self.overdue:
-            self._start_beats()
+        self.stirred[worker] = None
         return worker
 
     def left(self, worker: SimulatedWorker) -> None:
@@ -206,6 +206,15 @@ class World(VirtualTime):
     def living(self) -> list[SimulatedWorker]:
         """The workers that are not gone."""
         return [worker for worker in self.workers if not worker.gone]
+
+    def calm_down(self) -> None:
+        stirred = tuple(self.stirred)
+        self.stirred.clear()
+        for worker in stirred:
+            if not worker.gone:
+                worker.arm()
+        if self.store.watched or self.overdue:
+            self._start_beats()
 
     def _start_beats(self) -> None:
         for worker in self.workers:
@@ -238,7 +247,7 @@ class World(VirtualTime):
             if attempt is not None and attempt.settled_at is None:
                 self._settled(worker, attempt, settle, settle in reply.refused)
         if reply.grants:
-            self._start_beats()
+            self.stirred[worker] = None
         if call.settles or reply.grants or self.store.unswept:  # a look that has changed nothing wakes nobody
             self.tell(worker)
         return reply

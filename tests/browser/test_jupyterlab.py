@@ -14,7 +14,7 @@ from typing import Any
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from notebooks.store import HERE, read
 from tests.browser.conftest import Watched
@@ -82,14 +82,31 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.stop()
 
 
+GOING_ON = """\
+import time
+from pathlib import Path
+import flows
+
+@flows.task
+def hold() -> str:
+    flows.current().progress("waits for a file")
+    while not Path("go").exists():
+        time.sleep(0.05)
+    return "held"
+
+going_on = flows.submit(flows.Flow.of(hold()))
+flows.watch(going_on, interactive=True)
+print("all cells", "have run")"""
+
+
 def with_a_widget() -> Any:
-    """The notebook of the course without outputs, and with the widget at its end."""
+    """The course's notebook without outputs; at its end the widget, of a run that goes on until a file is there."""
     notebook = read(NOTEBOOK)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-    source = 'flows.watch(first, interactive=True)\nprint("all cells", "have run")'
-    notebook.cells.append(new_code_cell(source, id="cell-last"))
+    notebook.cells.append(new_code_cell("flows.watch(first, interactive=True)", id="cell-first"))
+    notebook.cells.append(new_code_cell(GOING_ON, id="cell-last"))
     return notebook
 
 
@@ -107,16 +124,42 @@ def test_a_notebook_runs_and_its_widget_answers(watched: Watched, lab: Lab, tmp_
     page = watched.page
     page.set_default_timeout(60_000)
     run_all(page, lab)
-    widget = page.locator(".flows-run")
+    held = page.locator(".flows-run").last
+    widget = page.locator(".flows-run").first
     widget.wait_for()
     widget.scroll_into_view_if_needed()
     widget.locator('[data-box="reserve[1]"]').click()
     widget.locator(".flows-details", has_text="reserve[1] completed in").wait_for()
     widget.get_by_role("button", name="Show data and result").click()
-    widget.locator(".flows-details", has_text="reserve[1](sku='pot')").wait_for()
+    widget.locator(".flows-details", has_text="reserve[1](sku='kettle')").wait_for()
     page.screenshot(path=tmp_path / "widget.png")
     assert page.locator('.jp-OutputArea-output img[src^="data:image/svg"]').count() >= 3
     assert watched.violations(".flows-run") == []
     page.locator(".jp-OutputArea-output img").first.scroll_into_view_if_needed()
     page.screenshot(path=tmp_path / "pictures.png")
+    goes_on_under_the_eyes(page, held, lab)
+    page.screenshot(path=tmp_path / "going-on.png")
     assert (watched.complaints, watched.outside) == ([], [])
+
+
+def goes_on_under_the_eyes(page: Page, held: Locator, lab: Lab) -> None:
+    """The kernel is idle, the run goes on: the widget answers meanwhile, recolours by itself, and stays in the file."""
+    held.scroll_into_view_if_needed()
+    box = held.locator('[data-box="hold"]')
+    held.locator('[data-box="hold"][data-state="active"]').wait_for()
+    box.click()
+    held.locator(".flows-details", has_text="waits for a file").wait_for()
+    held.get_by_role("button", name="Larger").click()
+    (lab.root / "go").touch()
+    held.locator('[data-box="hold"][data-state="completed"]').wait_for()
+    held.get_by_role("status").get_by_text("completed").wait_for()
+    held.locator(".flows-details", has_text="hold completed in").wait_for()
+    page.keyboard.press("Control+s")
+    stored = lab.root / f"{NOTEBOOK}.ipynb"
+    for _ in range(600):
+        outputs = json.dumps(json.loads(stored.read_text("utf-8"))["cells"][-1]["outputs"])
+        if 'data-state=\\"completed\\"' in outputs:
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail(f"the last picture is not in the file: {outputs[:2000]}")

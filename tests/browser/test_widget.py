@@ -23,6 +23,7 @@ HOST = """<!doctype html><html lang="en"><head><title>widget</title><style>
   window.state = STATE;
   window.model = {
     get: (name) => state[name],
+    set: (name, value) => { state[name] = value; },
     on: (event, act) => (heard[event] ??= []).push(act),
     off: (event, act) => { heard[event] = heard[event].filter((one) => one !== act); },
     send: (message) => sent.push(message),
@@ -32,7 +33,8 @@ HOST = """<!doctype html><html lang="en"><head><title>widget</title><style>
   window.listeners = () => Object.values(heard).flat().length;
   const source = new Blob([ESM], { type: "text/javascript" });
   const widget = (await import(URL.createObjectURL(source))).default;
-  window.clean = widget.render({ model, el: document.getElementById("here") });
+  window.render = () => { window.clean = widget.render({ model, el: document.getElementById("here") }); };
+  render();
 </script></body></html>"""
 
 
@@ -154,6 +156,96 @@ def test_recolouring_keeps_elements_and_more_jobs_make_a_new_picture(watched: Wa
     watched.page.evaluate("clean()")
     assert watched.page.evaluate("listeners()") == 0
     assert watched.page.locator(".flows-run").count() == 0
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def zoom_of(page: Page) -> float:
+    size: float = page.evaluate(
+        "(() => { const svg = document.querySelector('.flows-picture svg');"
+        " return svg.getAttribute('width') / svg.viewBox.baseVal.width; })()"
+    )
+    return size
+
+
+def scrolled(page: Page) -> list[float]:
+    place: list[float] = page.evaluate(
+        "[document.querySelector('.flows-picture').scrollLeft, document.querySelector('.flows-picture').scrollTop]"
+    )
+    return place
+
+
+def zoomed(page: Page, wanted: str) -> None:
+    svg = "document.querySelector('.flows-picture svg')"
+    page.wait_for_function(f"{svg}.getAttribute('width') / {svg}.viewBox.baseVal.width {wanted}")
+
+
+def test_the_wheel_scrolls_and_with_ctrl_enlarges_what_the_mouse_is_on(watched: Watched) -> None:
+    page = watched.page
+    Kernel(ended(), page)
+    box = page.locator('[data-box="finish"]')
+    box.hover()
+    mouse = box.bounding_box()
+    page.mouse.wheel(0, -100)  # without a key the page has it
+    assert zoom_of(page) == 1
+    page.keyboard.down("Control")
+    for zoom in (1.4, 2, 2.8, 4, 4):
+        page.mouse.wheel(0, -100)
+        zoomed(page, f"> {zoom - 0.01}")
+    now = box.bounding_box()
+    assert mouse is not None
+    assert now is not None
+    assert now["x"] < mouse["x"] + mouse["width"] / 2 < now["x"] + now["width"]
+    page.mouse.wheel(0, 100)
+    page.keyboard.up("Control")
+    zoomed(page, "< 3")
+    page.get_by_role("button", name="Original size").click()
+    assert zoom_of(page) == 1
+    page.get_by_role("button", name="Fit the width").click()
+    frame, picture = page.locator(".flows-picture").bounding_box(), page.locator(".flows-picture svg").bounding_box()
+    assert frame is not None
+    assert picture is not None
+    assert frame["width"] - 8 < picture["width"] <= frame["width"]
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def test_the_mouse_drags_the_picture_and_lets_the_choice_be(watched: Watched) -> None:
+    page = watched.page
+    kernel = Kernel(ended(), page)
+    for _ in range(4):
+        page.get_by_role("button", name="Larger").click()
+    page.evaluate("document.querySelector('.flows-picture').scrollTo(0, 0)")
+    page.locator('[data-box="load"]').click()
+    kernel.answer()
+    frame = page.locator(".flows-picture").bounding_box()
+    assert frame is not None
+    at = scrolled(page)
+    x, y = frame["x"] + 500, frame["y"] + 4
+    assert page.evaluate(f"document.elementFromPoint({x}, {y}).closest('[data-box]')") is None
+    page.mouse.move(x, y)
+    page.mouse.down()
+    assert page.evaluate("getComputedStyle(document.querySelector('.flows-picture')).cursor") == "grabbing"
+    page.mouse.move(x - 120, y, steps=4)
+    page.mouse.up()
+    assert scrolled(page)[0] == pytest.approx(at[0] + 120, abs=2)
+    assert page.locator(".flows-details h2").inner_text() == "load"
+    page.mouse.move(x - 300, y, steps=4)  # let go: nothing is dragged any more
+    assert scrolled(page)[0] == pytest.approx(at[0] + 120, abs=2)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.up()  # a click beside all boxes
+    assert page.locator(".flows-details").is_hidden()
+    assert (watched.complaints, watched.outside) == ([], [])
+
+
+def test_a_view_that_takes_the_place_of_another_goes_on_from_there(watched: Watched) -> None:
+    page = watched.page
+    kernel = Kernel(ended(), page)
+    page.get_by_role("button", name="Larger").click()
+    page.locator('[data-box="load"]').click()
+    page.evaluate("clean(); render()")
+    kernel.answer()
+    assert "load completed in" in page.locator(".flows-details").inner_text()
+    assert zoom_of(page) == 1.4
     assert (watched.complaints, watched.outside) == ([], [])
 
 

@@ -45,10 +45,12 @@ def plan_of(dag: Dag, *, queues: Sequence[Queue | str] = ("default",), **options
     return flows.plan(all_of_them())
 
 
-def put(store: MemoryStore, plan: Plan[Any]) -> MemoryRun:
+def put(store: MemoryStore, plan: Plan[Any], **options: Any) -> MemoryRun:
     """A new run of *plan* in *store*."""
     name = f"run-{next(_numbers)}"
-    run = MemoryRun(RunOptions(name, None, name), plan, _handlers(plan), plan.bindings, store.clock, store.epoch)
+    run = MemoryRun(
+        RunOptions(name, None, name, **options), plan, _handlers(plan), plan.bindings, store.clock, store.epoch
+    )
     store.put_run(run)
     return run
 

@@ -1,14 +1,19 @@
 """A process to be killed: works a flow of lists, retries and a wide fan-in off, and writes each effect in a ledger.
 
-Run as a script: ``sqlite_killed.py DATABASE LEDGER KEY``. Each line of the ledger is written by one call and names the
-job's idempotency key, so that lines of a process that dies are whole or not there at all.
+Run as a script: ``sqlite_killed.py DATABASE LEDGER KEY [COMMIT MICROSECONDS TRACE]``. Each line of the ledger is
+written by one call and names the job's idempotency key, so that lines of a process that dies are whole or not there.
+
+With a commit and microseconds the system kills the process so long after that commit has begun; whether it had ended by
+then is told by the trace.
 """
 
 import os
+import signal
 import sys
 from typing import Any
 
 import flows
+from executors.sqlite import SqliteExecutor
 from flows import Job
 
 LEDGER = -1
@@ -65,10 +70,40 @@ TOTAL = sum(number + 2 for number in range(WIDTH)) + sum(range(1, 9)) + 5
 EFFECTS = 2 * WIDTH + 1 + 8 + 3
 
 
-def main(database: str, ledger: str, key: str) -> Any:
+class Struck:
+    """A connection, whose process dies at a commit."""
+
+    def __init__(self, connection: Any, commit: int, micros: int, trace: str) -> None:
+        self._connection = connection
+        self._left = commit
+        self._seconds = micros / 1e6
+        self._trace = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def execute(self, statement: str, values: Any = ()) -> Any:
+        if statement != "COMMIT":
+            return self._connection.execute(statement, values)
+        os.write(self._trace, b"(")
+        self._left -= 1
+        if not self._left:
+            # At which the system ends the process, whatever it is doing: nobody has set a handler.
+            signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        self._connection.execute(statement)
+        os.write(self._trace, b")")
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def main(database: str, ledger: str, key: str, commit: str = "", micros: str = "", trace: str = "") -> Any:
     global LEDGER
     LEDGER = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    return flows.execute(killed_flow, executor=f"sqlite:///{database}?synchronous=normal&concurrency=4", key=key)
+    level = "full" if commit else "normal"
+    executor = SqliteExecutor(f"sqlite:///{database}?synchronous={level}&concurrency=4")
+    if commit:
+        steps: Any = Struck(executor.store.database._steps, int(commit), int(micros), trace)
+        executor.store.database._steps = steps
+    return flows.execute(killed_flow, executor=executor, key=key)
 
 
 if __name__ == "__main__":

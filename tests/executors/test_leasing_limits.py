@@ -20,7 +20,9 @@ def record_of(executor: MemoryExecutor, run: flows.Run[Any]) -> MemoryRun:
     return record
 
 
-@pytest.mark.parametrize("slots", [1, 4, 32])
+@pytest.mark.parametrize(
+    "slots", [pytest.param(1, marks=pytest.mark.slow), 4, pytest.param(32, marks=pytest.mark.slow)]
+)
 def test_runs_hand_places_of_a_queue_to_each_other_until_all_have_ended(slots: int) -> None:
     executor = MemoryExecutor(f"memory://?private=1&concurrency={slots}")
     lock, inside, most = threading.Lock(), 0, 0

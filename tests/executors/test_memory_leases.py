@@ -131,3 +131,14 @@ def test_nothing_is_passed_on_under_leases(leased: MemoryStore) -> None:
     run = put(leased, plan_of(CHAIN))
     (grant,) = Caller(leased)(run=run).grants
     assert leased.pass_on(done(grant), "loop") is None
+
+
+def test_nothing_is_granted_of_a_run_whose_time_is_over(leased: MemoryStore, clock: Clock) -> None:
+    late, other = put(leased, plan_of(CHAIN), timeout=10.0), put(leased, plan_of(TWO))
+    call = Caller(leased)
+    (first,) = call(limit=1).grants
+    assert first.run is late
+    clock.now += 10.0
+    assert {grant.run for grant in call(done(first)).grants} == {other}
+    assert states(late) == ["completed", "cancelled", "cancelled"]
+    assert late.reason == "timeout"

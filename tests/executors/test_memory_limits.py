@@ -328,9 +328,9 @@ def test_limits_hold_and_all_runs_end_in_whatever_order_attempts_start_and_end(
 
 
 @pytest.mark.slow
-@settings(max_examples=2000)
+@settings(max_examples=1000)
 @given(st.integers(0, 2**32), limited, st.lists(dags(max_jobs=12), min_size=1, max_size=6), st.integers(1, 6))
-def test_two_thousand_plays_on_limited_queues(
+def test_a_thousand_plays_on_limited_queues(
     seed: int, limits: dict[str, tuple[int | None, tuple[int, float] | None]], shapes: list[Dag], slots: int
 ) -> None:
     play(seed, limits, shapes, slots)

@@ -110,6 +110,7 @@ def test_limits_hold_again_after_a_pause(executor: MemoryExecutor) -> None:
     assert (limit.active, limit.paused, limit.concurrency) == (0, False, 1)
 
 
+@pytest.mark.slow
 def test_pauses_lose_no_job(executor: MemoryExecutor) -> None:
     over = threading.Event()
 

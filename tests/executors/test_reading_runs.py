@@ -191,6 +191,7 @@ def seconds_to_read(size: int, times: int) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_time_to_read_a_run_grows_as_the_run() -> None:
     small, large = seconds_to_read(5_000, 3), seconds_to_read(100_000, 1)
     assert large < 20 * small * 5, "twenty times the jobs; four hundred times the time would be quadratic"
@@ -254,6 +255,7 @@ def test_the_first_cause_stays_right_when_jobs_get_another_chance() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_long_chain_fails_in_about_the_time_that_it_takes_to_complete() -> None:
     def seconds(end: str) -> float:
         chain: Job[Any] = act(end)

@@ -12,6 +12,7 @@ import pytest
 import flows
 from executors.sqlite import SqliteExecutor, _file
 from executors.sqlite._database import Database
+from executors.sqlite._queries import query
 from flows.errors import ExecutorError, UnavailableError, UnknownExecutorError
 
 
@@ -176,10 +177,10 @@ def test_time_never_runs_backwards(tmp_path: Path) -> None:
     path = tmp_path / "runs.db"
     executed(path)
     connection = sqlite3.connect(path)
-    (mark,) = connection.execute("SELECT mark FROM mark").fetchone()
+    (mark,) = connection.execute(query("mark")).fetchone()
     later = mark + 3_600_000_000
     with connection:
-        connection.execute("UPDATE mark SET mark = ?", (later,))
+        connection.execute(query("mark_set"), (later,))
     connection.close()
     run = executed(path, 2)
     executor = SqliteExecutor(f"sqlite:///{path}")

@@ -17,8 +17,11 @@ from executors.sqlite import SqliteExecutor
 from flows._state import LOST_LIMIT
 from tests.executors import sqlite_killed
 
+pytestmark = pytest.mark.slow
+
 KILLS = 40
 SLOTS = 4
+KINDS = ("work", "work", "commit", "commit", "start")
 
 
 def begun(*given: object) -> subprocess.Popen[bytes]:
@@ -27,24 +30,31 @@ def begun(*given: object) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=here, env={**os.environ, "PYTHONPATH": str(here)}, stderr=subprocess.PIPE)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_run_whose_process_is_killed_again_and_again_completes_and_repeats_no_completed_job(tmp_path: Path) -> None:
+    """At moments that are drawn: while it starts, as it has begun to work, within a commit, the first one included."""
     rng, kills, runs = random.Random(7), 0, 0
-    database, ledger = tmp_path / "runs.db", tmp_path / "ledger"
+    landed: Counter[str] = Counter()
+    database, ledger, trace = tmp_path / "runs.db", tmp_path / "ledger", tmp_path / "trace"
     while kills < KILLS:
         runs += 1
         ledger.write_bytes(b"")
         key, here = f"order:{runs}", 0
         while True:
-            process = begun(database, ledger, key)
-            if here < LOST_LIMIT - 1 and struck(process, ledger, rng):  # a job that is lost more often fails
+            kind = rng.choice(KINDS) if here < LOST_LIMIT - 1 else "none"  # a job that is lost more often fails
+            which, micros = rng.choice((1, 2, rng.randrange(1, 40))), rng.randrange(1, 400)
+            commit = (which, micros, trace) if kind == "commit" else ()
+            before = len(ledger.read_bytes())
+            process = begun(database, ledger, key, *commit)
+            if kind != "none" and struck(process, kind, ledger, rng):
                 kills += 1
                 here += 1
+                landed["before any effect" if len(ledger.read_bytes()) == before else "after an effect"] += 1
+                landed["within a commit"] += kind == "commit" and trace.read_bytes().endswith(b"(")
             assert process.stderr is not None
             said = process.stderr.read()
             process.stderr.close()
-            if process.wait() != -signal.SIGKILL:
+            if process.wait() not in (-signal.SIGKILL, -signal.SIGALRM):
                 assert process.returncode == 0, said
                 break
             check_file(database)
@@ -58,9 +68,18 @@ def test_a_run_whose_process_is_killed_again_and_again_completes_and_repeats_no_
         assert all(job.state == "completed" for job in run.jobs.values())
         executor.close()
 
+    assert min(landed[one] for one in ("before any effect", "after an effect", "within a commit")) >= 3, landed
 
-def struck(process: subprocess.Popen[bytes], ledger: Path, rng: random.Random) -> bool:
-    """Kill the process some time after it has begun to work; says whether it was alive then."""
+
+def struck(process: subprocess.Popen[bytes], kind: str, ledger: Path, rng: random.Random) -> bool:
+    """Kill the process, or wait until it has killed itself; says whether it was alive then."""
+    if kind == "commit":
+        process.wait()
+        return process.returncode == -signal.SIGALRM
+    if kind == "start":
+        lives(process, rng.uniform(0.0, 1.0))
+        process.send_signal(signal.SIGKILL)
+        return process.wait() == -signal.SIGKILL
     size = ledger.stat().st_size
     lines, moment = rng.choice((0, 0, 1, 5, 15)), rng.choice((0.0, 0.001, 0.004, 0.01))
     until = size + 40 * lines

@@ -150,7 +150,9 @@ def play(pair: Pair, order: list[tuple[str, Any, Any]]) -> None:
 
 
 @settings(
-    max_examples=40, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink], report_multiple_bugs=False
+    max_examples=min(40, settings().max_examples),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
 )
 @given(
     st.lists(

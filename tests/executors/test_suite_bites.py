@@ -1,5 +1,6 @@
 """The conformance suite finds what is broken: each executor here breaks one promise, and a test says so."""
 
+import copy
 import dataclasses
 import functools
 import itertools
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from executors.memory import MemoryExecutor, MemoryRun, MemoryStore
+from flows._context import current_grant
+from flows._handlers import Handler
 from flows._plan import Plan
 from flows._shared_results import Owner, Shared, owner_of
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
@@ -240,6 +243,36 @@ class RunsProcessesInThreads(MemoryExecutor):
         return super().submit(plan, options, background=background)
 
 
+class HearsLateResults(BrokenStore):
+    """Not broken: late results reach it, as they reach any store over a network, and their fence is too old."""
+
+    def put_run(self, run: MemoryRun) -> None:
+        run.handlers = [self._outspoken(handler) for handler in run.handlers]
+        super().put_run(run)
+
+    def _outspoken(self, handler: Handler) -> Handler:
+        quiet, handler = handler.fn, copy.copy(handler)
+
+        def fn(*args: Any, **kwargs: Any) -> Any:
+            value, grant = quiet(*args, **kwargs), current_grant.get()
+            if grant.stop is not None:
+                settle = Settle(grant, End.COMPLETED, value, self.clock(), self.clock())
+                self.exchange(f"late-{id(grant)}", 1, [settle], Want(0))
+            return value
+
+        handler.fn = fn
+        return handler
+
+
+class ReusesFences(HearsLateResults):
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        reply = super().exchange(loop, seq, settles, want, worker)
+        for grant in reply.grants:
+            run: Any = grant.run
+            grant.fence = run.fences[grant.job] = 7
+        return reply
+
+
 class ForgetsPauses(BrokenStore):
     pause: Any = lambda *_, **__: None
 
@@ -343,6 +376,7 @@ BITES = [
     (NeverTakesOver, Several, "test_a_job_runs_itself_when_the_first_of_its_key_has_failed"),
     (RunsProcessesInThreads, WithProcesses, "test_arguments_and_results_travel"),
     (RunsProcessesInThreads, WithProcesses, "test_a_function_that_no_process_could_import_is_refused"),
+    (ReusesFences, Several, "test_a_late_result_is_not_taken_for_that_of_the_next_attempt"),
     (ForgetsPauses, Several, "test_a_paused_queue_hands_nothing_out_until_it_is_resumed"),
     (MemoryExecutor, SaysItHasNoKeys, "test_without_keys_a_run_with_one_is_refused"),
 ]
@@ -360,6 +394,15 @@ def test_the_same_tests_pass_on_what_is_sound(suite: type[ExecutorConformance], 
     made = list(calls(suite, test, lambda: executor(BrokenStore, suite.concurrency)))
     assert made
     assert all(ends_well(call, SOON) for call in made)
+
+
+def test_late_results_are_refused_by_their_fence_alone() -> None:
+    (call,) = calls(
+        Several,
+        "test_a_late_result_is_not_taken_for_that_of_the_next_attempt",
+        lambda: executor(HearsLateResults, Several.concurrency),
+    )
+    assert ends_well(call, SOON)
 
 
 def names_in(suite: type) -> set[str]:

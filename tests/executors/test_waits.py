@@ -91,6 +91,7 @@ def test_a_wait_with_a_limit_is_no_circle() -> None:
     assert flows.execute(wait(), executor=executor).value == "went on"
 
 
+@pytest.mark.slow
 def test_handlers_may_wait_for_other_runs_at_some_depth() -> None:
     executor = private()
 

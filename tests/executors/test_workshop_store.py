@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,6 +14,7 @@ import flows
 from executors._store import StaleCallError
 from executors.memory import MemoryStore
 from flows._context import current_grant
+from flows._verbs import Grant, Reply, Settle, Want
 from tests.executors.latch import PATIENCE, Latch, gather
 from tests.executors.unreliable import Unreliable
 from tests.executors.workshops import (
@@ -107,6 +109,41 @@ def test_shared_results_survive_a_store_that_is_away(store: MemoryStore, monkeyp
 
 
 # Leases
+
+
+class AnswersLate(MemoryStore):
+    """Its first grants come when their leases are over: their worker was stopped meanwhile, or the network was."""
+
+    first: tuple[Grant, ...] = ()
+
+    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
+        reply = super().exchange(loop, seq, settles, want, worker)
+        if reply.grants and not self.first:
+            self.first = tuple(reply.grants)
+            threading.Event().wait(0.35)
+        return reply
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_job_does_not_start_under_a_lease_that_is_over(kind: str) -> None:
+    store = AnswersLate(lease_seconds=0.3)
+    began: list[int] = []
+
+    @flows.task(name="note")
+    def note() -> None:
+        grant = current_grant.get()
+        assert grant is not None
+        began.append(grant.fence)
+
+    @flows.task(name="anote")
+    async def anote() -> None:
+        note.fn()
+
+    run = submit(store, note() if kind == "sync" else anote())
+    with working(store):
+        ended(run)
+    assert began == [run.fences[0]]
+    assert store.first[0].fence < began[0]
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

@@ -291,7 +291,7 @@ def test_a_follower_is_the_one_job_that_a_completion_would_release(
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@settings(max_examples=2000)
 @given(dags(max_jobs=14), histories, st.integers(0, 511), st.integers(0, 1000))
 def test_thousands_of_larger_histories(dag: Dag, history: list[tuple[str, int, int]], delayed: int, pick: int) -> None:
     driven = Driven(dag, delayed=delayed)

@@ -68,16 +68,18 @@ FORBIDDEN: dict[str, Callable[[Any], object]] = {
 }
 
 
-@pytest.mark.parametrize("operation", FORBIDDEN.values(), ids=FORBIDDEN)
 @pytest.mark.parametrize("kind", ["whole", "part"])
-def test_what_a_value_could_do_and_a_reference_cannot_raises_with_a_hint(
-    operation: Callable[[Any], object], kind: str
-) -> None:
+def test_what_a_value_could_do_and_a_reference_cannot_raises_with_a_hint(kind: str) -> None:
     out = load().out if kind == "whole" else load().out["items"]
-    with pytest.raises(TypeError) as caught:
-        operation(out)
-    assert "small task" in str(caught.value)
-    assert "reference-load.out" in str(caught.value)
+    for name, operation in FORBIDDEN.items():
+        try:
+            operation(out)
+        except TypeError as error:
+            said = str(error)
+        else:
+            said = "nothing"
+        assert "small task" in said, name
+        assert "reference-load.out" in said, name
 
 
 @pytest.mark.parametrize(

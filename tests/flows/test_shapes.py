@@ -183,6 +183,8 @@ def test_only_so_many_shapes_are_kept_and_large_flows_are_not(monkeypatch: pytes
     _shapes._shapes.clear()
     flows.plan(chain(_shapes.SHAPE_JOBS + 1))
     assert not _shapes._shapes
+    flows.plan(chain(_shapes.SHAPE_JOBS))
+    assert _shapes._shapes
 
 
 def test_what_is_kept_holds_no_task_and_no_data() -> None:

@@ -62,6 +62,7 @@ def test_a_job_done_again_is_linked_to_its_last_attempt_and_to_what_it_took_anew
     assert links_of(*spans.of("rows")) == [("previous_attempt", before["rows"]), *took(*items)]
 
 
+@pytest.mark.slow
 def test_an_attempt_whose_process_has_died_has_a_span_that_ends(spans: Spans) -> None:
     run = flows.execute(leave("hang up"), executor="memory://?private=1", check=False)
     assert run.state == "failed"

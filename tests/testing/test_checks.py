@@ -106,7 +106,7 @@ def test_a_key_that_two_jobs_share_is_found() -> None:
 
 def test_no_key_at_all_is_found_once_it_matters() -> None:
     trace = faulty(lambda: world.record("charge"), Fault.crash("charge"))
-    assert "without one" in message(idempotency_keys_stable, trace, world)
+    assert "more than once, and without a key" in message(idempotency_keys_stable, trace, world)
 
 
 def test_a_run_that_takes_too_long_is_found() -> None:
@@ -311,3 +311,20 @@ def test_a_crash_elsewhere_excuses_no_timeout_that_was_not_heeded() -> None:
     second.ended_at = second.began_at + 11.0
     with pytest.raises(AssertionError, match="has a timeout of 10 s and completed after 11 s"):
         deadline_respected(trace)
+
+
+@pytest.mark.parametrize(
+    "check", [always_ends, check_all, replays_equal, results_unaffected], ids=lambda one: one.__name__
+)
+@pytest.mark.parametrize("what", ["run", None])
+def test_what_is_no_trace_is_refused(check: Any, what: str | None) -> None:
+    given = simulate(shop.load("a")).run if what == "run" else None
+    with pytest.raises(flows.DefinitionError, match=rf"{check.__name__} takes the trace that simulate\(\) returns"):
+        check(given)
+
+
+def test_what_is_no_ledger_is_refused() -> None:
+    wrong: Any = []
+    for check in (effects_exactly_once, idempotency_keys_stable, check_all):
+        with pytest.raises(flows.DefinitionError, match="takes the EffectLedger"):
+            check(simulate(shop.load("a")), wrong)

@@ -273,3 +273,10 @@ def test_a_lease_outlives_a_clock_that_was_set_back_and_is_rescued_once_the_cloc
     check_all(trace)
     assert trace.run.state == "completed"
     assert 3600 < trace.seconds < 3700
+
+
+def test_a_worker_that_never_was_cannot_leave() -> None:
+    fault = Fault.worker_leaves(at=50, worker="worker-3")
+    with pytest.raises(DefinitionError, match=r"no worker 'worker-3' after 50 s; did you mean worker-2\?"):
+        simulate(shop.nap(100.0), faults=[fault], workers=2)
+    assert simulate(shop.nap(100.0), faults=[Fault.worker_joins(at=1), fault], workers=2).run.state == "completed"

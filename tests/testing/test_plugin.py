@@ -64,6 +64,7 @@ def test_it(flow_sim):
     assert read(file[1])["workers"] == 2
 
 
+@pytest.mark.slow
 def test_under_hypothesis_it_is_the_smallest_example_that_is_shown_and_can_be_replayed(
     pytester: pytest.Pytester,
 ) -> None:

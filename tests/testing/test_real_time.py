@@ -3,9 +3,12 @@
 import asyncio
 import datetime
 import os
+import queue
 import random
 import secrets
+import select
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -13,12 +16,19 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime as renamed
 from time import monotonic as prebound
+from typing import Any
 
 import pytest
 
 import flows
 from flows.testing import EffectLedger, RealTimeUsedError, simulate
 from tests.testing import shop
+
+
+def receive() -> bytes:
+    mine, theirs = socket.socketpair()  # connected already, as a pool's are
+    with mine, theirs:
+        return mine.recv(1)
 
 
 def use(call: Callable[[], object], **options: object) -> object:
@@ -41,6 +51,15 @@ def use(call: Callable[[], object], **options: object) -> object:
         (lambda: os.urandom(2), "os.urandom", "random"),
         (lambda: socket.create_connection(("127.0.0.1", 9)), "socket.create_connection", "sockets"),
         (lambda: threading.Thread(target=print).start(), "threading.Thread.start", "threads"),
+        (time.process_time_ns, "time.process_time_ns", "time"),
+        (lambda: time.gmtime(), "time.gmtime", "time"),
+        (lambda: threading.Event().wait(60), "threading.Event.wait", "threads"),
+        (lambda: queue.Queue[int]().get(timeout=60), "queue.Queue.get", "threads"),
+        (lambda: select.select([], [], [], 60), "select.select", "sockets"),
+        (receive, "socket.recv", "sockets"),
+        (lambda: subprocess.run(["true"], check=False, timeout=60), "subprocess.run", "processes"),
+        (lambda: asyncio.run(asyncio.sleep(0)), "asyncio.runners.run", "threads"),
+        (lambda: flows.execute(shop.load("a")), "flows.execute", "threads"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -89,8 +108,33 @@ def test_an_async_handler_and_its_tasks_are_watched_too() -> None:
     assert caught.value.job == "real-time-async"
 
 
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (lambda loop: loop.getaddrinfo("localhost", 80), "sockets"),
+        (lambda loop: asyncio.open_connection("localhost", 80), "sockets"),
+        (lambda loop: asyncio.create_subprocess_exec("true"), "processes"),
+        (lambda loop: loop.add_signal_handler(2, print), "processes"),
+    ],
+    ids=["addresses", "connection", "process", "signal"],
+)
+def test_what_the_loop_of_a_simulation_has_not_is_refused_by_name(
+    call: Callable[[asyncio.AbstractEventLoop], Any], kind: str
+) -> None:
+    async def handler() -> None:
+        await call(asyncio.get_running_loop())
+
+    task = flows.task(handler, name="real-time-loop")
+    with pytest.raises(RealTimeUsedError, match=r"test_real_time\.py") as caught:
+        simulate(task())
+    assert caught.value.kind == kind
+    assert simulate(task(), allow=(kind,)).run.jobs["real-time-loop"].error.type == "UnsupportedError"  # type: ignore[union-attr]
+
+
 def test_what_is_no_chance_and_no_clock_passes() -> None:
     def handler() -> float:
+        with threading.Lock():
+            time.gmtime(0)
         import logging
 
         logging.getLogger("real-time").warning("a line of log has an instant of its own")
@@ -118,7 +162,7 @@ def test_other_threads_and_the_rest_of_the_test_notice_nothing() -> None:
         inside.set()
         return done.wait(20)
 
-    assert simulate(flows.task(handler, name="real-time-threads")(), allow=("time",)).run.value is True
+    assert simulate(flows.task(handler, name="real-time-threads")(), allow=("threads", "time")).run.value is True
     thread.join()
     assert seen[2] is None
     assert time.time() > 0

@@ -1,6 +1,9 @@
 """simulate: production's code under a virtual clock, the same each time."""
 
+import asyncio
 import dataclasses
+import itertools
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 import flows
 from flows import Backoff, Children, DataError, DefinitionError, Job, Opts, RetryAfter, UnknownTaskError
-from flows.testing import EffectLedger, Fault, Trace, check_all, simulate
+from flows.testing import EffectLedger, Fault, Trace, always_ends, check_all, simulate
 from tests.testing import shop
 
 
@@ -266,17 +269,25 @@ def test_a_simulation_inside_a_running_event_loop_leaves_it_alone() -> None:
     assert asyncio.run(inside()) == 60.0
 
 
-def test_what_a_handler_raises_for_the_process_leaves_the_simulation() -> None:
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_handler_that_exits_fails_as_in_a_worker_and_an_interrupt_ends_the_simulation(
+    kind: str, error: type[BaseException]
+) -> None:
     def leave() -> None:
-        raise SystemExit(3)
+        raise error
 
     async def leave_too() -> None:
-        raise SystemExit(4)
+        raise error
 
-    for handler, code in ((leave, 3), (leave_too, 4)):
-        with pytest.raises(SystemExit) as left:
-            simulate(flows.task(handler, name="sim-leave")())
-        assert left.value.code == code
+    task = flows.task(leave if kind == "sync" else leave_too, name="sim-leave", attempts=2)
+    if error is KeyboardInterrupt:
+        with pytest.raises(KeyboardInterrupt):
+            simulate(task())
+        return
+    trace = simulate(task())
+    assert [attempt.outcome for attempt in trace.attempts] == ["retrying", "failed"]
+    assert "SystemExit" in str(trace.run.jobs["sim-leave"].error)
 
 
 @pytest.mark.parametrize(
@@ -347,3 +358,48 @@ def test_jobs_that_start_at_once_may_begin_in_any_order() -> None:
     for seed in range(30):
         simulate(total(part("one").out, part("two").out), seed=seed)
     assert {("one", "two"), ("two", "one")} == set(zip(came[::2], came[1::2], strict=True))
+
+
+@pytest.mark.slow
+def test_a_handler_that_goes_in_circles_is_stopped_and_told_of() -> None:
+    async def spin() -> None:
+        for _ in itertools.count():
+            await asyncio.sleep(0)
+
+    with pytest.raises(AssertionError, match=r"stops the simulation: no job has begun in 50,\d+ steps"):
+        always_ends(simulate(flows.task(spin, name="simulate-spin")()))
+
+
+def test_days_in_which_leases_are_renewed_pass_at_once() -> None:
+    async def sleep() -> str:
+        await asyncio.sleep(200 * 86_400)
+        return "awake"
+
+    task = flows.task(sleep, name="simulate-sleeper")
+    two: Any = flows.flow(lambda: (task(), task.using(id="other")()), name="sleepers")()
+    trace: Trace[Any] = simulate(two, workers=50)
+    assert (trace.run.value, trace.seconds) == (("awake", "awake"), 200 * 86_400)
+    assert trace.steps == ()  # no lease was lost
+    trace = simulate(task(), workers=2, faults=[Fault.worker_leaves(at="100d", drain=False)])
+    assert 300 * 86_400 < trace.seconds < 300.01 * 86_400
+    assert [attempt.outcome for attempt in trace.attempts] == ["crashed", "completed"]
+
+
+def test_an_async_generator_that_is_left_is_closed_by_the_loop() -> None:
+    closed: list[str] = []
+
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+        finally:
+            await asyncio.sleep(1)
+            closed.append("closed")
+
+    async def handler() -> int:
+        async for number in numbers():
+            return number
+        return 0
+
+    assert simulate(flows.task(handler, name="simulate-generator")()).run.value == 1
+    assert closed == ["closed"]

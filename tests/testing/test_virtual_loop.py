@@ -113,11 +113,3 @@ def test_tasks_that_a_handler_leaves_behind_end_with_the_simulation() -> None:
 
     assert run(handler).run.value == 1
     assert closed == ["behind"]
-
-
-def test_what_needs_the_outside_world_is_not_there() -> None:
-    async def handler() -> None:
-        await asyncio.open_connection("127.0.0.1", 9)
-
-    trace = run(handler)
-    assert trace.run.jobs["loop-task"].error.type == "NotImplementedError"

@@ -16,7 +16,7 @@ end
 
 local function accept(id, key, fingerprint, lanes, timeout)
   local run_key = P .. 'r:' .. id
-  call('HSET', run_key, 'submitted', whole(now))
+  call('HSET', run_key, 'submitted', now)
   if key ~= '' then
     call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
   end

@@ -1,4 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
+-- rare: thin_out finish_sweeps take_late
 local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
@@ -22,6 +23,20 @@ local function write_line(run, name)
   return run.unswept
 end
 
+-- What has failed by itself is a dead letter: of all, of its queue, and of its run, by which it is found when that goes.
+local function write_dead(run)
+  local all, mine = {}, {}
+  for place, record in ipairs(run.dead) do
+    local member = member_of(run, record[JOB])
+    all[2 * place - 1], all[2 * place] = now, member
+    mine[place] = pack('<I4H', record[JOB], record[QUEUE])
+    call('ZADD', of_queue(queue_name(run, record[QUEUE]), 'dead'), now, member)
+  end
+  many('ZADD', P .. 'dead', all, 2)
+  many('SADD', run.key .. ':f', mine)
+  run.dead = nil
+end
+
 local function close(run)
   local found = call('HMGET', run.key, 'keep', 'keep_failed', 'key', 'key_ttl', 'keep_count', 'name')
   local state = run.worst == 2 and 'failed' or run.worst == 1 and 'cancelled' or 'completed'
@@ -40,6 +55,7 @@ local function close(run)
   closing.told[#closing.told + 1] = run.id
   closing.told[#closing.told + 1] = state
   call('ZADD', P .. 'n:' .. found[6], now, run.id)
+  call('SADD', P .. 'names', found[6])
   if found[5] then
     closing.crowds[found[6]] = tonumber(found[5])
   end
@@ -55,14 +71,15 @@ local function set_deadline(id, at)
   end
 end
 
--- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by any clock.
+-- Of the ended runs of a name only the newest are kept: the time of a few of the others is over now, by
+-- any clock.
 local function thin_out()
   for name, kept in pairs(closing.crowds) do
     local key = P .. 'n:' .. name
     local most = min(16, call('ZCARD', key) - kept)
     if most > 0 then
       for _, id in ipairs(call('ZRANGE', key, 0, most - 1)) do
-        call('ZADD', P .. 'retire', 'XX', 0, id)
+        call('ZADD', P .. 'retire', 'XX', 'LT', whole(now - 1000000), id)
         call('ZREM', key, id)
       end
     end
@@ -75,7 +92,9 @@ local function write_closed()
     many('ZREM', P .. 'open', closing.ids)
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
-    thin_out()
+    if next(closing.crowds) then
+      thin_out()
+    end
     closing = { ids = {}, dues = {}, told = {}, crowds = {} }
   end
 end
@@ -122,6 +141,9 @@ end
 
 local function write_run(run)
   write_records(run)
+  if run.dead then
+    write_dead(run)
+  end
   local lines = write_line(run, 'cascade')
   lines = write_line(run, 'grow') or lines
   run.unswept = write_line(run, 'later') or lines
@@ -153,13 +175,11 @@ local function write_events()
     end
   end
   if #fields > 0 then
-    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', whole(now), unpack(fields))
+    call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', now, unpack(fields))
   end
 end
 
--- Write what was decided; removals first, so that a server which is full goes on to drain.
-local function write_all()
-  write_freed()
+local function write_runs()
   for _, run in ipairs(seen_runs) do
     if run.late >= 0 then
       take_late(run)
@@ -168,6 +188,12 @@ local function write_all()
       write_run(run)
     end
   end
+end
+
+-- Write what was decided; removals first, so that a server which is full goes on to drain.
+local function write_all()
+  write_freed()
+  write_runs()
   write_lanes()
   for _, run in ipairs(seen_runs) do
     if run.doomed_by and run.open > 0 and not run.cancelling then
@@ -182,8 +208,8 @@ end
 
 local function write_marks()
   if turn ~= first_turn then
-    call('HSET', meta, 'turn', whole(turn), 'mark', whole(fence_mark))
+    call('HSET', meta, 'turn', turn, 'mark', fence_mark)
   else
-    call('HSET', meta, 'mark', whole(fence_mark))
+    call('HSET', meta, 'mark', fence_mark)
   end
 end

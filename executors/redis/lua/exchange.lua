@@ -10,6 +10,7 @@
 -- include: course
 -- include: settling
 -- include: grants
+-- rare: soonest repeated
 seen_by = 'w:' .. worker
 local wanted = {}
 for name in string.gmatch(queues, '[^\n]+') do
@@ -76,9 +77,44 @@ if last then
   end
 end
 
+-- One look tells whether anything is there that is not there most of the time.
+local function is_rare()
+  local keys = { P .. 'unswept', of_queue(CONTROL_QUEUE, 'ring') }
+  for _, queue in ipairs(wanted) do
+    keys[#keys + 1] = of_queue(queue, 'due')
+    keys[#keys + 1] = of_queue(queue, 'suspects')
+  end
+  return is_limited or #keys > 200 or call('EXISTS', unpack(keys)) > 0
+end
+
+local more = false
+-- A queue has more than was claimed: the caller may claim it next time, or somebody else at once.
+local function leave(queue, is_full)
+  rouse(queue)
+  more = more or not is_full
+end
+
+local function claim(queue)
+  local room, is_full = limit - granted, false
+  if is_limited then
+    room, is_full = room_of(queue, room, at_once)
+  end
+  if room > 0 then
+    local goal = granted + room
+    if take_turns(queue, room) then
+      leave(queue, is_full and granted == goal) -- else what was first in the ring had nothing ready
+    else
+      claimed_out[queue] = true
+    end
+  elseif not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
+    leave(queue, granted < limit)
+  end
+end
+
 left = tonumber(chunk)
 local refused = {}
-if call('ZCARD', P .. 'unswept') > 0 then
+local rare = is_rare()
+if rare and call('ZCARD', P .. 'unswept') > 0 then
   finish_sweeps()
   left = tonumber(chunk)
 end
@@ -89,29 +125,31 @@ if #settles > 0 then
   end
   refused = take_all(settles, payloads, named)
 end
-wake_due(wanted)
-write_all()
-
-local more = false
--- A queue has more than was claimed: the caller may claim it next time, or somebody else at once.
-local function leave(queue, is_full)
-  rouse(queue)
-  more = more or not is_full
+local clear = {}
+is_plain = is_plain and not rare
+rare = not is_plain
+if is_plain then -- runs are written when it is known what is claimed of them, too
+  local is_wanted = {}
+  for _, queue in ipairs(wanted) do
+    is_wanted[queue] = true
+  end
+  write_freed()
+  if #opened_lanes > 0 and limit > 0 then
+    clear = hand_over(is_wanted, limit)
+  end
+  write_lanes()
+else
+  wake_due(wanted)
+  write_all()
 end
-
 if limit > 0 then
   at_once = tonumber(at_once)
   for _, queue in ipairs(wanted) do
-    local room, is_full = room_of(queue, limit - granted, at_once)
-    if room > 0 then
-      if take_turns(queue, room) then
-        leave(queue, is_full)
-      end
-    elseif not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
-      leave(queue, granted < limit)
+    if not clear[queue] and (rare or queue ~= CONTROL_QUEUE or filled[queue]) then
+      claim(queue)
     end
   end
-  if suspects == '1' then
+  if suspects == '1' and rare then
     for _, queue in ipairs(wanted) do
       if granted < limit and room_of(queue, 1, at_once) > 0 and take_suspect(queue) then
         break
@@ -122,6 +160,12 @@ end
 write_taken()
 if granted > 0 then
   write_leases(now + tonumber(lease))
+end
+if is_plain then
+  write_runs()
+  write_closed()
+end
+if granted > 0 then
   for _, run in ipairs(seen_runs) do
     write_records(run)
     if run.told_apart then
@@ -134,10 +178,13 @@ elseif turn ~= first_turn then
 end
 write_events()
 write_tokens()
-if call('ZCARD', P .. 'unswept') > 0 then
+for _, run in ipairs(seen_runs) do
+  rare = rare or run.in_work
+end
+if rare and call('ZCARD', P .. 'unswept') > 0 then
   more = true
 end
-local due = soonest()
+local due = (rare or has_postponed) and soonest() or -1
 local head = { pack('<ddBHH', now, due, more and 1 or 0, granted, #refused) }
 for place, number in ipairs(refused) do
   head[place + 1] = pack('<H', number)

@@ -1,5 +1,6 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
 -- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
+-- rare: worker_number take_suspect place_of told_place
 
 
 local grants = {}
@@ -38,6 +39,33 @@ local function grant(run, record, flags)
   local count = granted + 1
   granted = count
   grants[count] = { run = run, record = record, flags = flags, fence = fence_mark, attempt = attempt, inputs = false }
+end
+
+-- Jobs that have become ready by this very call, where nobody stands in the queue before them: they need not stand in line
+-- to be claimed. Tells the queues that have no more.
+local function hand_over(is_wanted, limit)
+  local counts, clear, kept = {}, {}, {}
+  for _, lane in ipairs(opened_lanes) do
+    counts[lane.queue] = (counts[lane.queue] or 0) + 1
+  end
+  for _, lane in ipairs(opened_lanes) do
+    local queue, ready = lane.queue, lane.last
+    local is_first = is_wanted[queue] and counts[queue] == 1 and #lane.first == 0 and call('EXISTS', of_queue(queue, 'ring')) == 0
+    local taken = is_first and min(#ready, limit - granted) or 0
+    for place = 1, taken do
+      grant(lane.run, record_of(lane.run, (struct_unpack('<I4', ready[place]))), 0)
+    end
+    if is_first and taken == #ready then
+      opened[lane], clear[queue] = nil, true
+    else
+      for place = taken + 1, #ready + taken do
+        ready[place - taken] = ready[place]
+      end
+      kept[#kept + 1] = lane
+    end
+  end
+  opened_lanes = kept
+  return clear
 end
 
 local function lane_named(member)
@@ -219,12 +247,12 @@ local function inputs_of(run, record, room)
   return inputs, room
 end
 
--- Read fields of the run's hashes *what*, one call a bucket; found[job] is the field's value.
+-- Read fields of the run's hashes *what*, one call a hash; found[job] is the field's value.
 local function gather(run, what, jobs)
   local by_bucket, found = {}, {}
   for place = 1, #jobs do
     local job = jobs[place]
-    local bucket = floor(job / BUCKET)
+    local bucket = floor(job / VALUES)
     local list = by_bucket[bucket]
     if not list then
       list = { jobs = {}, count = 0 }
@@ -313,7 +341,7 @@ local function choose(list, count, inline)
       end
       for number = 1, #inputs do
         local input = inputs[number]
-        if input.teller and input.length > 0 then
+        if input.teller and input.length > 0 and not run.fresh[input.teller] then
           local told = payloads[run]
           told[#told + 1] = input.teller
         end
@@ -321,7 +349,7 @@ local function choose(list, count, inline)
     end
   end
   for _, run in ipairs(order) do
-    rows[run], payloads[run] = gather(run, 'w', rows[run]), gather(run, 'v', payloads[run])
+    rows[run], payloads[run] = rows_of(run, rows[run]), gather(run, 'v', payloads[run])
     items[run] = gather(run, 'i', items[run])
   end
   return rows, payloads, items, order
@@ -363,7 +391,7 @@ local function answer(head, list, count, numbers, ids, inline)
         last = last + 1
         parts[last] = pack(INPUT, input.job, input.state, input.first, input.length)
         if input.teller and input.length > 0 then
-          bodies[#bodies + 1] = payloads[run][input.teller]
+          bodies[#bodies + 1] = run.fresh[input.teller] or payloads[run][input.teller]
         end
       end
     else

@@ -1,8 +1,12 @@
 -- Queues. A lane is the list of waiting jobs of one run in one queue at one priority; a queue's ring says which lane is next.
+-- rare: postpone
 local opened, opened_lanes = {}, {}
 local delays, delayed_queues = {}, {}
+local has_postponed = false
 local freed, freed_queues = {}, {}
 local roused, rousing = {}, {}
+local filled, filling = {}, {} -- queues that jobs were put into
+local claimed_out = {} -- of these, the ones that this very call has left nothing in
 
 local function of_queue(name, what)
   return P .. 'q:' .. name .. ':' .. what
@@ -25,7 +29,7 @@ local function enqueue(run, record)
   local slot = index * 2097152 + record[PRIORITY]
   local lane = run.lanes[slot]
   if not lane then
-    lane = { member = run.prefix .. index .. ':' .. record[PRIORITY], queue = queue_name(run, index), priority = record[PRIORITY], last = {}, first = {} }
+    lane = { member = run.prefix .. index .. ':' .. record[PRIORITY], queue = queue_name(run, index), priority = record[PRIORITY], last = {}, first = {}, run = run }
     run.lanes[slot] = lane
   end
   if not opened[lane] then
@@ -43,6 +47,7 @@ end
 local function postpone(run, record, due)
   local queue = home_of(run, record)
   local list = delays[queue]
+  has_postponed = true
   if not list then
     list = { soonest = due }
     delays[queue] = list
@@ -93,7 +98,10 @@ local function write_lanes()
     many('LPUSH', key, lane.first)
     lane.last, lane.first = {}, {}
     call('ZADD', of_queue(lane.queue, 'ring'), 'NX', next_turn(lane.priority), lane.member)
-    rouse(lane.queue)
+    if not filled[lane.queue] then
+      filled[lane.queue] = true
+      filling[#filling + 1] = lane.queue
+    end
   end
   opened, opened_lanes = {}, {}
   for _, queue in ipairs(delayed_queues) do
@@ -109,6 +117,11 @@ end
 
 -- Leave one token for each queue that somebody may find something in now. Tokens have no places: two are one.
 local function write_tokens()
+  for _, queue in ipairs(filling) do
+    if not claimed_out[queue] then
+      rouse(queue)
+    end
+  end
   for _, queue in ipairs(rousing) do
     call('ZADD', of_queue(queue, 'wake'), 0, '1')
   end

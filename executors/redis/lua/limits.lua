@@ -1,5 +1,6 @@
 -- Limits of queues: a pause, places for active jobs, a rate of starts. A place is the lease itself. A start takes one of the
 -- rate's places when its job is claimed, and gives it back one period after the attempt began.
+-- rare: limit_of starts_key start_named room_of opens_at settle_start offer state_limits
 local limits = {}
 local granted = 0
 local handed = {} -- by queue, jobs granted by this call

@@ -1,6 +1,7 @@
 -- Lists: how their items become jobs. The rows of a list's items lie in blocks that are set apart when it is expanded; the jobs
 -- of an item are written, out of the body's mould, when the list has room for it.
 -- define: STAMPED 128 RESTATED 25 THE_LIST 4294967295
+-- rare: numbers_at body_of list_of packed_numbers keep_list cover base_of spot_of keep_item expand keep_tail join put_job stamp room_in grow write_tails write_lists
 local PART = '<HHHI4I4HI4I4'
 local KNOWN = '<HI4HI4'
 
@@ -126,7 +127,7 @@ local function spot_of(run, list, job)
 end
 
 local function keep_item(run, base, payload)
-  local bucket = floor(base / BUCKET)
+  local bucket = floor(base / VALUES)
   local items = run.items[bucket]
   if not items then
     items = {}

@@ -1,5 +1,6 @@
 -- What a run means, as flows/_machine.py says it: which job may run when, and what each end does to its dependents.
 -- define: LOST_LIMIT 3
+-- rare: want_growth delay_until end_below influence count mark_cancelled requeue lanes_of begin_cancel
 
 local left = 500
 
@@ -24,6 +25,7 @@ local function terminate(run, record, state)
     run.worst = max(run.worst, RANKS[state])
     if state == FAILED and run.fast == 1 then
       run.doomed_by = run.doomed_by or record[JOB]
+      is_plain = false
     end
   end
   note(run, state, record)
@@ -70,6 +72,7 @@ end
 -- A list may have room for further items.
 local function want_growth(run, record)
   local job = record[JOB]
+  is_plain = false
   if not run.grows[job] then
     run.grows[job] = true
     append(run, 'grow', job)
@@ -79,6 +82,10 @@ end
 local function settle(run, record, state)
   terminate(run, record, state)
   append(run, 'later', record[JOB])
+  if state == FAILED then -- by itself
+    run.dead = run.dead or {}
+    run.dead[#run.dead + 1] = record
+  end
 end
 
 local function end_below(run, record, state)
@@ -279,7 +286,7 @@ local function sweep(run)
     local record = take_up(run)
     if record then
       sweep_one(run, record)
-    elseif not grow(run) then
+    elseif not run.unswept and not run.grow or not grow(run) then
       return
     end
   end

@@ -1,6 +1,6 @@
 -- What all scripts share: the clock, the words, calls with many arguments.
 -- define: WAITING_CHILDREN 0 WAITING 1 DELAYED 2 ACTIVE 3 COMPLETED 4 FAILED 5 SKIPPED 6 CANCELLED 7
--- define: CONTROL 65535 BUCKET 512 FIRST_CALL 'DEL'
+-- define: CONTROL 65535 BUCKET 512 VALUES 64 FIRST_CALL 'DEL'
 local call = redis.call
 local floor, max, min = math.floor, math.max, math.min
 local concat = table.concat

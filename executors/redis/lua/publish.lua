@@ -33,11 +33,14 @@ for bucket = 0, tonumber(buckets) - 1 do
   end
 end
 show('d', run_key .. ':d')
+show('b', run_key .. ':b')
 show('late', run_key .. ':late')
 for lane in string.gmatch(lanes, '%d+:%d+') do
   show('j:' .. lane, P .. 'j:' .. id .. ':' .. lane)
 end
-state_limits(limited)
+if limited ~= '' then
+  state_limits(limited)
+end
 local run = accept(id, key, fingerprint, lanes, timeout)
 run.is_swept = run.late >= 0
 write_all()

@@ -1,7 +1,7 @@
 -- Accept a run of at most one bucket of jobs, in one step. Answers who has the run's key now, and with what fingerprint.
 -- KEYS: meta
--- ARGV: id key fingerprint timeout limited lanes ready late records edges fields_count
--- REST: fields and values of the run's hash, jobs and delays, rows
+-- ARGV: id key fingerprint timeout limited lanes ready late records edges rows fields_count delays_count
+-- REST: fields and values of the run's hash, jobs and delays, jobs and rows that are set apart
 -- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
@@ -26,18 +26,17 @@ call('SET', run_key .. ':c:0', records)
 if #edges > 0 then
   call('SET', run_key .. ':e:0', edges)
 end
-local delayed = {}
-for _ = 1, tonumber(ARGV[at]) * 2 do
-  at = at + 1
+call('SET', run_key .. ':w:0', rows)
+local delayed, apart = {}, {}
+for _ = 1, tonumber(delays_count) * 2 do
   delayed[#delayed + 1] = ARGV[at]
+  at = at + 1
 end
 many('HSET', run_key .. ':d', delayed, 2)
-local rows = {}
-for place = at + 1, #ARGV do
-  rows[#rows + 1] = pack('<I4', #rows / 2)
-  rows[#rows + 1] = ARGV[place]
+for place = at, #ARGV do
+  apart[#apart + 1] = ARGV[place]
 end
-many('HSET', run_key .. ':w:0', rows, 2)
+many('HSET', run_key .. ':b', apart, 2)
 local from = 1
 for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
   count_of = tonumber(count_of)
@@ -48,7 +47,9 @@ for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
   end
   many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
 end
-state_limits(limited)
+if limited ~= '' then
+  state_limits(limited)
+end
 local run = accept(id, key, fingerprint, lanes, timeout)
 for place = 1, #late / 4 do
   local job = u32s(late, place, 1)[1]

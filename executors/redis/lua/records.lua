@@ -5,6 +5,7 @@
 -- define: STATE 12 MARKS 13 MADE 14 ATTEMPT 15 LOST 16 PENDING 17 ORDINAL 18 FENCE 19 LENGTH 20 WORKER 21 STARTED 22 FINISHED 23
 -- define: GATED 1 LIST 2 SHARES 4 LIFO 8 DELAY 16 CODES 32 ROOT 64
 -- define: SPARSE 1 PASSED 2 REPLAYED 4 OWN 8
+-- rare: member_parts static
 local LOAD = '<HHHI4I4I4I4I4I4BBHHHi4I4dI4Hdd'
 local STORE = '<BBHHHi4I4dI4Hdd'
 local STATED = '<HHHI4I4I4I4I4I4'
@@ -14,6 +15,7 @@ local band, bor = bit.band, bit.bor
 
 local runs, seen_runs = {}, {}
 local seen_by = 'w:' -- of a worker: its number in the run, known with the run
+local is_plain = true -- whether all that this call has seen is jobs that have completed, outside of lists
 
 local function run_of(id)
   local run = runs[id]
@@ -34,7 +36,7 @@ local function run_of(id)
     timed = timed, fast = fast, sweeping = sweeping, position = position, marking = marking, late = late,
     jobs = {}, blocks = {}, names = {}, members = {}, changed = {}, changes = 0, extras = {}, changed_extras = {},
     values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {}, appended_grow = {},
-    bodies = {}, lists = {}, items = {}, tails = {}, grows = {},
+    bodies = {}, lists = {}, items = {}, tails = {}, grows = {}, fresh = {},
   }
   run.in_work = run.unswept or sweeping >= 0 or marking >= 0 or late >= 0
   runs[id] = run
@@ -192,7 +194,7 @@ end
 -- A payload for a job: its result, or why it has none. Empty stands for null and takes no room.
 local function keep_value(run, record, payload)
   record[LENGTH] = #payload
-  local bucket = floor(record[JOB] / BUCKET)
+  local bucket = floor(record[JOB] / VALUES)
   local values = run.values[bucket]
   if not values then
     values = {}
@@ -200,6 +202,32 @@ local function keep_value(run, record, payload)
   end
   values[#values + 1] = name_of(run, record[JOB])
   values[#values + 1] = payload
+  run.fresh[record[JOB]] = payload
+end
+
+-- The rows of jobs, by job; those of neighbours are read at one go. Long ones are set apart.
+local function rows_of(run, jobs)
+  local found, count, place = {}, #jobs, 1
+  while place <= count do
+    local first, last = jobs[place], place
+    local bucket = floor(first / BUCKET)
+    local base = bucket * BUCKET
+    while last < count and jobs[last + 1] > jobs[last] and jobs[last + 1] <= jobs[last] + 4 and jobs[last + 1] < base + BUCKET do
+      last = last + 1
+    end
+    local span = jobs[last] - first + 2
+    local key, at = run.key .. ':w:' .. bucket, 4 * (first - base)
+    local begins = u32s(call('GETRANGE', key, at, at + 4 * span - 1), 1, span)
+    local rows = call('GETRANGE', key, begins[1], begins[span] - 1)
+    for number = place, last do
+      local job = jobs[number]
+      local spot = job - first + 1
+      local row = string.sub(rows, begins[spot] - begins[1] + 1, begins[spot + 1] - begins[1])
+      found[job] = row ~= '' and row or call('HGET', run.key .. ':b', name_of(run, job))
+    end
+    place = last + 1
+  end
+  return found
 end
 
 local function packed(record)
@@ -269,7 +297,9 @@ local function write_records(run)
     many('HSET', run.key .. ':v:' .. bucket, values, 2)
   end
   run.values = {}
-  write_lists(run)
+  if run.changed_lists or next(run.items) or next(run.tails) then
+    write_lists(run)
+  end
   if run.history then
     many('HSET', run.key .. ':a', run.history, 2)
     run.history = nil

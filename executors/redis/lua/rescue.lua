@@ -21,12 +21,30 @@ local function touch_run(run)
   end
 end
 
+-- The name of a job, as its row says it; of one of an item, as the header says it, and where the item stands in its lists.
+local function named_in(run, record)
+  if record[FLAGS] < STAMPED then
+    return cjson.decode(rows_of(run, { record[JOB] })[record[JOB]])[1]
+  end
+  local label, job, base, body = '', record, nil, nil
+  while job[FLAGS] >= STAMPED do
+    local list = list_of(run, job[ROW_LENGTH])
+    local position, first = spot_of(run, list, job[JOB])
+    label = '[' .. position .. ']' .. label
+    base, body = base or first, body or list.number
+    job = record_of(run, list.job)
+  end
+  local header = cjson.decode(call('HGET', run.key, 'header'))
+  return header.bodies[body + 1].rows[record[JOB] - base + 1][1] .. label
+end
+
 -- The last words about a job name it, as those who fail for its sake will quote them.
 local function naming(run, record)
-  local known, row = pcall(cjson.decode, call('HGET', run.key .. ':w:' .. floor(record[JOB] / BUCKET), name_of(run, record[JOB])) or '')
-  local name = known and type(row) == 'table' and row[1] or ''
+  local known, name = pcall(function()
+    return named_in(run, record)
+  end)
   return (string.gsub(spent, '"job":""', function()
-    return '"job":' .. cjson.encode(name)
+    return '"job":' .. cjson.encode(known and name or '')
   end))
 end
 
@@ -43,7 +61,7 @@ for _, queue in ipairs(queues) do
     local record = run and record_of(run, job)
     call('ZREM', of_queue(queue, 'leases'), member)
     if record and record[STATE] == ACTIVE then
-      lose(run, record, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or lost)
+      lose(run, record, lost, record[LOST] + 1 >= LOST_LIMIT and naming(run, record) or nil)
       touch_run(run)
       taken = taken + 1
     end

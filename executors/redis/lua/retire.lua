@@ -1,28 +1,58 @@
--- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now.
+-- Forget runs whose time is over, at most so many keys a call. Answers whether there is more to forget now. Who waits
+-- for a run has a while to read it, also where nothing is kept; what an operator removes (due at 0) goes at once.
 -- KEYS: meta
 -- ARGV: most
 -- include: prelude
+local LINGERS = 30 * 1000 * 1000 -- microseconds
+local since = whole(now - LINGERS)
 local left = tonumber(most)
 while left > 0 do
-  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', now, 'LIMIT', 0, 1)
+  local due = call('ZRANGEBYSCORE', P .. 'retire', '-inf', since, 'LIMIT', 0, 1)
   local id = due[1]
   if not id then
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name')
+  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name', 'queues')
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
+  local has_lists = call('EXISTS', key .. ':l') == 1
   while bucket < buckets and left > 0 do
     local base = key .. ':'
-    call('UNLINK', base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket, base .. 'v:' .. bucket, base .. 'i:' .. bucket)
+    local keys = { base .. 'c:' .. bucket, base .. 'w:' .. bucket, base .. 'e:' .. bucket }
+    for part = bucket * BUCKET / VALUES, (bucket + 1) * BUCKET / VALUES - 1 do
+      keys[#keys + 1] = base .. 'v:' .. part
+      if has_lists then
+        keys[#keys + 1] = base .. 'i:' .. part
+      end
+    end
+    call('UNLINK', unpack(keys))
     bucket = bucket + 1
-    left = left - 5
+    left = left - #keys
   end
   if bucket < buckets then
     call('HSET', key, 'retired', bucket)
     return 1
+  end
+  local names = {}
+  for name in string.gmatch(found[5] or '', '[^\n]+') do
+    names[#names + 1] = name
+  end
+  while true do -- its dead letters
+    local dead = call('SPOP', key .. ':f', 50)
+    for _, one in ipairs(dead) do
+      local _, index = struct_unpack('<I4H', one)
+      local member = id .. ':' .. string.sub(one, 1, 4)
+      call('ZREM', P .. 'dead', member)
+      call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':dead', member)
+    end
+    left = left - 2 * #dead
+    if #dead < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
   end
   while true do -- what its jobs have reserved and not filed is free
     local keys = call('SPOP', key .. ':k', 50)
@@ -39,14 +69,20 @@ while left > 0 do
       return 1
     end
   end
-  for lane in string.gmatch(found[3] or '', '%d+:%d+') do
-    call('UNLINK', P .. 'j:' .. id .. ':' .. lane)
-    left = left - 1
+  for index, priority in string.gmatch(found[3] or '', '(%d+):(%d+)') do
+    local member = id .. ':' .. index .. ':' .. priority
+    call('UNLINK', P .. 'j:' .. member)
+    -- Where nobody has claimed since its last job was taken, a queue knows the lane still.
+    call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':ring', member)
+    left = left - 2
   end
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
+    if call('EXISTS', P .. 'n:' .. found[4]) == 0 then
+      call('SREM', P .. 'names', found[4])
+    end
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 10
@@ -54,4 +90,4 @@ while left > 0 do
     call('ZREM', P .. set, id)
   end
 end
-return call('ZCOUNT', P .. 'retire', '-inf', now) > 0 and 1 or 0
+return call('ZCOUNT', P .. 'retire', '-inf', since) > 0 and 1 or 0

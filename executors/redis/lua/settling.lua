@@ -1,5 +1,6 @@
 -- What has become of attempts is taken down, and the machine told.
 -- define: UNHANDLED 86400000000
+-- rare: keep_attempt lose fail is_unhandled settle_otherwise wake_due
 
 -- File an attempt that will be followed by another.
 local function keep_attempt(run, record, outcome, payload)
@@ -11,8 +12,8 @@ local function keep_attempt(run, record, outcome, payload)
   extra.tries = extra.tries + 1
 end
 
--- An active job lost its worker. Costs no attempt, but may not happen for ever.
-local function lose(run, record, payload)
+-- An active job lost its worker. Costs no attempt, but may not happen for ever: *spent* is why it has failed then.
+local function lose(run, record, payload, spent)
   free(run, record, now) -- it may have started at any moment up to now
   record[FENCE] = -record[FENCE] -- its result is refused from now on, not only when another worker has the job
   record[FINISHED] = now
@@ -25,7 +26,7 @@ local function lose(run, record, payload)
   end
   if record[LOST] >= LOST_LIMIT then
     record[MARKS] = bor(record[MARKS], OWN)
-    keep_value(run, record, payload)
+    keep_value(run, record, spent)
     settle(run, record, FAILED)
   elseif run.cancelling then
     settle(run, record, CANCELLED)
@@ -37,6 +38,18 @@ local function lose(run, record, payload)
     call('ZADD', of_queue(queue, 'suspects'), now, member_of(run, record[JOB]))
     rouse(queue)
   end
+end
+
+-- Why a job has failed that lost its workers in the way that the last of them tells.
+local function spent_by(payload)
+  local known, how = pcall(cjson.decode, payload)
+  if not known or type(how) ~= 'table' then
+    return payload
+  end
+  local times = 'lost its worker ' .. LOST_LIMIT .. ' times; the handler may be killing its process'
+  how.type, how.traceback = 'LeaseLostError', ''
+  how.message = times .. ' (the last time: ' .. tostring(how.message) .. ')'
+  return cjson.encode(how)
 end
 
 local END = { completed = 0, failed = 1, retry = 2, skipped = 3, cancelled = 4, released = 5, passed = 6, expanded = 7, replayed = 8, lost = 9 }
@@ -62,8 +75,9 @@ local function is_unhandled(run, record)
 end
 
 local function settle_otherwise(run, record, outcome, payload, after, counted)
+  is_plain = false
   if outcome == END.lost then
-    lose(run, record, payload)
+    lose(run, record, payload, record[LOST] + 1 >= LOST_LIMIT and spent_by(payload) or nil)
     return
   end
   free(run, record, outcome ~= END.released and outcome ~= END.replayed and record[STARTED] or nil)

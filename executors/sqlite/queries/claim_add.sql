@@ -1,2 +1,2 @@
 -- Jobs that are granted at once.
-INSERT INTO claim (fence, run, session, worker, granted_at, until, jobs, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO claim (session, run, fence, worker, granted_at, until, jobs, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?)

@@ -1,2 +1,2 @@
 -- What is granted.
-SELECT run, fence, jobs FROM claim
+SELECT run, fence, jobs FROM claim WHERE session > 0

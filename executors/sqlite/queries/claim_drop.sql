@@ -1,2 +1,2 @@
 -- All jobs of a claim are settled.
-DELETE FROM claim WHERE fence = ?
+DELETE FROM claim WHERE session = ? AND run = ? AND fence = ?

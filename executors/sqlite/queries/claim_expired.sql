@@ -1,2 +1,2 @@
 -- Leases that have expired.
-SELECT fence, run, worker, granted_at, jobs FROM claim WHERE until <= ? ORDER BY +run, fence
+SELECT session, run, fence, worker, granted_at, jobs FROM claim WHERE until <= ? ORDER BY +run, fence

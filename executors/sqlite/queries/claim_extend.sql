@@ -1,2 +1,2 @@
 -- A lease goes on.
-UPDATE claim SET until = ? WHERE fence = ? AND until IS NOT NULL
+UPDATE claim SET until = ? WHERE session = ? AND run = ? AND fence = ? AND until IS NOT NULL

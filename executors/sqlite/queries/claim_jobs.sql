@@ -1,2 +1,3 @@
 -- The active jobs of a run.
-SELECT jobs FROM claim WHERE run = ?
+SELECT claim.jobs
+FROM session CROSS JOIN claim ON claim.session = session.number AND claim.run = ?

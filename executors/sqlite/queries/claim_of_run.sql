@@ -1,2 +1,4 @@
 -- Who holds the active jobs of a run.
-SELECT granted_at, worker, jobs FROM claim WHERE run = ? ORDER BY fence
+SELECT claim.granted_at, claim.worker, claim.jobs
+FROM session CROSS JOIN claim ON claim.session = session.number AND claim.run = ?
+ORDER BY claim.fence

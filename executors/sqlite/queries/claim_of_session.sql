@@ -1,2 +1,2 @@
 -- What a process holds.
-SELECT fence, run, worker, granted_at, jobs FROM claim WHERE session = ? ORDER BY fence
+SELECT session, run, fence, worker, granted_at, jobs FROM claim WHERE session = ? ORDER BY fence

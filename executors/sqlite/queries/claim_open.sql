@@ -1,2 +1,2 @@
 -- How many jobs of a claim are not settled.
-SELECT open FROM claim WHERE fence = ?
+SELECT open FROM claim WHERE session = ? AND run = ? AND fence = ?

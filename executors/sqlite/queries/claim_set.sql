@@ -1,2 +1,2 @@
 -- How many jobs of a claim are not settled.
-UPDATE claim SET open = ? WHERE fence = ?
+UPDATE claim SET open = ? WHERE session = ? AND run = ? AND fence = ?

@@ -1,2 +1,2 @@
--- What has happened to a run in a step.
+-- What has happened to a run in some steps.
 INSERT INTO journal (id, entries) VALUES (?, ?)

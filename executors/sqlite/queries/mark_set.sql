@@ -1,2 +1,2 @@
 -- The newest fence and time.
-UPDATE mark SET mark = ? WHERE one = 1
+UPDATE claim SET granted_at = ? WHERE session = 0 AND run = 0 AND fence = 0

@@ -1,4 +1,4 @@
 -- A run's own row.
 SELECT number, id, key, name, base, size, open, turn, kinds, growing, openings, cancelling, reason, entries,
-    submitted_at, deadline_at, ended_at
+    tail, tail_from, submitted_at, deadline_at, ended_at
 FROM run WHERE number = ?

@@ -105,6 +105,13 @@ def ended(
     return Outcome(grant.run_id, grant.job, end, counted, grant.fence, 2.0, 1.0, after * 1e6, payload)
 
 
+def forget(shard: Shard, most: int = 200) -> None:
+    """Whatever is past its retention goes, as it does when those who wait for it have had the time to read it."""
+    shard.server.call("HINCRBY", shard.keys.meta, "shift", 31_000_000)
+    while shard.retire(most):
+        pass
+
+
 def course_of(shard: Shard, run_id: str) -> tuple[Any, ...]:
     packed = shard.server.call("HGET", shard.keys.run(run_id), "course")
     return COURSE.unpack(packed)

@@ -184,6 +184,7 @@ def test_a_name_that_nobody_knows() -> None:
 
 @pytest.mark.parametrize("known", [False, True], ids=["a new connection", "one that was in use"])
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_network_that_swallows_everything_fails_within_two_seconds(known: bool) -> None:
     with Proxy(shared().path) as proxy:
         link = Link(parse(f"redis://127.0.0.1:{proxy.port}"))

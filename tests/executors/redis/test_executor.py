@@ -42,6 +42,7 @@ def executor(valkey: Server) -> Iterator[RedisExecutor]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_idle_workers_cost_next_to_nothing_and_start_at_once(valkey: Server, executor: RedisExecutor) -> None:
     workers = [flows.Worker(executor, queues=[QUEUE], name=f"idle-{number}", grace=1) for number in range(4)]
     for worker in workers:

@@ -204,7 +204,7 @@ def test_the_shard_does_what_the_machine_says(**drawn: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=60)
 @told_of
 @pytest.mark.parametrize("kind", installed())
 def test_so_it_does_on_each_kind_of_server(kind: str, **drawn: Any) -> None:

@@ -17,7 +17,7 @@ from tests.executors.redis.servers import Server, server
 
 
 def clients(valkey: Server) -> list[str]:
-    """The names of the clients of this namespace that the server knows."""
+    """The names of the clients of `link` that the server knows; other tests may have left some of theirs."""
     listed = valkey.ask("CLIENT", "LIST").decode()
     names = [dict(part.split("=", 1) for part in line.split())["name"] for line in listed.splitlines()]
     return sorted(name for name in names if name.startswith("flows:mine:"))

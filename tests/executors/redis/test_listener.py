@@ -39,6 +39,29 @@ class Ear:
             assert self._changed.wait_for(lambda: holds(self.heard), 20), f"not within 20 s: {what}; {self.heard}"
 
 
+OTHERS: set[threading.Thread] = set()
+"""Threads that stores of other tests have left."""
+
+
+@pytest.fixture(scope="module")
+def server_of_ours() -> Iterator[Server]:
+    """What waits on it, and what it is asked, is ours."""
+    OTHERS.update(threading.enumerate())
+    with server() as one:
+        yield one
+    OTHERS.clear()
+
+
+@pytest.fixture
+def valkey(server_of_ours: Server) -> Server:
+    server_of_ours.ask("FLUSHALL")
+    return server_of_ours
+
+
+def threads(name: str) -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == name and one not in OTHERS]
+
+
 def blocked(valkey: Server) -> int:
     """How many clients wait for a blocking command."""
     return int(valkey.info()["blocked_clients"])
@@ -56,8 +79,8 @@ def waker(valkey: Server) -> Iterator[Callable[[Ear], Waker]]:
     for one in made:
         one.close()
         one.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "flows-waker"]
-    assert not blocked(valkey)
+    assert not threads("flows-waker")
+    until(lambda: not blocked(valkey), "none waits any more")
 
 
 def armed(valkey: Server, one: Waker, ear: Ear) -> None:
@@ -183,8 +206,8 @@ def hear(valkey: Server) -> Iterator[Callable[..., Ear]]:
         end()
         end()
     link.close()
-    until(lambda: not [one for one in threading.enumerate() if one.name == "flows-tail"], "the thread ends")
-    assert not blocked(valkey)
+    until(lambda: not threads("flows-tail"), "the thread ends")
+    until(lambda: not blocked(valkey), "none waits any more")
 
 
 def add(valkey: Server, run: str) -> None:
@@ -198,7 +221,7 @@ def runs(ear: Ear) -> list[bytes]:
 def test_entries_reach_those_who_wait_for_them(valkey: Server, hear) -> None:
     add(valkey, "before")
     everything = hear()
-    thread = next(one for one in threading.enumerate() if one.name == "flows-tail")
+    thread = threads("flows-tail")[0]
     mine = Ear()
     end = listen(Link(parse(valkey.url)), STREAM, mine, topic=b"mine", block_seconds=0.1)
     add(valkey, "theirs")
@@ -209,7 +232,7 @@ def test_entries_reach_those_who_wait_for_them(valkey: Server, hear) -> None:
     add(valkey, "mine")
     everything.wait(lambda _: runs(everything) == [b"theirs", b"mine", b"mine"])
     assert runs(mine) == [b"mine"]
-    assert [one for one in threading.enumerate() if one.name == "flows-tail"] == [thread]
+    assert threads("flows-tail") == [thread]
 
 
 def test_many_entries_at_once(valkey: Server, hear) -> None:
@@ -247,7 +270,7 @@ def test_after_a_break_all_are_told_to_look_and_hear_what_is_new(valkey: Server)
         ear.wait(lambda _: runs(ear) == [b"old"])
         end()
         valkey.ask("XADD", STREAM, "5-2", "run", "last")
-        until(lambda: not [one for one in threading.enumerate() if one.name == "flows-tail"], "the thread ends")
+        until(lambda: not threads("flows-tail"), "the thread ends")
 
 
 def test_a_server_that_nobody_waits_for_goes_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
@@ -294,5 +317,5 @@ def test_who_comes_when_the_last_one_leaves_is_heard(valkey: Server) -> None:
         add(valkey, "a")
         ear.wait(lambda heard: bool(heard), "it hears of the entry, or that it should look")
         end()
-    until(lambda: not [one for one in threading.enumerate() if one.name == "flows-tail"], "the thread ends")
+    until(lambda: not threads("flows-tail"), "the thread ends")
     assert not [one for one in _listener._tails.values() if isinstance(one, Tail) and one._topics]

@@ -17,7 +17,7 @@ from flows._verbs import End
 from flows.errors import UnavailableError
 from tests.executors.redis.groups import until
 from tests.executors.redis.servers import Server, installed, server, shared
-from tests.executors.redis.shards import Loop, course_of, ended, new_run, shape_of, shard_on, states_of
+from tests.executors.redis.shards import Loop, course_of, ended, forget, new_run, shape_of, shard_on, states_of
 from tests.flows.naive_run import Dag, Edge
 
 CHAIN = Dag(("fail", "fail"), (Edge(0, 1),))
@@ -54,8 +54,7 @@ def test_a_large_run_is_staged_and_leaves_nothing(shard: Shard) -> None:
     assert [key for key in shard.server.call("KEYS", "*") if shard.server.call("TTL", key) != -1] == []
     assert work_off(Loop(shard, ["q"]), payload=b"12") == 601
     assert states_of(shard, run.run_id, 601) == [COMPLETED] * 601
-    while shard.retire(20):
-        pass
+    forget(shard, 20)
     assert [key for key in shard.server.call("KEYS", "*") if run.run_id.encode() in key] == []
 
 
@@ -66,8 +65,7 @@ def test_of_many_submits_under_one_key_one_is_the_run(shard: Shard, leaves: int)
     assert shard.put_run(first) == shard.put_run(second) == (first.run_id, "print")
     assert [key for key in shard.server.call("KEYS", "*") if second.run_id.encode() in key] == []
     assert work_off(Loop(shard, ["q"])) == leaves + 1
-    while shard.retire():
-        pass
+    forget(shard)
     assert shard.put_run(second).run_id == first.run_id  # the key outlives its run
     assert 50 < shard.server.call("TTL", shard.keys.key("k")) <= 60
 
@@ -225,8 +223,7 @@ def test_scripts_touch_no_slot_but_that_of_their_key(monkeypatch: pytest.MonkeyP
         assert shard.rescue()[0] == 30
         assert shard.cancel(run.run_id, "enough")
         loop(limit=2)
-        while shard.retire():
-            pass
+        forget(shard)
         assert {"exchange", "put_run", "publish", "extend", "rescue", "cancel", "sweep", "retire"} <= set(names())
 
 
@@ -265,8 +262,7 @@ def test_a_lost_reply_is_given_again_without_what_is_gone(valkey: Server) -> Non
     shard.cancel("gone", "enough")
     assert shard.rescue()[0] == 2
     assert [grant.run_id for grant in Loop(shard, ["q"], "other")().grants] == ["taken"]
-    while shard.retire():
-        pass
+    forget(shard)
     second = loop.again()
     assert second.grants == [kept]
     assert list(second.headers) == ["kept"]
@@ -283,13 +279,11 @@ def test_of_the_ended_runs_of_a_name_the_newest_are_kept(valkey: Server) -> None
     last = new_run(shape, run_id="last", keep=10**12, name="a", keep_count=2)
     shard.put_run(last)
     work_off(Loop(shard, ["q"]))
-    while shard.retire():
-        pass
+    forget(shard)
     assert set(shard.server.call("ZRANGE", shard.keys.of("runs"), 0, -1)) == {b"a3", b"b", b"last"}
     assert shard.server.call("ZRANGE", shard.keys.of("n:a"), 0, -1) == [b"a3", b"last"]
     shard.server.call("HSET", shard.keys.meta, "shift", 2 * 10**12)
-    while shard.retire():
-        pass
+    forget(shard)
     assert shard.server.call("EXISTS", shard.keys.of("n:a"), shard.keys.of("n:b")) == 0
 
 

@@ -15,7 +15,7 @@ from executors.redis._url import parse
 from flows._handlers import perform
 from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, Settle
 from tests.executors.redis.servers import Server
-from tests.executors.redis.shards import states_of
+from tests.executors.redis.shards import forget, states_of
 from tests.executors.redis.test_store import Worker, put
 
 
@@ -100,8 +100,7 @@ def test_who_is_gone_owns_nothing(store: RedisStore) -> None:
     (owner,) = worker.call().grants
     sharing.before(owner, store.clock)
     worker.call(Settle(owner, End.CANCELLED, None, store.clock(), store.clock()))
-    while store.shard.retire():
-        pass
+    forget(store.shard)
     assert not store.shard.server.call("EXISTS", store.shard.keys.of("h:k"))
     start(store, pay(2))
     (other,) = worker.call().grants

@@ -146,11 +146,16 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
 
 def screens(*args: str, cwd: Path, **more: str) -> Generator[str]:
-    """What a command writes to a terminal of 80 columns, in pieces."""
+    """What a command writes to a terminal, of 80 columns if nothing else is said, in pieces."""
     main, side = pty.openpty()
     os.set_inheritable(side, True)
     process = subprocess.Popen(
-        command(*args), cwd=cwd, env=environment(COLUMNS="80", LINES="24", **more), stdout=side, stderr=side, stdin=side
+        command(*args),
+        cwd=cwd,
+        env=environment(**{"COLUMNS": "80", "LINES": "24"} | more),
+        stdout=side,
+        stderr=side,
+        stdin=side,
     )
     os.close(side)
     try:

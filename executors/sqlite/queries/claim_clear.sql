@@ -1,2 +1,0 @@
--- A run has ended at once.
-DELETE FROM claim WHERE run = ?

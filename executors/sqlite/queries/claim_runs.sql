@@ -1,2 +1,0 @@
--- Runs with active jobs.
-SELECT DISTINCT run FROM claim
