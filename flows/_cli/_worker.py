@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from flows._cli._options import ExecutorUrl, examples, stored
+from flows._cli._wrong import WrongCommandError
 
 EXAMPLES: Final = examples(
     "flows worker app.tasks --executor redis://localhost",

@@ -263,7 +263,9 @@ class Followed:
                 assert plain(read(one.payload)) == plain(run.memory.values[child])
             elif one.state != CANCELLED:
                 said, meant = brief.failed(one.child), run.memory.failed(child)
-                assert (said.type, said.job, said.state) == (meant.type, meant.job, meant.state), f"{name}: {said!r} is not {meant!r} {run.is_ordered} {run.disturbed}"
+                assert (said.type, said.job, said.state) == (meant.type, meant.job, meant.state), (
+                    f"{name}: {said!r} is not {meant!r} {run.is_ordered} {run.disturbed}"
+                )
 
     # Everything else.
 
