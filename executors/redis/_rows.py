@@ -15,7 +15,7 @@ _SPOT: Final = Struct("<II")
 
 
 def read_rows(shard: Shard, run_id: str, jobs: Sequence[int]) -> list[bytes | None]:
-    """The rows of some jobs; None for those that have none, or of a run that is gone."""
+    """The rows of some jobs of the flow itself, not of items; None where the run is gone."""
     keys = [shard.keys.run(run_id, f"w:{job // BUCKET}") for job in jobs]
     asked: list[tuple[Any, ...]] = [
         ("GETRANGE", key, job % BUCKET * 4, job % BUCKET * 4 + 7) for key, job in zip(keys, jobs, strict=True)

@@ -285,8 +285,9 @@ class RedisStore:
             by_run.setdefault(one.run_id, []).append(one.job)
         for run_id, jobs in by_run.items():
             stand = places(shard, run_id, jobs)
-            for job, row in zip(jobs, read_rows(shard, run_id, jobs), strict=True):
-                found[run_id, job] = (row, stand[job])
+            own = [job for job in jobs if not stand[job]]
+            rows = dict(zip(own, read_rows(shard, run_id, own), strict=True))
+            found.update({(run_id, job): (rows.get(job), stand[job]) for job in jobs})
         return found
 
     def _load_header(self, run_id: str) -> bytes:

@@ -2,6 +2,7 @@
 -- KEYS: meta
 -- ARGV: id key fingerprint timeout lanes ready records edges rows queues fields_count delays_count
 -- REST: fields and values of the run's hash, jobs and delays, jobs and rows that are set apart
+-- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: accept
 local holder = holder_of(key, id)
