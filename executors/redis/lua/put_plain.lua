@@ -34,8 +34,12 @@ if key ~= '' then
 end
 call('ZADD', P .. 'runs', now, id)
 call('ZADD', P .. 'open', now, id)
-if tonumber(timeout) > 0 then
-  call('ZADD', P .. 'deadlines', now + tonumber(timeout), id)
+if tonumber(timeout) > 0 then -- as set_deadline
+  local at = whole(now + tonumber(timeout))
+  call('ZADD', P .. 'deadlines', at, id)
+  if call('ZRANGE', P .. 'deadlines', 0, 0)[1] == id then
+    call('XADD', P .. 'stops', 'MAXLEN', '~', 1000, '*', '@' .. at, 1)
+  end
 end
 local names = {}
 for name in string.gmatch(queues, '[^\n]+') do
