@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ from flows._duration import Duration, seconds
 from flows._executors import executor_of
 from flows._names import check_name, check_queue, shown
 from flows._opts import Queue
-from flows.errors import DefinitionError, ExecutorError, UnsupportedError
+from flows.errors import DefinitionError, ExecutorError, UnavailableError, UnsupportedError
 from flows.executor import Serving, WorkerOptions
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ EXIT_UNWELL: Final = 3
 LOOK_SECONDS: Final = 1.0
 """How long a signal may go unseen at worst: Python runs its handler only once the main thread runs."""
 
+AGAIN_SECONDS: Final = 0.5
+"""How long a worker waits between attempts to begin where its store is away."""
+
+_log = logging.getLogger("flows")
 _numbers = itertools.count(1)
 
 
@@ -127,7 +132,7 @@ class Worker:
             self._service.start()
 
     def run(self) -> None:
-        """Start, and return when the worker has ended.
+        """Start, and return when the worker has ended. Where the store is away, wait for it first.
 
         In the main thread, the first SIGTERM or SIGINT lets it drain, and a second one ends it at once. The handlers
         that the program had for them are back when this returns.
@@ -138,7 +143,8 @@ class Worker:
             ExecutorError: The worker could not go on.
         """
         with self._signals() as caught:
-            self.start()
+            if not self._start_patiently(caught):
+                return
             service = self._begun()
             if caught:  # before there was anything to drain
                 service.drain()
@@ -204,6 +210,21 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<flows.Worker {self.name!r} for {', '.join(self.queues) or 'no queues'}>"
+
+    def _start_patiently(self, caught: list[int]) -> bool:
+        """Start as soon as the store answers; False: told to stop before that."""
+        pause, waits = threading.Event(), False
+        while not caught:
+            try:
+                self.start()
+            except UnavailableError as error:
+                if not waits:
+                    _log.warning("worker %s waits for its store: %s", self.name, error)
+                waits = True
+                pause.wait(AGAIN_SECONDS)
+            else:
+                return True
+        return False
 
     def _begun(self) -> Service:
         assert self._service is not None

@@ -216,7 +216,7 @@ def _of_network(error: BaseException, address: Address) -> FlowsError | None:
         return UnavailableError(f"nobody listens there; {where} is up, but the server is not, or it has another port")
     if isinstance(error, (TimeoutError, exceptions.TimeoutError)):
         return UnavailableError("no answer in time; the server hangs or is overloaded, or a firewall swallows all")
-    broken = "reset by peer" in str(error) or "EOF occurred" in str(error)
+    broken = any(sign in str(error) for sign in ("reset by peer", "Broken pipe", "EOF occurred"))
     if broken or isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return UnavailableError(f"the connection was reset{_hint(address)}")
     if isinstance(error, exceptions.RedisError) and "max number of clients" in str(error):

@@ -70,8 +70,11 @@ def list_queues(executor: ExecutorUrl = None, as_json: Json = False) -> None:
 @app.command("pause", epilog=examples("flows queues pause payments -e redis://localhost"))
 def pause(name: Name, executor: ExecutorUrl = None) -> None:
     """Hand out no job of a queue until it is resumed. What runs goes on."""
-    operating(executor, "pause_queue").pause_queue(_checked(name))
-    _screen.say(f"queue {name} is paused; `flows queues resume {name}` lets it go on")
+    operator, queue = operating(executor, "pause_queue", "queues"), _checked(name)
+    known = any(one.name == queue for one in operator.queues())
+    operator.pause_queue(queue)
+    unheard = "" if known else "no job, limit or worker of such a queue has been seen so far; "
+    _screen.say(f"{unheard}queue {name} is paused; `flows queues resume {name}` lets it go on")
 
 
 @app.command("resume", epilog=examples("flows queues resume payments -e redis://localhost"))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from flows._cli._options import ExecutorUrl, examples, stored
+from flows._cli._wrong import WrongCommandError
 
 EXAMPLES: Final = examples(
     "flows worker app.tasks --executor redis://localhost",
@@ -68,8 +69,12 @@ def worker(
     from flows._cli._target import module_of
 
     url = stored(executor)
+    if url.partition(":")[0] == "memory":
+        raise WrongCommandError("memory:// keeps runs in the process that submits them; a worker of its own sees none")
     seconds = _seconds(grace)
     names = [name.strip() for text in queues or () for name in text.split(",") if name.strip()]
+    if queues and not names:
+        raise WrongCommandError("--queues names no queue; leave it out to serve those of the modules' tasks")
     if reload:
         options = {"--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace, "--name": name}
         raise typer.Exit(_reloading(url, modules, options | {"--log-level": log_level}, seconds, log_json=log_json))

@@ -92,12 +92,13 @@ def test_a_queue_is_paused_and_resumed(executor: RedisExecutor) -> None:
     assert (queue["paused"], queue["waiting"], queue["active"]) == (True, 1, 0)
     cli("queues", "resume", QUEUE)
     assert held.wait(SOON).value == 1
+    assert "no job, limit or worker of such a queue" in cli("queues", "pause", "paymnets").stderr
 
 
 @contextmanager
-def worker(url: str, folder: Path) -> Iterator["subprocess.Popen[str]"]:
+def worker(url: str, folder: Path, *flags: str) -> Iterator["subprocess.Popen[str]"]:
     (folder / "held_tasks.py").write_text(MODULE)
-    command = [sys.executable, "-m", "flows", "worker", "held_tasks.py", "-e", url, "--grace", "20s"]
+    command = [sys.executable, "-m", "flows", "worker", "held_tasks.py", "-e", url, "--grace", "20s", *flags]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, text=True, **pipes) as process:
         try:
@@ -132,4 +133,28 @@ def test_a_worker_that_is_told_to_stop(valkey: Server, tmp_path: Path, patient: 
             process.send_signal(signal.SIGTERM)
         code = process.wait(SOON)
     assert (code, run.state) == ((0, "completed") if patient else (128 + signal.SIGTERM, "running"))
+    executor.close()
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_developed_is_started_anew_when_its_tasks_change(valkey: Server, tmp_path: Path) -> None:
+    executor = RedisExecutor(valkey.url)
+    with worker(valkey.url, tmp_path, "--reload", "--name", "developed", "--log-json") as process:
+        until(process.stdout, "serves redis-cli")
+        command = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0]
+        assert valkey.url not in Path(f"/proc/{command}/cmdline").read_text()  # others may read it
+        (tmp_path / "held_tasks.py").write_text(MODULE.replace("sys.stdin.readline()", "").replace("done", "anew"))
+        until(process.stdout, "held_tasks.py has changed; starting anew")
+        until(process.stdout, "serves redis-cli")
+        run = flows.execute(flows.Job("redis-cli-hold", queue=QUEUE), executor=executor)
+        assert (run.value, run.jobs["redis-cli-hold"].worker) == ("anew", "developed")
+        told: dict[str, Any] = {}
+        while told.get("message", "").partition(" in ")[0] != "redis-cli-hold completed":
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            told = json.loads(line) if line.startswith("{") else {}
+        assert (told["run"], told["job"], told["queue"], told["level"]) == (run.id, "redis-cli-hold", QUEUE, "info")
+        assert told["seconds"] >= 0
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SOON) == 0
     executor.close()

@@ -62,6 +62,24 @@ def test_workers_wait_for_a_server_that_is_away_and_say_so_once(caplog: pytest.L
     assert "the store does not answer" in said
 
 
+def test_a_worker_may_be_started_before_its_server(caplog: pytest.LogCaptureFixture) -> None:
+    with server() as one:
+        one.kill()
+        executor = RedisExecutor(one.url)
+        worker = flows.Worker(executor, queues=[QUEUE], name="early", grace=1)
+        with pytest.raises(flows.UnavailableError):
+            worker.start()  # where somebody is there to see it
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        until(lambda: "worker early waits for its store: " in caplog.text, "it says so")
+        one.start()
+        assert flows.execute(double(4), executor=executor).value == 8
+        worker.stop(SOON)
+        thread.join(SOON)
+        assert caplog.text.count("waits for its store") == 1
+        executor.close()
+
+
 def test_who_submits_or_asks_hears_within_two_seconds_that_the_server_is_away() -> None:
     with server() as one:
         executor = RedisExecutor(one.url)

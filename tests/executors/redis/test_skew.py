@@ -57,6 +57,10 @@ def test_a_worker_leaves_what_it_cannot_read_to_others(
         assert "is stored in form 2, and this version of flows reads form 1; run the same version" in told[0]
         with pytest.raises(flows.UnsupportedError, match="is stored in form 2"):
             flows.get(newer[0].id, executor=RedisExecutor(valkey.url))
+        other = RedisExecutor(valkey.url)
+        assert {run.id for run in other.runs().runs} > {run.id for run in newer}
+        assert other.dead_letters().letters == []
+        other.close()
         for run in newer:
             rewrite(valkey, run, b'"v":2', b'"v":1')
         valkey.ask("HSET", "{flows:0}:meta", "shift", 61_000_000)

@@ -103,10 +103,12 @@ def test_a_worker_is_made_of_what_was_given(cli: Cli, monkeypatch: pytest.Monkey
             raise SystemExit(3)  # as where it wants to be started anew
 
     monkeypatch.setattr(flows, "Worker", Stand, raising=False)
-    result = cli("worker", SHOP, "-e", "memory://", "-q", "a,b", "-q", "c", "-c", "7", "--grace", "2m", "--name", "w")
+    result = cli("worker", SHOP, "-e", "sqlite:///x", "-q", "a,b", "-q", "c", "-c", "7", "--grace", "2m", "--name", "w")
     assert result.exit_code == 3
     given = {"queues": ["a", "b", "c"], "concurrency": 7, "grace": 120.0, "name": "w"}
-    assert asked == {"executor": "memory://", **given}
-    cli("worker", SHOP, "-e", "memory://")
+    assert asked == {"executor": "sqlite:///x", **given}
+    cli("worker", SHOP, "-e", "sqlite:///x")
     assert asked["queues"] is None
-    assert cli("worker", "nowhere_at_all", "-e", "memory://").exit_code == 2
+    assert cli("worker", "nowhere_at_all", "-e", "sqlite:///x").exit_code == 2
+    assert "memory:// keeps runs in the process that submits them" in cli("worker", SHOP, "-e", "memory://").stderr
+    assert "--queues names no queue" in cli("worker", SHOP, "-e", "sqlite:///x", "-q", " , ").stderr
