@@ -95,7 +95,7 @@ class Crew:
         """Begin in background threads; returns at once, and raises what the store's first answer was, if an error."""
         monitor.watch(self)
         self.turn(Woken())
-        if self.fallen is not None:
+        if isinstance(self.fallen, Exception):  # what a handler raised that is none is for those who wait
             raise self.fallen
         self.hand_over()
 

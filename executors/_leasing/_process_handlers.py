@@ -77,7 +77,8 @@ def place_of(task: Task[..., Any]) -> Place:
     why = "cannot be: it was made inside a function, or its module has another by its name"
     for name, module in _modules(fn):
         if name in MAIN and not _is_of_script(fn, module):
-            why = "was defined in a notebook, at a prompt or in a string"
+            if name == _inner(fn).__module__:
+                why = "was defined in a notebook, at a prompt or in a string"
             continue
         for path in _paths(fn, module):
             found: Any = module

@@ -121,6 +121,7 @@ class StoredEvent(NamedTuple):
         attempt: Which one, where there was one.
         detail: JSON: a failure, progress, how many items a list has; None where there is none, or where it is derived
             from the job's cause. Of ``ended`` always None.
+        after: Seconds until the next attempt, of one that will be retried, where the store has noted it.
     """
 
     kind: EventKind
@@ -128,6 +129,7 @@ class StoredEvent(NamedTuple):
     job: int | None = None
     attempt: int | None = None
     detail: bytes | None = None
+    after: float | None = None
 
 
 class Reader(Protocol):

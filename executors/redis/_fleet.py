@@ -166,7 +166,7 @@ class FleetStore(RedisStore):
         rescued, deadline = self._kept.rescue()
         if deadline is not None and self._listener is not None:
             self._listener.overdue(max(deadline / MICRO, self.clock() + EARLY_SECONDS))
-        self._kept.retire()
+        self._kept.clear_away()
         return rescued
 
     def close_loop(self, loop: str) -> None:

@@ -163,7 +163,7 @@ class RedisStore:
             How many jobs were taken back.
         """
         rescued = self.shard.rescue().taken
-        self.shard.retire()
+        self.shard.clear_away()
         return rescued
 
     def cancel(self, run_id: str, reason: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._operating import Operating
 from executors.sqlite._retention import Holder
+from executors.sqlite._telling import Telling, listeners
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
 from flows._idempotency import first_difference
@@ -37,10 +37,12 @@ class SqliteRecord(StoredRecord):
     Attributes:
         number: The run's, in the file.
         worked: The same as its crew sees it.
+        new: Whether it was submitted here, and nobody has worked on it yet.
     """
 
     number: int
     worked: WorkedRun
+    new = False
 
 
 class SqliteExecutor(Operating):
@@ -100,7 +102,7 @@ class SqliteExecutor(Operating):
             return self._joined(options.key or "", put.holder, put.number, plan, put.now)
         assert put.number is not None
         record = self._record(put.number, plan)
-        record.worked.tracing = tracing
+        record.worked.tracing, record.new = tracing, True
         return record
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> SqliteRecord | None:
@@ -118,10 +120,23 @@ class SqliteExecutor(Operating):
         home, run = self._home(), record.worked
         home.refresh(run)
         deadline = None if timeout is None else home.store.clock() + timeout
-        if not run.ended and not self._work(home, record, deadline):
+        if not run.ended and not self._worked_off(home, record, deadline):
             return False
         self._conclude(record)
+        if run.telling is not None:
+            run.telling.catch_up()
         return True
+
+    def _worked_off(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
+        run, waiters = record.worked, home.waiters()
+        if not waiters or deadline is not None:
+            return self._work(home, record, deadline)
+        home.store.check_waiting(run.number, waiters)
+        former, run.awaited_by = run.awaited_by, waiters[0]
+        try:
+            return self._work(home, record, deadline)
+        finally:
+            run.awaited_by = former
 
     def _work(self, home: Home, record: SqliteRecord, deadline: float | None) -> bool:
         run = record.worked
@@ -148,6 +163,9 @@ class SqliteExecutor(Operating):
             return
         if blocks:
             self._check_loop(run)
+        waiters = home.waiters()
+        if waiters:
+            home.store.check_waiting(run.number, waiters)
         crew, mine = self._crew(home, record)
         if mine:
             crew.start()
@@ -220,17 +238,30 @@ class SqliteExecutor(Operating):
         if run.held:
             home.store.abandon(run, "its crew has fallen")
         with home.lock:
-            if run.crew is not None and not run.crew.over:
+            if run.crew is not None and not run.crew.over and run.crew.fallen is None:
                 return run.crew, False
             run.prepare()
             run.seats = self._seats if run.has_process else None
             worked: Any = run  # of what a brief says it is asked for handlers only
-            on_end = functools.partial(self._over, record)
-            run.crew = crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=on_end)
-            return crew, True
+            crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=lambda: self._over(record, crew))
+            run.crew = crew
+        self._begin_telling(home, record)
+        return crew, True
 
-    def _over(self, record: SqliteRecord) -> None:
-        record.worked.crew = None
+    @staticmethod
+    def _begin_telling(home: Home, record: SqliteRecord) -> None:
+        """Have loggers and meters hear of the run, if any want to."""
+        those = listeners(home.depths, record.header.size)
+        if those:
+            position = 0 if record.new else home.reader.events(record.id, 0)[1]
+            record.new = False
+            record.worked.telling = Telling(record, home.reader, those, position)
+
+    def _over(self, record: SqliteRecord, crew: Crew) -> None:
+        if record.worked.crew is crew:  # else another has taken the place of one that has fallen
+            record.worked.crew = None
+            if record.worked.telling is not None:
+                record.worked.telling.end()
         if record.worked.ended:  # else this process was interrupted and lets go of it
             self._conclude(record)
 

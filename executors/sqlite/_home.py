@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._stored import Found, Header
-from executors.sqlite._claims import Drawn
+from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._database import Database
 from executors.sqlite._reader import FileReader
 from executors.sqlite._store import SqliteStore
+from executors.sqlite._telling import Depths
 from executors.sqlite._url import Place
 from executors.sqlite._worked import Bytes, WorkedRun, brief_of
+from flows._context import current_grant
 
 if TYPE_CHECKING:
     from executors._store import Listener
@@ -36,6 +38,7 @@ class Home:
     Attributes:
         store: Its verbs.
         reader: What is read of its runs.
+        depths: Its queues, for meters.
     """
 
     def __init__(self, place: Place) -> None:
@@ -46,6 +49,7 @@ class Home:
         self.store.writing = Bytes
         self.store.settling = self._settling
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
+        self.depths = Depths(self.store)
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self._worked: weakref.WeakValueDictionary[int, WorkedRun] = weakref.WeakValueDictionary()
@@ -62,6 +66,18 @@ class Home:
             if found is None:
                 found = self._worked[number] = WorkedRun(number, header, self.notify)
         self.refresh(found)
+        return found
+
+    def waiters(self) -> list[Held]:
+        """The attempt whose handler is calling, the one whose handler waits for its run, and so on."""
+        found: list[Held] = []
+        waiter: Any = current_grant.get(None)
+        while isinstance(waiter, Held) and waiter not in found:
+            run = self._worked.get(waiter.number)
+            if run is None or run.id != waiter.run.id:  # of another file
+                break
+            found.append(waiter)
+            waiter = run.awaited_by
         return found
 
     def refresh(self, run: WorkedRun) -> None:

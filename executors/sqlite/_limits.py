@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -14,6 +15,7 @@ from executors.sqlite._settling import Settling
 from flows._rate import Rate
 from flows._state import ACTIVE, CONTROL_QUEUE
 from flows._verbs import End, Grant, Settle, Want
+from flows.errors import RunError
 
 POLL_SECONDS: Final = 0.05
 """How soon to look again for a place that a job of another process may have given back."""
@@ -115,6 +117,39 @@ class LimitVerbs(Settling):
                 left = max(0.0, limit.rate.opens_at(1, now / MICROS) - now / MICROS)
                 return f"rate limit of queue {queue}, next in {left:.1f} s"
             return f"waits for its turn on queue {queue}" if limit.line else None
+
+    def check_waiting(self, number: int, waiters: Sequence[Held]) -> None:
+        """Refuse that handlers wait for a run that itself could only wait for ever.
+
+        Args:
+            waiters: The attempts whose handlers would wait for it, one for another.
+
+        Raises:
+            RunError: The run has jobs on a queue whose places are all held by these.
+        """
+        with self.transaction():
+            places: Counter[str] = Counter()
+            for waiter in waiters:
+                row = self.database.one("holding_get", row_of(waiter.number, waiter.job))
+                above = self._run(waiter.number)
+                if row is not None and above is not None and above.columns.fence[waiter.job] == waiter.fence:
+                    places[row[0]] += 1
+            run = self._run(number)
+            for queue, count in places.items() if run is not None else ():
+                limit = self._limited().get(queue)
+                if run is None or limit is None or limit.concurrency is None or count < limit.concurrency:
+                    continue
+                job = next((job for job in self._jobs(run) if self._waits_on(run, job, queue)), None)
+                if job is not None:
+                    raise RunError(
+                        f"run {run.known.id}: job {self._id_of(run, job)!r} needs a place on queue {queue!r}, whose "
+                        f"concurrency of {limit.concurrency} is used up by handlers that would wait for the run, for "
+                        "ever; put the job on another queue, or make it part of the outer flow"
+                    )
+
+    @staticmethod
+    def _waits_on(run: OpenRun, job: int, queue: str) -> bool:
+        return run.state.state[job] < ACTIVE and run.known.layout.queue(job) == queue
 
     def _forget(self) -> None:
         super()._forget()

@@ -6,7 +6,7 @@ import json
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -178,8 +178,8 @@ class FileReader:
             queue = one.known.layout.queue(job)
         return self._held_back(one.number, job, queue)
 
-    def events(self, run: str, position: int) -> tuple[Sequence[StoredEvent], int]:
-        """Events from *position* on."""
+    def events(self, run: str, position: int, kinds: Container[str] | None = None) -> tuple[Sequence[StoredEvent], int]:
+        """Events from *position* on; those of *kinds*, where these are given."""
         number = self.number(run)
         place, end = row_of(number, position), row_of(number + 1, 0)
         with self._database.snapshot() as snapshot:
@@ -194,6 +194,8 @@ class FileReader:
             steps = json.loads(f"[{text}]")
             for step in steps[max(0, position - first) :]:
                 for now, kind, jobs in step:
+                    if kinds is not None and kind not in kinds:
+                        continue
                     at = now / MICROS
                     attempt = 1 if kind in ("started", "completed") else None
                     for job in jobs:
@@ -288,7 +290,7 @@ def _event(kind: Any, at: float, entry: list[Any]) -> StoredEvent:
     if detail is None or kind == "ended":
         return StoredEvent(kind, at, job, number)
     text = detail if kind in _KINDS_WITH_TEXT else json.dumps(detail)
-    return StoredEvent(kind, at, job, number, text.encode())
+    return StoredEvent(kind, at, job, number, text.encode(), entry[3] if kind == "retrying" else None)
 
 
 def _unknown(run: str) -> UnknownRunError:

@@ -30,6 +30,9 @@ TAIL: Final = 1500
 EVERYTHING: Final = 1 << 60
 """A sweep within a transaction need not be cut into pieces: nobody sees the file between them."""
 
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+"""Made once: `json.dumps` would make one for each step."""
+
 _ROW = (
     *("number", "id", "key", "name", "base", "size", "open", "turn", "kinds", "growing", "openings", "cancelling"),
     *("reason", "entries", "tail", "tail_from", "submitted_at", "deadline_at", "ended_at"),
@@ -209,7 +212,7 @@ def written(database: Database, run: OpenRun) -> None:
         database.do_all("result_put", run.results)
         run.results = []
     if run.journal:
-        entry = json.dumps(run.journal, separators=(",", ":"))
+        entry = _encode(run.journal)
         run.tail = f"{run.tail},{entry}" if run.tail else entry
         run.entries += 1
         if len(run.tail) > TAIL:

@@ -129,7 +129,7 @@ class Settling(Claims):
                 grant.worker,
                 payload,
             )
-            run.note(now, "retrying", [[job, grant.attempt, payload.decode()]])
+            run.note(now, "retrying", [[job, grant.attempt, payload.decode(), settle.after]])
         else:
             self._fail(run, settle)
 

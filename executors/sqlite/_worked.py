@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from executors._stored import Brief, Everybody, Found, Header, Kind, look_up, read, writing_async, writing_quickly
 from executors.sqlite._checks import process_handler
-from executors.sqlite._claims import Drawn
+from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._notes import Sink
 from executors.sqlite._store import SqliteStore
 from flows import _registry
@@ -18,6 +18,7 @@ from flows.errors import DefinitionError
 if TYPE_CHECKING:
     from executors._leasing import Crew
     from executors._leasing._seats import Seats
+    from executors.sqlite._telling import Telling
     from flows._tracing import RunTrace
     from flows._verbs import Settle
 
@@ -38,6 +39,7 @@ class WorkedRun:
         exceptions: What handlers raised here, by job.
         ended: Whether every job is terminal, as far as is known here.
         openings: How often the run was begun.
+        awaited_by: The attempt whose handler waits for the run, if one does.
         held: Whether the file says that this process holds jobs of the run which nobody here knows of any more.
     """
 
@@ -47,6 +49,8 @@ class WorkedRun:
     tracing: RunTrace | None = None
     seats: Seats | None = None
     crew: Crew | None = None
+    telling: Telling | None = None
+    awaited_by: Held | None = None
     held = False
 
     def __init__(self, number: int, header: Header, notify: Callable[[int], None]) -> None:

@@ -13,6 +13,8 @@ import flows
 from executors.sqlite import SqliteExecutor
 from flows.errors import UnavailableError
 
+pytestmark = pytest.mark.slow
+
 done: list[str] = []
 begun = threading.Event()
 held = threading.Event()

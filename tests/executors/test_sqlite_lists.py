@@ -212,7 +212,8 @@ class Alone:
         self.steps, self.luck, self.order = steps, Luck(seed, harm), random.Random(seed)
         self.file: Any = store_at(path, Clock())
         self.file.growth = growth
-        self.number: Any = Numbered(self.file.put_run(packed_of(flows.plan(flow_of(steps)))).number)
+        number: Any = self.file.put_run(packed_of(flows.plan(flow_of(steps)))).number
+        self.number: Any = Numbered(number)
 
     def play(self) -> None:
         active: list[Grant] = []

@@ -1,5 +1,5 @@
 -- How runs go on: what this call has decided is written, runs end.
--- rare: thin_out finish_sweeps take_late
+-- rare: thin_out finish_sweeps take_late write_dead set_deadline
 local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)

@@ -1,6 +1,6 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
 -- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
--- rare: worker_number take_suspect place_of told_place
+-- rare: take_suspect place_of told_place
 
 
 local grants = {}
@@ -188,6 +188,7 @@ local function write_leases(until_us)
     list.count = count + 2
     if one.flags >= RATED then
       call('ZADD', starts_key(queue), '+inf', start_named(one.run, one.record))
+      call('PERSIST', starts_key(queue))
     end
   end
   for _, queue in ipairs(order) do

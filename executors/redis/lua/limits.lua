@@ -77,6 +77,9 @@ local function settle_start(run, record, queue, at)
       else
         call('ZREM', key, name)
       end
+      if call('ZCOUNT', key, '+inf', '+inf') == 0 then -- where nobody looks again, it goes by itself
+        call('PEXPIRE', key, floor(limit.period / 1000) + 60000)
+      end
     end
   end
 end

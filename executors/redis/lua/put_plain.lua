@@ -1,6 +1,7 @@
--- As put_run, for what most runs are: nothing is late, and no limits are stated. It needs none of what makes a run go on.
+-- As put_run, for what most runs are: nothing is late, they have no deadline, and no limits are stated. It needs none of what
+-- makes a run go on.
 -- KEYS: meta
--- ARGV: id key fingerprint timeout lanes ready records edges rows queues fields_count delays_count
+-- ARGV: id key fingerprint lanes ready records edges rows queues fields_count delays_count
 -- REST: fields and values of the run's hash, jobs and delays, jobs and rows that are set apart
 -- define: FIRST_CALL 'EXISTS'
 -- include: prelude
@@ -34,9 +35,6 @@ if key ~= '' then
 end
 call('ZADD', P .. 'runs', now, id)
 call('ZADD', P .. 'open', now, id)
-if tonumber(timeout) > 0 then
-  set_deadline(id, now + tonumber(timeout))
-end
 local names = {}
 for name in string.gmatch(queues, '[^\n]+') do
   names[#names + 1] = name

@@ -17,8 +17,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 APP = '''
 """An app."""
-import sys, threading
+import signal, sys, threading
 import flows
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as it is where the tests run in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 @flows.task(name="proc-say")
 def say(word: str) -> str:
