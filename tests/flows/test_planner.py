@@ -1,6 +1,5 @@
-"""The planner: order, ids, edges, options, snapshots."""
+"""The planner: order, ids, cycles, options, snapshots; what it refuses."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -15,8 +14,7 @@ from hypothesis import strategies as st
 import flows
 from flows import Job, Opts, Queue
 from flows._opts import Options
-from flows._planner import Planner
-from flows._state import CONTINUE, FAIL, IGNORE, ORDER_ONLY, SHARED, SKIP
+from flows.errors import CycleError, DataError, DefinitionError, DuplicateJobError
 
 take = flows.task(lambda *values, **named: values, name="take")
 
@@ -173,40 +171,69 @@ def test_ids_are_the_same_whenever_they_are_asked_for() -> None:
     assert late.ids == early.ids
 
 
-def test_an_edge_says_what_its_kind_and_the_policy_of_its_child_make_of_it() -> None:
-    goes_on, skips, fails, shared = (
-        take.using(id=policy, on_failure=policy)() for policy in ("continue", "skip", "fail", "ignore")
-    )
-    listed = flows.each(lambda item: take.using(id="listed")(item, flows.optional(shared.out)), fails.out)
-    listed.after(goes_on)
-    data = {"x": flows.optional(skips.out), "y": fails.out, "z": flows.optional(fails.out)}
-    job = Job("take", id="job", data=data, children=[shared])
-    job.after(goes_on, skips, fails, shared.after(fails))
-    when = flows.when(fails.out, take.using(id="when")())
-    both = flows.when(fails.out, take.using(id="both")(fails.out))
-    plan: flows.Plan[Any] = flows.plan(flows.Flow("f", (listed, job, when, both), several=True))
-    edges = sorted((plan.ids[child], plan.ids[dependent], effect) for child, dependent, effect in plan.edges())
-    assert edges == [
-        ("continue", "job", CONTINUE | ORDER_ONLY),
-        ("continue", "listed", IGNORE | ORDER_ONLY),
-        ("fail", "both", FAIL),
-        ("fail", "ignore", FAIL | ORDER_ONLY),
-        ("fail", "job", FAIL),
-        ("fail", "job", IGNORE),
-        ("fail", "listed", FAIL),
-        ("fail", "when", FAIL),
-        ("ignore", "job", IGNORE),
-        ("ignore", "listed", IGNORE | ORDER_ONLY | SHARED),
-        ("skip", "job", IGNORE),
-        ("skip", "job", SKIP | ORDER_ONLY),
-    ]
-    place = {job_id: at for at, job_id in enumerate(plan.ids)}
-    pending = [plan.pending[place[name]] for name in ("listed", "job", "when", "both", "ignore", "fail")]
-    assert pending == [3, 6, 1, 1, 1, 0]
-    assert [[plan.ids[child] for child in plan.inputs[place[name]]] for name in ("listed", "job", "when", "both")] == [
-        *(["fail"], ["skip", "fail", "ignore"], [], ["fail"])
-    ]
-    assert plan.optional == {place["job"]: {place["skip"], place["fail"]}}
+def cycle_of(root: Any) -> tuple[tuple[str, ...], str]:
+    with pytest.raises(CycleError) as caught:
+        flows.plan(root)
+    return caught.value.cycle, str(caught.value)
+
+
+def test_a_job_that_depends_on_itself_is_a_cycle() -> None:
+    job = Job("a")
+    assert cycle_of(job.after(job)) == (("a", "a"), "job 'a' depends on itself")
+
+
+def test_a_cycle_through_after_is_named_in_order() -> None:
+    first, second, third = Job("a"), Job("b"), Job("c")
+    second.after(first)
+    third.after(second)
+    first.after(third)
+    cycle, said = cycle_of(Job("root", children=[third]))
+    assert (cycle[0], set(cycle), len(cycle)) == (cycle[-1], {"a", "b", "c"}, 4)
+    assert " -> ".join(cycle) in said
+    runs_before = {("a", "b"), ("b", "c"), ("c", "a")}
+    assert set(pairwise(cycle)) == runs_before
+
+
+def test_a_cycle_through_children_and_references_is_named() -> None:
+    first = take.using(id="first")()
+    second = take.using(id="second")([{"x": first.out}])
+    third = Job("third", children=[second])
+    first.after(third)
+    assert set(cycle_of(take(third.out))[0]) == {"first", "second", "third"}
+
+
+def test_jobs_without_ids_are_told_apart_in_a_cycle() -> None:
+    first = take()
+    second = take(first.out)
+    first.after(second)
+    assert set(cycle_of(second)[0]) == {"take", "take#2"}
+
+
+def test_a_long_cycle_is_shown_by_its_ends() -> None:
+    jobs = [take()]
+    for _ in range(5_000):
+        jobs.append(take(jobs[-1].out))
+    jobs[0].after(jobs[-1])
+    cycle, said = cycle_of(jobs[-1])
+    assert len(cycle) == 5_002
+    assert len(said) < 1_000
+    assert "..." in said
+
+
+def test_two_jobs_of_one_id_are_refused_with_both() -> None:
+    with pytest.raises(DuplicateJobError) as caught:
+        flows.plan(Job("root", children=[Job("a", id="x"), Job("b", id="x")]))
+    assert "two jobs have the id 'x' (tasks 'a' and 'b')" in str(caught.value)
+    assert caught.value.job == "x"
+
+
+def test_all_problems_are_told_at_once_up_to_twenty() -> None:
+    wrong = [take.using(id="same")({1, take().out}) for _ in range(30)]
+    with pytest.raises(DefinitionError) as caught:
+        flows.plan(take(*(job.out for job in wrong)))
+    lines = str(caught.value).splitlines()
+    assert (lines[0], len(lines), lines[-1]) == ("59 problems:", 22, "… and 39 more")
+    assert len(caught.value.problems) == 59
 
 
 @pytest.mark.parametrize(
@@ -266,9 +293,74 @@ def test_a_plan_of_a_plan_is_itself() -> None:
     assert flows.plan(plan) is plan
 
 
+@pytest.mark.parametrize("policy", ["ignore", "remove", "continue"])
+def test_a_value_that_may_be_missing_needs_a_place_that_can_do_without(policy: Any) -> None:
+    strict = flows.task(lambda value, other=1: value, name="planner-strict")
+    job = take.using(id="below", on_failure=policy)()
+    with pytest.raises(DefinitionError) as caught:
+        flows.plan(strict.using(id="above")(job.out))
+    assert "job 'above': parameter 'value' takes the result of 'below', which has on_failure=" in str(caught.value)
+    assert "flows.optional(job.out)" in str(caught.value)
+    for fine in (
+        strict(flows.optional(job.out)),
+        strict(1, job.out),
+        strict([job.out]),
+        strict({"a": job.out}),
+        strict(1).after(job),
+        take(job.out),
+        Job("take", children=[job]),
+    ):
+        assert len(flows.plan(fine)) == 2
+
+
+def test_a_job_beside_one_that_continues_may_be_missing_too() -> None:
+    strict = flows.task(lambda value, other=1: value, name="planner-strict")
+    with pytest.raises(DefinitionError, match="may still be running when a dependency with on_failure='continue'"):
+        flows.plan(strict(take().out, take().on_failure("continue").out))
+    with pytest.raises(DefinitionError, match="may still be running"):
+        flows.plan(strict(take().out).after(take().on_failure("continue")))
+    for fine in (
+        strict(take().out, flows.optional(take().on_failure("continue").out)),
+        strict(take().out, take().on_failure("ignore").out),
+        strict(take().out).after(take().on_failure("remove")),
+        flows.each(strict, take().out).after(take().on_failure("continue")),
+    ):
+        assert "take" in flows.plan(fine).order
+
+
 @pytest.mark.parametrize("value", [{1, 2}, frozenset("a"), b"x", object(), lambda: 1], ids=range(5))
 def test_data_need_not_be_json_to_be_planned(value: object) -> None:
     assert flows.execute(take(value)).value == (value,)
+
+
+def nested(depth: int) -> Any:
+    value: Any = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def circular() -> list[Any]:
+    value: list[Any] = []
+    value.append({"again": value})
+    return value
+
+
+@pytest.mark.parametrize("make", [lambda: nested(65), lambda: nested(100_000), circular], ids=range(3))
+def test_data_that_nests_without_end_is_refused_with_its_job(make: Any) -> None:
+    with pytest.raises(DataError, match="job 'deep': data nests deeper than 64 levels, or is circular"):
+        flows.plan(take(take.using(id="deep")(make()).out))
+    with pytest.raises(DataError, match="job 'deep'"):
+        flows.plan(Job("root", children=[Job("take", id="deep", data={"x": make()})]))
+
+
+def test_data_as_deep_as_the_limit_is_fine() -> None:
+    assert flows.plan(take(nested(64))).order == ("take",)
+
+
+def test_the_job_whose_data_is_wrong_is_told_by_its_number() -> None:
+    with pytest.raises(DataError, match="job 'take#3': a set cannot hold references"):
+        flows.plan(take(take(1).out, take({take(2)}).out))
 
 
 # Limits of queues
@@ -293,25 +385,3 @@ def test_within_a_flow_a_queue_with_limits_outweighs_one_without() -> None:
     bare, limited = job.using(queue=Queue("q")), job.using(queue=Queue("q", concurrency=2))
     assert flows.plan(bare()).limits == {"q": (None, None)}
     assert flows.plan(bare(limited().out)).limits == flows.plan(limited(bare().out)).limits == {"q": (2, None)}
-
-
-def test_a_root_may_need_one_that_was_returned_before_it_or_after() -> None:
-    first, second = take.using(id="first")(), take.using(id="second")()
-    needs_both = take.using(id="both")(first.out, second.out)
-    last = take.using(id="last")(second.out)
-    plan: flows.Plan[Any] = flows.plan(flows.Flow("f", (needs_both, first, last), several=True))
-    assert (plan.order, plan.roots) == (("first", "second", "both", "last"), (2, 0, 3))
-
-
-def test_no_garbage_is_looked_for_while_planning_and_afterwards_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[bool] = []
-    monkeypatch.setattr(Planner, "check", lambda self: seen.append(gc.isenabled()))
-    flows.plan(take())
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        flows.plan(take())
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
-    assert seen == [False, False]
