@@ -51,8 +51,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "flows/_machine_one.py": ("tests/flows/test_machine_one.py", "tests/executors/test_memory_store.py"),
     "flows/_reopening.py": ("tests/flows/test_machine.py", "tests/flows/test_reopening.py"),
     "flows/_planner.py": (
-        *("tests/flows/test_planner.py", "tests/flows/test_planner_edges.py", "tests/flows/test_plan.py"),
-        "tests/flows/test_binding.py",
+        *("tests/flows/test_planner.py", "tests/flows/test_plan.py", "tests/flows/test_binding.py"),
         *("tests/flows/test_flow.py", "tests/flows/test_when.py", "tests/flows/test_each.py"),
         *("tests/flows/test_literal_refused.py", "tests/flows/test_idempotency.py"),
         *("tests/flows/test_shapes.py", "tests/flows/test_planner_edges.py"),
