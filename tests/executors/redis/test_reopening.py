@@ -20,6 +20,7 @@ from flows.errors import RunError
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import course_of
 from tests.executors.redis.test_store import Worker, put
+from tests.executors.shelf import inside
 
 SAID: dict[str, Any] = {"items": [1, 2], "bad": set()}
 
@@ -56,7 +57,7 @@ def store(valkey: Server) -> Iterator[RedisStore]:
 
 class Hands(Worker):
     def settled(self, grant: Grant) -> Settle:
-        return writing(control if grant.control else perform)(grant, self.store.clock)
+        return inside(writing(control if grant.control else perform))(grant, self.store.clock)
 
 
 def work(store: RedisStore) -> str:

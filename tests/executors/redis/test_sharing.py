@@ -17,6 +17,7 @@ from flows._verbs import End, FailedSettle, Grant, ReplayedSettle, Settle
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import forget, states_of
 from tests.executors.redis.test_store import Worker, put
+from tests.executors.shelf import inside
 
 
 @flows.task(name="redis-sharing-pay", idempotency_key="k")
@@ -40,7 +41,7 @@ def lapse(store: RedisStore, seconds: int) -> None:
 
 
 def performed(store: RedisStore, grant: Grant) -> Settle:
-    return writing(perform)(grant, store.clock)
+    return inside(writing(perform))(grant, store.clock)
 
 
 def test_a_crash_between_filing_and_settling_replays_the_result(store: RedisStore) -> None:

@@ -25,6 +25,7 @@ from tests.executors.redis.groups import until
 from tests.executors.redis.servers import Server, server
 from tests.executors.redis.test_stateful import Following
 from tests.executors.redis.test_store import Worker, put
+from tests.executors.shelf import inside
 
 
 class Direct:
@@ -106,7 +107,7 @@ class Hands(Worker):
         early = sharing.before(grant, self.store.clock) if grant.run.plan.names[grant.job] == "slots-one" else None
         if early is not None:
             return early
-        settle = writing(perform)(grant, self.store.clock)
+        settle = inside(writing(perform))(grant, self.store.clock)
         return sharing.after(settle) if grant.run.plan.names[grant.job] == "slots-one" else settle
 
 
