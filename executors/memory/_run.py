@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from executors._leasing._audience import listeners
 from executors._leasing._log import say
 from executors._leasing._solo import SOLO_JOBS
 from executors.memory._growth import Mould
 from executors.memory._queues import Lane
 from executors.memory._record import Record
-from executors.memory._teller import Telling, listeners, teller
+from executors.memory._teller import Telling, teller
 from flows._binding import Binding
 from flows._handlers import Handler
 from flows._plan import Plan

@@ -14,37 +14,16 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from flows._job_log import job_log
-from flows._telemetry import may_be_traced, meters
+from executors._leasing._audience import OFTEN, PATIENCE_SECONDS
 from flows._told import Listener, Told
 
 if TYPE_CHECKING:
     from executors.memory._journal import Entry
     from executors.memory._run import MemoryRun
-    from flows._meters import Depths
-
-PATIENCE_SECONDS: Final = 2.0
-"""How long the end of a run waits for the teller."""
-
-_OFTEN: Final = frozenset(("started", "completed", "submitted"))
-"""What happens in every run: who wants to hear of it is told all along, others when something has gone wrong."""
 
 log = logging.getLogger("flows")
-
-
-def listeners(place: Depths, jobs: int) -> Sequence[Listener]:
-    """Who wants to hear of a new run of *jobs* jobs that lives in *place*; decided once a run."""
-    found: list[Listener] = []
-    logged = job_log()
-    if logged is not None:
-        found.append(logged)
-    measured = meters() if may_be_traced() else None
-    if measured is not None:
-        measured.watch(place)
-        found.append(measured.of_run(jobs))
-    return found
 
 
 class Telling:
@@ -69,7 +48,7 @@ class Telling:
         self._again: dict[tuple[int, int], float] = {}
         self._changes = self._told = 0
         self.queued = False
-        self.all_along = bool(self._kinds & _OFTEN)
+        self.all_along = bool(self._kinds & OFTEN)
         self.go_on(run)
 
     @property

@@ -8,6 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing import Crew, _main_import
+from executors._leasing._audience import listeners
 from executors._leasing._callers import blocking, loop_line, loop_runs_here, next_name
 from executors._leasing._seats import Seats
 from executors._stored import Limits, StoredRecord, check_handlers, pack
@@ -16,7 +17,7 @@ from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._operating import Operating
 from executors.sqlite._retention import Holder
-from executors.sqlite._telling import Telling, listeners
+from executors.sqlite._telling import Telling
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
 from flows._idempotency import first_difference

@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
+from executors._leasing._audience import OFTEN, PATIENCE_SECONDS
 from executors._stored import StoredEvent, StoredRecord, read_failed
-from flows._job_log import job_log
-from flows._telemetry import may_be_traced, meters
 from flows._told import Listener, Told
 
 if TYPE_CHECKING:
@@ -24,14 +23,8 @@ if TYPE_CHECKING:
     from executors.sqlite._store import SqliteStore
     from flows.errors import Failed
 
-PATIENCE_SECONDS: Final = 2.0
-"""How long the end of a run waits for what is told of it."""
-
 LOOK_SECONDS: Final = 0.5
 """How often the journal is looked at for those who want to hear of failures only."""
-
-_OFTEN: Final = frozenset(("started", "completed", "submitted"))
-"""What happens in every run: who wants to hear of it is told all along."""
 
 _WITH_FAILURE: Final = frozenset(("failed", "retrying", "skipped", "cancelled"))
 
@@ -48,19 +41,6 @@ class Depths:
         for state, counts in zip(("waiting", "delayed", "active"), self._store.counts(), strict=True):
             found.update({(queue, state): count for queue, count in counts.items()})
         return found
-
-
-def listeners(depths: Depths, jobs: int) -> Sequence[Listener]:
-    """Who wants to hear of a run of *jobs* jobs; decided as this process begins to work it off."""
-    found: list[Listener] = []
-    logged = job_log()
-    if logged is not None:
-        found.append(logged)
-    measured = meters() if may_be_traced() else None
-    if measured is not None:
-        measured.watch(depths)
-        found.append(measured.of_run(jobs))
-    return found
 
 
 class Telling:
@@ -81,7 +61,7 @@ class Telling:
         self._position = position
         self._changed = threading.Event()
         self._over = False
-        all_along = bool(self._kinds & _OFTEN)
+        all_along = bool(self._kinds & OFTEN)
         self._pause = None if all_along else LOOK_SECONDS
         self._unwatch = record.watch(self._changed.set) if all_along else _nothing
         self._thread = threading.Thread(target=self._run, name=f"flows-telling-{record.id[:8]}", daemon=True)
