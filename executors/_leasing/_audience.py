@@ -1,4 +1,4 @@
-"""The audience: who in this process wants to hear of runs that it works off: loggers, and meters where there are any."""
+"""The audience: who in this process wants to hear of runs that it works off: loggers, meters where there are any."""
 
 from __future__ import annotations
 
