@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import settings
@@ -18,6 +19,8 @@ from hypothesis.internal.constants_ast import Constants
 
 import flows
 from flows import _registry
+from flows._context import current_grant
+from flows._verbs import Grant
 
 # No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
 settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
@@ -71,6 +74,16 @@ def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     _registry._tasks.clear()
     _registry._tasks.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_job_goes_on_in_the_test_s_own_context() -> Iterator[None]:
+    """Who performs an attempt gives it a context of its own, or the next test is taken for that job's handler."""
+    yield
+    left = current_grant.get(None)
+    if left is not None:
+        current_grant.set(cast("Grant", None))
+        raise AssertionError(f"{left!r} was performed in the context of the test")
 
 
 def _is_of_another_test_file(task: flows.Task[..., object], here: str) -> bool:

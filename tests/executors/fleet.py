@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 from hypothesis import strategies as st
@@ -62,7 +63,7 @@ class Fleet(World):
         """Let the runs come to their end."""
         for _ in range(workers):
             self.hire()
-        self.play(LIMIT_SECONDS)
+        Context().run(self.play, LIMIT_SECONDS)
         assert all(run.ended for run in self.runs), [list(run.state.state) for run in self.runs]
 
     def reopen(self, run: Any) -> None:
