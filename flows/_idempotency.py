@@ -10,6 +10,7 @@ from flows._binding import Arguments, Held, Pick, Picks
 from flows._codec import canonical, jsonable
 from flows._reference import follow
 from flows._task import call_arguments
+from flows.errors import FlowsError, IdempotencyConflictError, ResultExpiredError
 
 if TYPE_CHECKING:
     from flows._plan import Plan
@@ -61,6 +62,30 @@ def first_difference(theirs: Plan[Any], ours: Plan[Any]) -> str | None:
         if their_row != our_row:
             return our_id if our_id is not None else their_id
     return None
+
+
+def conflict(key: str, run_id: str, fingerprint: str, theirs: Plan[Any] | None, ours: Plan[Any]) -> FlowsError:
+    """What is said where a key belongs to the run of another flow.
+
+    Args:
+        fingerprint: That flow's.
+        theirs: Its plan; None where its run is past its retention.
+    """
+    job = None if theirs is None else first_difference(theirs, ours)
+    return IdempotencyConflictError(
+        f"the key {key!r} belongs to run {run_id} of another flow (fingerprint {fingerprint[:16]}, not "
+        f"{ours.fingerprint[:16]}" + ("" if job is None else f"; they differ first at job {job!r}") + "); use another "
+        "key for other work"
+    )
+
+
+def expired(key: str, run_id: str, seconds: float) -> FlowsError:
+    """What is said where the run of a key is past its retention, and the key is taken for some more *seconds*."""
+    return ResultExpiredError(
+        f"run {run_id} of the key {key!r} has ended and is past its retention, but the key stays taken for another "
+        f"{seconds:,.0f} s, so that its work is not done twice; use another key for other work, or keep runs longer "
+        "(keep=, keep_failed=, keep_count=)"
+    )
 
 
 def data_of(plan: Plan[Any], job: int, names: Sequence[str] | None = None) -> dict[str, Any]:

@@ -14,9 +14,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
-from flows._idempotency import first_difference
+from flows._idempotency import conflict, expired
 from flows._views import end_state
-from flows.errors import IdempotencyConflictError, ResultExpiredError
 
 if TYPE_CHECKING:
     from executors.memory._run import MemoryRun
@@ -89,9 +88,10 @@ class Retention:
         if former is None or joined is run:
             return run
         if former.fingerprint != ours.fingerprint:
-            raise _conflict(former, joined, run)
+            theirs = None if joined is None else joined.plan
+            raise conflict(former.key, former.run_id, former.fingerprint, theirs, run.plan)
         if joined is None:
-            raise _expired(former, now)
+            raise expired(former.key, former.run_id, former.free_at - now)
         return joined
 
     def is_free(self, key: str, now: float) -> bool:
@@ -115,7 +115,7 @@ class Retention:
         if holder is None or not held:
             return None
         if run is None:
-            raise _expired(holder, now)
+            raise expired(holder.key, holder.run_id, holder.free_at - now)
         return run
 
     def look_after(self, now: float, run_id: str | None = None) -> None:
@@ -218,21 +218,3 @@ class Retention:
                 self._retired.pop()
             except IndexError:
                 return
-
-
-def _expired(holder: Holder, now: float) -> ResultExpiredError:
-    return ResultExpiredError(
-        f"run {holder.run_id} of the key {holder.key!r} has ended and is past its retention, but the key stays taken "
-        f"for another {holder.free_at - now:,.0f} s, so that its work is not done twice; use another key for other "
-        "work, or keep runs longer (keep=, keep_failed=, keep_count=)"
-    )
-
-
-def _conflict(former: Holder, theirs: MemoryRun | None, ours: MemoryRun) -> IdempotencyConflictError:
-    job = None if theirs is None else first_difference(theirs.plan, ours.plan)
-    return IdempotencyConflictError(
-        f"the key {former.key!r} belongs to run {former.run_id} of another flow (fingerprint "
-        f"{former.fingerprint[:16]}, not {ours.plan.fingerprint[:16]}"
-        + ("" if job is None else f"; they differ first at job {job!r}")
-        + "); use another key for other work"
-    )

@@ -22,13 +22,13 @@ from executors.redis._store import RedisStore
 from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from executors.redis._waiting import Hub
-from flows._idempotency import first_difference
+from flows._idempotency import conflict, expired
 from flows._plan import Plan
 from flows._shared_results import check_shared
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import trace_run
 from flows._views import end_state
-from flows.errors import IdempotencyConflictError, ResultExpiredError, UnknownRunError, UnsupportedError
+from flows.errors import FlowsError, UnknownRunError, UnsupportedError
 from flows.executor import RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -190,24 +190,14 @@ class RedisExecutor(Operating):
         """
         record = self.find(run_id=run_id)
         if fingerprint != plan.fingerprint:
-            job = None if record is None else first_difference(record.origin, plan)
-            raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {run_id} of another flow (fingerprint {fingerprint[:16]}, not "
-                f"{plan.fingerprint[:16]}"
-                + ("" if job is None else f"; they differ first at job {job!r}")
-                + "); use another key for other work"
-            )
+            raise conflict(key, run_id, fingerprint, None if record is None else record.origin, plan)
         if record is None:
             raise self._expired(key, run_id)
         return record if record.origin.lists else RedisRecord(self.reader, run_id, record.header, plan)
 
-    def _expired(self, key: str, run_id: str) -> ResultExpiredError:
+    def _expired(self, key: str, run_id: str) -> FlowsError:
         left = self.link.call("PTTL", self.store.shard.keys.key(key))
-        return ResultExpiredError(
-            f"run {run_id} of the key {key!r} has ended and is past its retention, but the key stays taken for "
-            f"another {max(left, 0) / 1000:,.0f} s, so that its work is not done twice; use another key for other "
-            "work, or keep runs longer (keep=, keep_failed=, keep_count=)"
-        )
+        return expired(key, run_id, max(left, 0) / 1000)
 
     def _conclude(self, record: RedisRecord) -> None:
         """The run has ended: its trace does, too."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing import Crew, _main_import
 from executors._leasing._audience import listeners
 from executors._leasing._callers import blocking, loop_line, loop_runs_here, next_name
+from executors._leasing._process_checks import check_places
 from executors._leasing._seats import Seats
 from executors._stored import Limits, StoredRecord, check_handlers, pack
-from executors.sqlite._checks import check_places, check_sharing
 from executors.sqlite._database import MICROS
 from executors.sqlite._home import Home
 from executors.sqlite._operating import Operating
@@ -20,12 +20,13 @@ from executors.sqlite._retention import Holder
 from executors.sqlite._telling import Telling
 from executors.sqlite._url import place_of
 from executors.sqlite._worked import WorkedRun
-from flows._idempotency import first_difference
+from flows._idempotency import conflict, expired
 from flows._plan import Plan
+from flows._shared_results import check_shared
 from flows._telemetry import trace_run
 from flows._views import end_state
 from flows._waits import reached
-from flows.errors import IdempotencyConflictError, ResultExpiredError, RunError, UnavailableError
+from flows.errors import FlowsError, RunError, UnavailableError
 from flows.executor import RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class SqliteExecutor(Operating):
         if not background:
             check_handlers(plan)
             check_places(plan)
-        check_sharing(plan)
+        if any(one.idempotency_key is not None for one in plan.distinct):
+            check_shared(plan)
         home = self._home()
         tracing = trace_run(plan.name, len(plan), options)
         if tracing is not None:
@@ -222,13 +224,8 @@ class SqliteExecutor(Operating):
         """
         record = None if number is None else self._record(number)
         if holder.fingerprint != plan.fingerprint:
-            job = None if record is None else first_difference(record.origin, plan)
-            raise IdempotencyConflictError(
-                f"the key {key!r} belongs to run {holder.run_id} of another flow (fingerprint "
-                f"{holder.fingerprint[:16]}, not {plan.fingerprint[:16]}"
-                + ("" if job is None else f"; they differ first at job {job!r}")
-                + "); use another key for other work"
-            )
+            theirs = None if record is None else record.origin
+            raise conflict(key, holder.run_id, holder.fingerprint, theirs, plan)
         if record is None:
             raise _expired(key, holder, now)
         return self._record(record.number, None if record.origin.lists else plan)
@@ -300,10 +297,6 @@ class SqliteExecutor(Operating):
             )
 
 
-def _expired(key: str, holder: Holder, now: int) -> ResultExpiredError:
+def _expired(key: str, holder: Holder, now: int) -> FlowsError:
     left = 0.0 if holder.free_at is None else (holder.free_at - now) / MICROS
-    return ResultExpiredError(
-        f"run {holder.run_id} of the key {key!r} has ended and is past its retention, but the key stays taken for "
-        f"another {left:,.0f} s, so that its work is not done twice; use another key for other work, or keep runs "
-        "longer (keep=, keep_failed=, keep_count=)"
-    )
+    return expired(key, holder.run_id, left)

@@ -57,7 +57,7 @@ class Home:
         self._watchers: dict[int, list[Callable[[], None]]] = {}
         self._listeners: dict[str, Listener] = {}
         self._watching: threading.Thread | None = None
-        self.store.listen = self.listen_for_work  # type: ignore[method-assign]
+        self.store.listen = self.listen_for_work
 
     def worked(self, number: int, header: Header) -> WorkedRun:
         """The run of that number, for those who work it off here."""

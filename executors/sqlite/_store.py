@@ -56,11 +56,13 @@ class SqliteStore(Standing):
             it; and whether a limit has given way.
         settling: Is told of settles before they are taken.
         writing: What makes bytes of results, in the hand that ran the handler.
+        listen: Tells a listener of a worker and its queues when there may be work; set by whoever owns the store.
     """
 
     told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
     writing: Any = None
+    listen: Callable[[str, frozenset[str], Listener], Callable[[], None]]
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
         super().__init__(database, locks_of(database.path))
@@ -219,10 +221,6 @@ class SqliteStore(Standing):
     def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
         """None: for those who work alone, too, an exchange is the smallest step."""
         return None
-
-    def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
-        """Tell *listener* when there may be work; whoever owns the store sees to that."""
-        raise NotImplementedError
 
     def cancel(self, run: Any, reason: str) -> None:
         """Cancel a run: what has not started ends at once, what runs is told to stop. A second call changes nothing."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from executors._leasing._process_checks import process_handler
 from executors._stored import Brief, Everybody, Found, Header, Kind, look_up, read, writing_async, writing_quickly
-from executors.sqlite._checks import process_handler
 from executors.sqlite._claims import Drawn, Held
 from executors.sqlite._notes import Sink
 from executors.sqlite._store import SqliteStore

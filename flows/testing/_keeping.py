@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, cast
 
 from flows._keeper import Beat, Extend, Extended, Interrupt, KeeperCore, Rescue, Unconfirmed
@@ -29,9 +30,9 @@ class Keeping:
     def _me(self) -> SimulatedWorker:
         return cast("SimulatedWorker", self)
 
+    @abstractmethod
     def stop(self, grant: Grant, why: str) -> None:
         """The lease of *grant* is lost."""
-        raise NotImplementedError
 
     def beat(self) -> None:
         """The keeper's thread; once there is no lease to keep or to take back, it rests."""
