@@ -23,9 +23,8 @@ SCHEMES: Final = {
     "unix": _REDIS,
     "redis+cluster": _REDIS,
     "redis+sentinel": _REDIS,
+    "dask": "executors.dask:DaskExecutor",
 }
-
-COMING: Final = ("dask",)
 
 _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
@@ -45,6 +44,8 @@ def executor_of(given: str | Executor | None) -> Executor:
     if not isinstance(given, str):
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
+        if type(given).__module__.partition(".")[0] == "distributed":
+            return cast("Executor", _factory("dask").of(given))
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
     found = _shared.get(given)
     if found is not None:
@@ -91,8 +92,6 @@ def _factory(scheme: str) -> Any:
     found = entry_points(group="flows.executors", name=scheme)
     for entry in found:
         return entry.load()
-    if scheme in COMING:
-        raise UnknownExecutorError(f"{scheme}:// is not in this version yet; memory:// runs flows in this process")
     known = sorted({*SCHEMES, *(entry.name for entry in entry_points(group="flows.executors"))})
     raise UnknownExecutorError(
         f"no executor for the scheme {shown(scheme)}; there are {', '.join(f'{one}://' for one in known)}, and those "

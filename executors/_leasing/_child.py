@@ -19,19 +19,17 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from executors._leasing import _main_import
+from executors._leasing._distant_run import DistantGrant
 from executors._leasing._surroundings import Surroundings
 from executors._leasing._wire import (
     BEGUN,
     CHILDREN,
     DONE,
     JOB,
-    LOG,
     NUMBER_BYTES,
-    PROGRESS,
     RAISED,
     STOP,
     WANTED,
-    Brief,
     Call,
     Place,
     dumps,
@@ -41,12 +39,9 @@ from executors._leasing._wire import (
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._handlers import BadResultError, finished
-from flows._plan import Plan
-from flows._state import ACTIVE, RunState
 from flows._task import Task
 from flows._telemetry import carried, flush
-from flows._verbs import Grant
-from flows.errors import DataError, DefinitionError, Failed
+from flows.errors import DataError, DefinitionError
 
 MAIN: Final = ("__main__", "__mp_main__")
 LEAVE_SECONDS: Final = 1.0
@@ -79,7 +74,7 @@ class _Server:
         self._answers: SimpleQueue[bytes] = SimpleQueue()
         self._busy = False
         self._stops: dict[int, str] = {}
-        self._grant: tuple[int, _ChildGrant] | None = None
+        self._grant: tuple[int, DistantGrant] | None = None
 
     def run(self) -> None:
         threading.Thread(target=self._read, name="flows-parent", daemon=True).start()
@@ -199,7 +194,7 @@ class _Server:
             raise self._broken_script
 
     def _called(self, number: int, call: Call, fn: Callable[..., Any]) -> Any:
-        grant = _ChildGrant(call.brief, self)
+        grant = DistantGrant(call.brief, self)
         self._grant = (number, grant)
         grant.stop = self._stops.get(number)
         kwargs = call.kwargs | {name: Context(grant) for name in call.contexts}
@@ -217,65 +212,6 @@ class _Server:
             around.restore()
             if call.brief.carrier:
                 flush()  # a child may be killed while it waits for its next job
-
-
-class _ChildGrant(Grant):
-    """The grant of a job that runs here, while its run is in the parent."""
-
-    __slots__ = ("distant",)
-
-    def __init__(self, brief: Brief, server: _Server) -> None:
-        super().__init__(_ChildRun(brief, server), 0, brief.attempt, 0)
-        self.distant = server.children
-
-
-class _ChildRun:
-    """The one job that runs here, as the brief of a run."""
-
-    rated = False
-    tracing = None
-    deadline_at = None
-
-    def __init__(self, brief: Brief, server: _Server) -> None:
-        self._server = server
-        self.id, self.key = brief.run_id, brief.key
-        self.plan = plan = Plan[Any](brief.flow, (0,), several=False)
-        plan.ids.append(brief.job_id)
-        plan.names.append(brief.task)
-        plan.queues_of.append(brief.queue)
-        plan.settings.append(brief.settings)
-        plan.tasks.append(None)
-        plan.bindings.append(())
-        plan.inputs.append(())
-        plan.pending.append(0)
-        plan.dependents.append(())
-        self.state = RunState(
-            size=1,
-            state=bytearray((ACTIVE,)),
-            pending=[0],
-            ordinal=[0],
-            edges=[()],
-            effects={},
-            delays={},
-            limits=[brief.settings.attempts],
-        )
-        self.handlers: tuple[Any, ...] = ()
-        self.bindings = plan.bindings
-        self.values: tuple[Any, ...] = ()
-        self.conditions: dict[int, tuple[Any, ...]] = {}
-        self.since: dict[int, float] = {}
-
-    def failed(self, job: int) -> Failed:
-        raise LookupError(f"job {job} is in another process")
-
-    def report(self, job: int, progress: object) -> None:
-        self._server.send(PROGRESS, _packed_data(progress, "progress"))
-
-    def record(self, job: int, line: str) -> None:
-        self._server.send(LOG, dumps(line))
-
-    def placed(self, job: int, worker: str) -> None:
-        raise LookupError(f"job {job} is in another process")
 
 
 def _found(place: Place) -> Callable[..., Any]:
@@ -296,10 +232,3 @@ def _packed_result(value: object) -> bytes:
             f"the result, of type {type(value).__name__}, cannot leave the process: {type(error).__name__}: {error}; "
             "return plain data. What the handler did stands, so it is not tried again."
         ) from error
-
-
-def _packed_data(value: object, what: str) -> bytes:
-    try:
-        return dumps(value)
-    except Exception as error:
-        raise DataError(f"the {what}, of type {type(value).__name__}, cannot leave the process: {error}") from error

@@ -97,12 +97,12 @@ class ProcessAttempts:
             now = clock()
             return Settle(grant, End.CANCELLED, None, now, now)
         try:
-            return _Conversation(run, grant, handler, clock, self._worker).settle()
+            return Conversation(run, grant, handler, clock, self._worker).settle()
         finally:
             seats.leave()
 
 
-class _Conversation:
+class Conversation:
     """One attempt: what is said to the child and what comes back."""
 
     def __init__(self, run: Interruptible, grant: Grant, handler: ProcessHandler, clock: Clock, worker: str) -> None:

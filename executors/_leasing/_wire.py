@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from flows._opts import Settings
@@ -111,8 +112,8 @@ def numbered(number: int) -> bytes:
     return number.to_bytes(NUMBER_BYTES)
 
 
-def packed(error: Exception, job: str, *, final: bool) -> Raised:
-    """*error* as it travels."""
+def packed(error: Exception, job: str, *, final: bool, dumps: Callable[[object], bytes] = dumps) -> Raised:
+    """*error* as it travels, pickled by *dumps*."""
     data = None
     with contextlib.suppress(Exception):  # its own code runs
         data = dumps(error)

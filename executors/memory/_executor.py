@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import Crew, _main_import
@@ -45,7 +45,7 @@ interpreter.
 MAX_SLOTS: Final = 10_000
 
 
-class _Home:
+class Home:
     """Where runs live: a store, and what finds them in it again."""
 
     def __init__(self) -> None:
@@ -78,12 +78,12 @@ class _Home:
         return {(queue, STATE_NAMES[state]): n for (queue, state), n in counts.items() if state <= ACTIVE}
 
 
-_process_home = _Home()
+_process_home = Home()
 
 
 def _after_fork() -> None:
     global _process_home
-    _process_home = _Home()  # its runs are the parent's, and its locks may have been held
+    _process_home = Home()  # its runs are the parent's, and its locks may have been held
 
 
 if hasattr(os, "register_at_fork"):
@@ -100,13 +100,16 @@ class MemoryExecutor(Operating):
     """
 
     embedded = True
+    run_type: Any = MemoryRun
+    crew_type: Callable[..., Crew] = Crew
+    """Who works a run off."""
 
     def __init__(self, url: str = "memory://") -> None:
         options = _options(url)
         self.slots = options.get("concurrency", SLOTS)
         self._processes = options.get("processes", os.cpu_count() or 1)
         self._seats = Seats(min(self.slots, self._processes))
-        self._own = _Home() if options.get("private") else None
+        self._own: Home | None = Home() if options.get("private") else None
 
     @property
     def store(self) -> MemoryStore:
@@ -114,17 +117,18 @@ class MemoryExecutor(Operating):
         return self._home.store
 
     @property
-    def _home(self) -> _Home:
+    def _home(self) -> Home:
         return self._own or _process_home
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> MemoryRun:
         """Accept a run: all of it or, if this raises, nothing."""
         if _main_import.under_way:
             _main_import.refuse()
-        handlers = _handlers(plan)
+        handlers = self.handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
-        run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch, _moulds(plan))
+        moulds = _moulds(plan, self.handlers)
+        run: MemoryRun = self.run_type(options, plan, handlers, bindings, home.store.clock, home.store.epoch, moulds)
         if run.shares:
             check_shared(plan)
         if options.key is None:
@@ -138,6 +142,10 @@ class MemoryExecutor(Operating):
         if background:
             self._start(run)
         return run
+
+    def handlers(self, plan: Plan[Any]) -> Sequence[Handler]:
+        """The handler of each job."""
+        return _handlers(plan)
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> MemoryRun | None:
         """The run of that id or key, if there is one."""
@@ -263,8 +271,23 @@ class MemoryExecutor(Operating):
                 return run.crew, False
             on_end = run.dismiss if run.key is None else functools.partial(self._home.dismiss, run)
             run.seats = self._seats if run.has_process else None
-            run.crew = crew = Crew(self.store, run, slots=self.slots, name=next_name(), on_end=on_end)
+            run.crew = crew = self.crew_type(self.store, run, slots=self.slots, name=next_name(), on_end=on_end)
             return crew, True
+
+
+def tasks_of(plan: Plan[Any]) -> Sequence[Any]:
+    """The task of each job.
+
+    Raises:
+        UnknownTaskError: A job's task is not registered here; all such jobs in one error.
+    """
+    tasks: Sequence[Any] = plan.tasks
+    if not all(tasks):
+        tasks = [task or _registry.find(*place) for task, *place in zip(tasks, plan.names, plan.queues_of, strict=True)]
+        if None in tasks:
+            places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
+            raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
+    return tasks
 
 
 def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
@@ -274,12 +297,7 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
         UnknownTaskError: A job's task is not registered here; all such jobs in one error.
         DefinitionError: A job is to run in a process that could not import its function.
     """
-    tasks: Sequence[Any] = plan.tasks
-    if not all(tasks):
-        tasks = [task or _registry.find(*place) for task, *place in zip(tasks, plan.names, plan.queues_of, strict=True)]
-        if None in tasks:
-            places = zip(tasks, plan.names, plan.queues_of, plan.ids, strict=True)
-            raise DefinitionError.of([_registry.unknown(*place) for task, *place in places if task is None])
+    tasks = tasks_of(plan)
     if plan.traits.in_process:
         from executors._leasing._process_handlers import mixed_handlers
 
@@ -287,13 +305,13 @@ def _handlers(plan: Plan[Any]) -> Sequence[Handler]:
     return list(map(handler_of, tasks))
 
 
-def _moulds(plan: Plan[Any]) -> dict[Body, Mould]:
+def _moulds(plan: Plan[Any], of: Callable[[Plan[Any]], Sequence[Handler]] = _handlers) -> dict[Body, Mould]:
     """How the bodies of the plan's lists are stamped out; their handlers and data are checked as the plan's own."""
     if not plan.lists:
         return {}
     moulds: dict[Body, Mould] = {}
     for body in bodies_of(plan):
-        handlers = _handlers(body.plan)
+        handlers = of(body.plan)
         moulds[body] = Mould(body, handlers, _bindings(body.plan, handlers))
     return moulds
 

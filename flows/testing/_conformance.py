@@ -42,6 +42,9 @@ class ExecutorConformance(
             tasks that this process does not know.
         concurrency: How many handlers the executor of the fixture runs at once. With 1 the suite checks the order in
             which jobs are taken up, with more that they overlap: two subclasses are best.
+        wide: How many jobs the largest flows of the suite have; fewer where a job costs the executor milliseconds.
+        pause: Seconds in which the executor begins and ends a job that is ready, even on a busy machine: timeouts that
+            must not pass meanwhile are that long.
 
     Example::
 

@@ -20,6 +20,9 @@ QUEUE: Final = "conformance"
 SOON: Final = 20.0
 """Seconds after which a test that waits for another thread gives up; never reached where all is well."""
 
+PAUSE: Final = 0.03
+"""Seconds of waits and timeouts: long enough to be told from none, short enough to be waited for."""
+
 CAPABILITIES: Final = frozenset(
     {
         "cancel",
@@ -70,10 +73,14 @@ class Suite:
     Attributes:
         capabilities: What the executor can do beyond the ground that all of them share.
         concurrency: How many handlers the executor of the fixture runs at once.
+        wide: Jobs of a wide or long flow: far above any batch, chunk or recursion limit.
+        pause: Seconds in which a job that is ready has ended, however busy the machine is.
     """
 
     capabilities: ClassVar[frozenset[str]] = CAPABILITIES
     concurrency: ClassVar[int] = 32
+    wide: ClassVar[int] = 10_000
+    pause: ClassVar[float] = PAUSE
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -14,9 +14,6 @@ from flows.testing._conformance_results import add, give
 
 QUEUE = "conformance-order"
 
-WIDE = 10_000
-"""Jobs of a wide or long flow: far above any batch, chunk or recursion limit."""
-
 ENDS = ("completed", "failed", "skipped", "cancelled")
 
 
@@ -216,19 +213,19 @@ class Orders(Suite):
 
     def test_a_long_chain(self, executor: Where) -> None:
         job = add()
-        for _ in range(WIDE - 1):
+        for _ in range(self.wide - 1):
             job = add(job.out, 1)
         run = flows.execute(job, executor=executor)
-        assert (run.value, len(run.jobs)) == (WIDE - 1, WIDE)
+        assert (run.value, len(run.jobs)) == (self.wide - 1, self.wide)
 
     def test_a_wide_fan_in(self, executor: Where) -> None:
-        run = flows.execute(add(*(add(number).out for number in range(WIDE))), executor=executor)
-        assert run.value == sum(range(WIDE))
+        run = flows.execute(add(*(add(number).out for number in range(self.wide))), executor=executor)
+        assert run.value == sum(range(self.wide))
 
     def test_a_wide_fan_out(self, executor: Where) -> None:
         source = add(1)
-        run = flows.execute(add(*(add(source.out, number).out for number in range(WIDE))), executor=executor)
-        assert run.value == sum(range(WIDE)) + WIDE
+        run = flows.execute(add(*(add(source.out, number).out for number in range(self.wide))), executor=executor)
+        assert run.value == sum(range(self.wide)) + self.wide
 
     def test_many_small_runs_leave_nothing_behind_that_stops_the_next(self, executor: Where) -> None:
         values = [flows.execute(add(add(number).out, 1), executor=executor).value for number in range(200)]

@@ -9,7 +9,7 @@ import pytest
 
 import flows
 from flows._opts import Policy
-from flows.testing._conformance_kit import Oops, Suite, Where, failing, needs, states
+from flows.testing._conformance_kit import PAUSE, Oops, Suite, Where, failing, needs, states
 from flows.testing._conformance_results import give
 
 QUEUE = "conformance-policies"
@@ -33,9 +33,9 @@ def seer(*children: flows.Job[Any], id: str = "seer") -> flows.Job[Any]:
     return flows.Job("conformance-see", queue=QUEUE, children=children, id=id)
 
 
-def late(value: Any = "late", id: str = "late") -> flows.Job[Any]:
+def late(value: Any = "late", id: str = "late", delay: float = PAUSE) -> flows.Job[Any]:
     """A job that ends after those that are ready at once: its delay has to pass first."""
-    return give.using(id=id, delay="30ms")(value)
+    return give.using(id=id, delay=delay)(value)
 
 
 def broken(id: str = "broken", **options: Any) -> flows.Job[Any]:
@@ -96,7 +96,7 @@ class Policies(Suite):
 
     @needs("delays")
     def test_continue_runs_the_dependent_at_once_and_once(self, executor: Where) -> None:
-        root = seer(give.using(id="well")(1), late(), broken(on_failure="continue"))
+        root = seer(give.using(id="well")(1), late(delay=self.pause), broken(on_failure="continue"))
         values, failures = self._seen(executor, root, {"late": "completed"})
         assert set(values) <= {"well"}
         assert list(failures) == ["broken"]
@@ -111,7 +111,7 @@ class Policies(Suite):
 
     @needs("delays")
     def test_fail_does_not_wait_for_the_rest(self, executor: Where) -> None:
-        rest = give.using(id="late", delay="500ms")("late")  # not to be settled together with the failure
+        rest = late(delay=max(0.5, self.pause))  # not to be settled together with the failure
         run = flows.execute(seer(broken(), rest), executor=executor, check=False)
         assert states(run) == {"broken": "failed", "late": "completed", "seer": "failed"}
         if "events" in self.capabilities:

@@ -15,13 +15,10 @@ import pytest
 import tenacity
 
 import flows
-from flows.testing._conformance_kit import SOON, Oops, Suite, Where, needs
+from flows.testing._conformance_kit import PAUSE, SOON, Oops, Suite, Where, needs
 from flows.testing._conformance_results import give
 
 QUEUE = "conformance-retries"
-
-PAUSE = 0.03
-"""Seconds of waits and timeouts: long enough to be told from none, short enough to be waited for."""
 
 CLOCK = timedelta(milliseconds=1)
 """What two clocks of one machine may differ by."""
@@ -149,7 +146,7 @@ class Retries(Suite):
     def test_an_async_handler_that_takes_too_long_is_cancelled(self, executor: Where) -> None:
         ended: list[str] = []
 
-        @flows.task(queue=QUEUE, timeout=PAUSE)
+        @flows.task(queue=QUEUE, timeout=self.pause)
         async def slow() -> None:
             try:
                 await asyncio.Event().wait()
@@ -160,7 +157,7 @@ class Retries(Suite):
         error = run.jobs["slow"].error
         assert error is not None
         assert (run.state, error.type, ended) == ("failed", "JobTimeoutError", ["cancelled"])
-        assert str(error).startswith("JobTimeoutError: slow: timeout of 0.03 s")
+        assert str(error).startswith(f"JobTimeoutError: slow: timeout of {self.pause:g} s")
 
     @needs("timeouts")
     @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
@@ -177,7 +174,7 @@ class Retries(Suite):
                 await asyncio.Event().wait()
             return flows.current().attempt
 
-        slow = flows.task(on_loop if is_async else sync, name="slow", queue=QUEUE, timeout=PAUSE, attempts=2)
+        slow = flows.task(on_loop if is_async else sync, name="slow", queue=QUEUE, timeout=self.pause, attempts=2)
         try:
             run = flows.execute(give(slow().out), executor=executor)
         finally:
@@ -187,7 +184,7 @@ class Retries(Suite):
         assert first.error is not None
         assert first.error.type == "JobTimeoutError"
         assert first.end is not None
-        assert first.end - first.start >= timedelta(seconds=PAUSE) - CLOCK
+        assert first.end - first.start >= timedelta(seconds=self.pause) - CLOCK
 
     @needs("timeouts")
     def test_the_late_result_of_a_thread_that_timed_out_is_dropped(self, executor: Where) -> None:
@@ -210,7 +207,7 @@ class Retries(Suite):
     def test_a_late_result_is_not_taken_for_that_of_the_next_attempt(self, executor: Where) -> None:
         again, returned = threading.Event(), threading.Event()
 
-        @flows.task(queue=QUEUE, timeout=10 * PAUSE, attempts=9)
+        @flows.task(queue=QUEUE, timeout=max(10 * PAUSE, self.pause), attempts=9)
         def slow() -> str:
             if flows.current().attempt == 1:
                 again.wait(SOON)

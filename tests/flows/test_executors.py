@@ -98,7 +98,7 @@ def test_a_stranger_s_executor_is_found_by_its_scheme(monkeypatch: pytest.Monkey
     made: Any = executor_of("acme://host/db?x=1")
     assert (type(made), made.url) == (Acme, "acme://host/db?x=1")
     assert executor_of("acme://host/db?x=1") is made
-    with pytest.raises(UnknownExecutorError, match="there are acme://, memory://"):
+    with pytest.raises(UnknownExecutorError, match="there are acme://, dask://, memory://"):
         executor_of("acne://host")
 
 

@@ -1,0 +1,222 @@
+"""Attempts on the cluster, as the event loop of a run makes them: an order goes out, a settle is what returns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
+
+import flows
+from executors._leasing._log import say
+from executors._leasing._process_handlers import MAIN, place_of
+from executors._leasing._wire import Brief, Place, Raised, unpacked
+from executors.dask import _cluster, _words
+from executors.dask._cluster import ANYWHERE, Cluster, Flight, Landed
+from executors.dask._remote import Remote, written
+from executors.dask._words import Kind, Order
+from flows._handlers import Handler, distant_inputs, judge_error
+from flows._opts import Settings
+from flows._state import COMPLETED
+from flows._telemetry import carry
+from flows._verbs import End, FailedSettle, Grant, Settle
+from flows.errors import DataError, DefinitionError, JobTimeoutError, LeaseLostError
+
+if TYPE_CHECKING:
+    from executors._leasing import Crew
+    from flows._task import Task
+
+GRACE_SECONDS: Final = 5.0
+"""How long a handler that was told to stop may go on before nobody waits for it any more."""
+
+
+class ClusterHandler(Handler):
+    """A handler whose jobs run on the cluster. Here they are only waited for, so for the crew it is an async one.
+
+    Raises:
+        DefinitionError: It is to run in a process of its own, which could not import the function.
+    """
+
+    __slots__ = ("awaits", "place")
+
+    def __init__(self, task: Task[..., Any], *, in_process: bool) -> None:
+        super().__init__(task)
+        self.awaits, self.is_async = self.is_async, True
+        self.place: Place | None = None
+        if in_process:
+            self.place = place_of(task)
+            if self.place.module in MAIN:
+                raise DefinitionError(
+                    f"task {task.name!r}: run_in='process' needs a function that a process on the cluster can import, "
+                    "and this one is of the script that runs here; move it to a module, or leave run_in out"
+                )
+
+
+async def _undisturbed(stopping: Coroutine[Any, Any, Landed]) -> Landed:
+    """What *stopping* gives, however often the task that waits for it is cancelled again."""
+    inner = asyncio.get_running_loop().create_task(stopping)
+    while not inner.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((inner,))
+    return inner.result()
+
+
+class Attempts:
+    """Makes the attempts of one run.
+
+    Args:
+        cluster: Where.
+        crew: Whose they are.
+        places: Where the jobs of queues run, if not anywhere.
+    """
+
+    def __init__(self, cluster: Cluster, crew: Crew, places: dict[str, _cluster.Place]) -> None:
+        self._cluster = cluster
+        self._crew = crew
+        self._places = places
+        self._kinds: dict[tuple[Handler, str, int], bytes] = {}
+        self._settings: dict[int, Settings] = {}
+
+    async def __call__(self, grant: Grant, clock: Callable[[], float]) -> Settle:
+        """One attempt, from grant to settle."""
+        started_at = clock()
+        cluster = self._cluster
+        try:
+            flight = self._flight(grant)
+        except Exception as error:
+            return judge_error(grant, error, started_at, clock())
+        cluster.send(flight)
+        try:
+            landed = await asyncio.shield(flight.landed)
+        except asyncio.CancelledError:
+            landed = await _undisturbed(self._stopped(flight))
+        finally:
+            cluster.drop(flight)
+        return self._settle(flight, landed, started_at, clock())
+
+    async def _stopped(self, flight: Flight) -> Landed:
+        """The run was cancelled: handlers are told, and waited for; what has not begun never will.
+
+        When the run's deadline has passed, those that do not stop are left behind after a while.
+        """
+        never = Landed(_words.STOPPED, b"", 0.0, 0.0, flight.worker)
+        told = self._cluster.stop(flight, "the run was cancelled")
+        await asyncio.wait((flight.landed, told), return_when=asyncio.FIRST_COMPLETED)
+        if flight.landed.done():
+            return flight.landed.result()
+        if not told.result() and not flight.worker:
+            return never
+        deadline_at = flight.grant.run.deadline_at
+        overdue = deadline_at is not None and self._crew.clock() >= deadline_at
+        await asyncio.wait((flight.landed,), timeout=GRACE_SECONDS if overdue else None)
+        if flight.landed.done():
+            return flight.landed.result()
+        say(logging.WARNING, "job %r does not stop; its result will be dropped", flight.order.job_id)
+        return never
+
+    def _flight(self, grant: Grant) -> Flight:
+        run, job = grant.run, grant.job
+        plan, handler = run.plan, run.handlers[job]
+        assert isinstance(handler, ClusterHandler)
+        settings = plan.settings[job]
+        ids, call, inputs = self._call(grant, handler)
+        mark = run.id, job, grant.fence
+        job_id, name = plan.ids[job], plan.names[job]
+        order = Order(self._cluster.topic, flows.__version__, mark, name, job_id, grant.attempt, carry(), ids, call)
+        kind = self._kind(grant, handler, settings)
+        place = self._places.get(plan.queues_of[job], ANYWHERE) if self._places else ANYWHERE
+        return Flight(grant, kind, order, inputs, place, -settings.priority)
+
+    def _call(
+        self, grant: Grant, handler: ClusterHandler
+    ) -> tuple[tuple[str, ...], tuple[int, ...] | bytes, Sequence[Any]]:
+        """What of the results of its children a job takes, and how: whole results are not even looked at here."""
+        run, job = grant.run, grant.job
+        binding, children = run.bindings[job], run.plan.inputs[job]
+        states, values = run.state.state, run.values
+        if type(binding) is tuple and not handler.parameters.injected and job not in run.state.cut:
+            inputs = [values[child] for child in children]
+            if all(states[child] == COMPLETED for child in children) and all(type(one) is Remote for one in inputs):
+                positions = {child: position for position, child in enumerate(children)}
+                ids = tuple([run.plan.ids[child] for child in children])
+                return ids, tuple([positions[child] for child in binding]), [one._future for one in inputs]
+        from flows._handlers import children_of
+
+        args, kwargs, _ = distant_inputs(grant, handler)
+        try:
+            data, futures = written((tuple(args), kwargs, children_of(grant)))
+        except Exception as error:
+            raise DataError(
+                f"the arguments cannot be sent to the cluster: {type(error).__name__}: {error}; pass plain data"
+            ) from error
+        return (), data, futures
+
+    def _kind(self, grant: Grant, handler: ClusterHandler, settings: Settings) -> bytes:
+        run, job = grant.run, grant.job
+        queue = run.plan.queues_of[job]
+        kind = self._kinds.get((handler, queue, id(settings)))
+        if kind is None:
+            # Rules that are code stay here: the worker does not ask them.
+            known = Settings(
+                attempts=settings.attempts,
+                timeout=settings.timeout,
+                priority=settings.priority,
+                on_failure=settings.on_failure,
+                idempotency_key=settings.idempotency_key,
+                run_in=settings.run_in,
+            )
+            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, known, {})
+            contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == "context")
+            fn = None if handler.place is not None else handler.fn
+            try:
+                kind = cloudpickle.dumps(Kind(fn, handler.awaits, contexts, handler.place, brief))
+            except Exception as error:
+                raise DefinitionError(
+                    f"task {handler.task.name!r} cannot be sent to the cluster: {type(error).__name__}: {error}; its "
+                    "function travels with its jobs, and all that it refers to must be picklable"
+                ) from error
+            self._kinds[handler, queue, id(settings)] = kind
+        return kind
+
+    def _settle(self, flight: Flight, landed: Landed, started_at: float, now: float) -> Settle:
+        grant, what = flight.grant, landed.what
+        job = flight.order.job_id
+        ended_at = max(started_at, now - landed.age)
+        started_at = max(started_at, ended_at - landed.seconds)
+        if what == _words.DONE:
+            assert flight.future is not None
+            return Settle(grant, End.COMPLETED, Remote(flight.future), started_at, ended_at)
+        if what == _words.RAISED:
+            return self._raised(grant, cloudpickle.loads(landed.data), started_at, ended_at)
+        if what == _words.TIMEOUT:
+            timeout = grant.run.plan.settings[grant.job].timeout
+            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
+            return judge_error(grant, error, started_at, ended_at)
+        if what == _words.STOPPED:
+            return Settle(grant, End.CANCELLED, None, started_at, ended_at)
+        if what == _cluster.GONE:
+            gone = _cluster.lost_scheduler(self._cluster, grant.run.id)
+            self._crew.fallen = self._crew.fallen or gone  # first: whoever waits sees the end of the run next
+            self._crew.store.abandon(grant.run, str(gone))
+            self._crew.fall(gone)
+            return Settle(grant, End.RELEASED, None, started_at, ended_at)
+        why = flight.text or (cloudpickle.loads(landed.data) if landed.data else "what it takes has been lost")
+        return FailedSettle(grant, End.LOST, LeaseLostError(why, job=job), started_at, ended_at)
+
+    @staticmethod
+    def _raised(grant: Grant, raised: Raised, started_at: float, ended_at: float) -> Settle:
+        came = unpacked(raised)
+        if raised.final:
+            settle: Settle = FailedSettle(grant, End.FAILED, came, started_at, ended_at)
+        else:
+            settle = judge_error(grant, came, started_at, ended_at)
+        if isinstance(settle, FailedSettle) and settle.failed is not None:
+            kept = raised.failed
+            settle.failed = dataclasses.replace(
+                settle.failed, type=kept.type, message=kept.message, traceback=kept.traceback
+            )
+        return settle

@@ -1,0 +1,112 @@
+"""Results that stay in the memory of the cluster, and how calls that take them are written down."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import cloudpickle
+
+from flows._reference import Path, follow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from distributed import Client, Future
+
+
+class Remote:
+    """A result, or a part of one, that is on the cluster. Parts are taken as of the result itself.
+
+    What it has of its own begins with an underscore, which no path into a result does.
+    """
+
+    __slots__ = ("_future", "_home", "_path")
+
+    def __init__(self, future: Future[Any], path: Path = ()) -> None:
+        self._future = future
+        self._path = path
+        self._home: list[Any] = []
+        """The value itself, once it has been fetched."""
+
+    def __getitem__(self, step: int | str) -> Remote:
+        return Remote(self._future, (*self._path, step))
+
+    def __getattr__(self, step: str) -> Remote:
+        if step.startswith("_"):
+            raise AttributeError(step)
+        return Remote(self._future, (*self._path, step))
+
+
+def remotes(values: Iterable[Any]) -> list[Remote]:
+    """The results on the cluster among *values*, those in lists included; lists of lists come from `flows.each`."""
+    found: list[Remote] = []
+    stack = list(values)
+    while stack:
+        value = stack.pop()
+        if type(value) is Remote:
+            found.append(value)
+        elif type(value) is list:
+            stack.extend(value)
+    return found
+
+
+def fetched(client: Client, value: Any) -> Any:
+    """*value* with what is on the cluster brought home, once.
+
+    Raises:
+        Exception: What keeps it from coming, in the words of the cluster.
+    """
+    missing = [one for one in remotes((value,)) if not one._home]
+    if missing:
+        for one, result in zip(missing, client.gather([one._future for one in missing]), strict=True):
+            one._home.append(follow(result, one._path))
+    return _at_home(value)
+
+
+def _at_home(value: Any) -> Any:
+    if type(value) is Remote:
+        return value._home[0]
+    return [_at_home(one) for one in value] if type(value) is list and remotes(value) else value
+
+
+class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
+    """Pickles a call; of results on the cluster it notes which, to be put in their places there."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self.futures: dict[Any, tuple[int, Future[Any]]] = {}
+
+    def persistent_id(self, value: Any) -> Any:
+        if type(value) is not Remote:
+            return None
+        known = self.futures.setdefault(value._future.key, (len(self.futures), value._future))
+        return known[0], value._path
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, results: Sequence[Any]) -> None:
+        super().__init__(file)
+        self._results = results
+
+    def persistent_load(self, place: Any) -> Any:
+        index, path = place
+        return follow(self._results[index], path)
+
+
+def written(call: object) -> tuple[bytes, list[Future[Any]]]:
+    """A pickle of *call*, and the futures of the results that it takes, as `read` wants them."""
+    file = io.BytesIO()
+    writer = _Writer(file)
+    writer.dump(call)
+    return file.getvalue(), [future for _, future in writer.futures.values()]
+
+
+def read(data: bytes, results: Sequence[Any]) -> Any:
+    """What was written, with results in their places.
+
+    Raises:
+        LookupError: There is no such part of a result.
+    """
+    return _Reader(io.BytesIO(data), results).load()

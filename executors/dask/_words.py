@@ -1,0 +1,96 @@
+"""What this process and the workers of the cluster say to each other about attempts."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+from executors._leasing._wire import Brief, Place
+
+BEGUN: Final = "begun"
+PROGRESS: Final = "progress"
+LOG: Final = "log"
+DONE: Final = "done"
+"""The handler has returned; its result is that of the task, and stays where it is."""
+RAISED: Final = "raised"
+"""The handler has raised what a `Raised` says."""
+TIMEOUT: Final = "timeout"
+STOPPED: Final = "stopped"
+"""The handler was told to stop, and did."""
+LOST: Final = "lost"
+"""The process of the handler is gone; the text says how."""
+UNRUN: Final = "unrun"
+"""Something that the attempt would have taken is not there."""
+
+
+Mark = tuple[str, int, int]
+"""One attempt: the id of its run, its job, its fence."""
+
+
+class Kind(NamedTuple):
+    """What the attempts of one task in one run have in common.
+
+    Attributes:
+        contexts: The parameters that take the context of the job.
+        place: Where a process of its own imports the handler from, if it is to run in one.
+        brief: What a handler can ask of its job, but for what is the job's alone.
+    """
+
+    fn: Any
+    awaits: bool
+    contexts: tuple[str, ...]
+    place: Place | None
+    brief: Brief
+
+
+class Order(NamedTuple):
+    """One attempt to be made.
+
+    Attributes:
+        topic: Where its reports go.
+        version: That of this library, where the order was written.
+        ids: The jobs whose results the task receives, where `call` does not say.
+        call: Which results are the arguments; or a pickle of arguments, keyword arguments and children.
+    """
+
+    topic: str
+    version: str
+    mark: Mark
+    task: str
+    job_id: str
+    attempt: int
+    carrier: dict[str, str]
+    ids: tuple[str, ...]
+    call: tuple[int, ...] | bytes
+
+
+class Report(NamedTuple):
+    """What a worker says of an attempt.
+
+    Attributes:
+        data: A pickle, or nothing.
+        seconds: How long the handler ran.
+        age: Seconds between what is reported and the report.
+    """
+
+    mark: Mark
+    what: str
+    data: bytes
+    seconds: float
+    age: float
+
+
+class Void:
+    """The result of a task whose attempt did not complete."""
+
+    __slots__ = ()
+
+
+class StoppedError(Exception):
+    """The handler was told to stop, and did."""
+
+
+class ChildError(Exception):
+    """What was raised in a process of a handler's own, as it travels."""
+
+    def __init__(self, raised: bytes) -> None:
+        self.raised = raised
