@@ -23,7 +23,7 @@ SCHEMES: Final = {
     "unix": _REDIS,
     "redis+cluster": _REDIS,
     "redis+sentinel": _REDIS,
-    "dask": "executors.dask:DaskExecutor",
+    "dask": "executors.dask:executor_at",
 }
 
 _shared: dict[str, Executor] = {}
@@ -45,7 +45,7 @@ def executor_of(given: str | Executor | None) -> Executor:
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
             return given
         if type(given).__module__.partition(".")[0] == "distributed":
-            return cast("Executor", _factory("dask").of(given))
+            return cast("Executor", _factory("dask")(given))
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
     found = _shared.get(given)
     if found is not None:

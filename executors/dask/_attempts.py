@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, DefinitionError, JobTimeoutError, LeaseLostError
 
 if TYPE_CHECKING:
-    from executors._leasing import Crew
+    from executors.dask._crew import ClusterCrew
     from flows._task import Task
 
 GRACE_SECONDS: Final = 5.0
@@ -74,12 +75,12 @@ class Attempts:
         places: Where the jobs of queues run, if not anywhere.
     """
 
-    def __init__(self, cluster: Cluster, crew: Crew, places: dict[str, _cluster.Place]) -> None:
+    def __init__(self, cluster: Cluster, crew: ClusterCrew, places: dict[str, _cluster.Place]) -> None:
         self._cluster = cluster
         self._crew = crew
         self._places = places
-        self._kinds: dict[tuple[Handler, str, int], bytes] = {}
-        self._settings: dict[int, Settings] = {}
+        self._kinds: dict[tuple[Handler, str, int], tuple[bytes, Settings]] = {}
+        self._handler = functools.cache(ClusterHandler)
 
     async def __call__(self, grant: Grant, clock: Callable[[], float]) -> Settle:
         """One attempt, from grant to settle."""
@@ -121,8 +122,9 @@ class Attempts:
     def _flight(self, grant: Grant) -> Flight:
         run, job = grant.run, grant.job
         plan, handler = run.plan, run.handlers[job]
-        assert isinstance(handler, ClusterHandler)
         settings = plan.settings[job]
+        if not isinstance(handler, ClusterHandler):  # of a run that is kept in a file
+            handler = self._handler(handler.task, in_process=settings.run_in == "process")
         ids, call, inputs = self._call(grant, handler)
         mark = run.id, job, grant.fence
         job_id, name = plan.ids[job], plan.names[job]
@@ -136,9 +138,9 @@ class Attempts:
     ) -> tuple[tuple[str, ...], tuple[int, ...] | bytes, Sequence[Any]]:
         """What of the results of its children a job takes, and how: whole results are not even looked at here."""
         run, job = grant.run, grant.job
-        binding, children = run.bindings[job], run.plan.inputs[job]
-        states, values = run.state.state, run.values
+        binding = run.bindings[job]
         if type(binding) is tuple and not handler.parameters.injected and job not in run.state.cut:
+            children, states, values = run.plan.inputs[job], run.state.state, run.values
             inputs = [values[child] for child in children]
             if all(states[child] == COMPLETED for child in children) and all(type(one) is Remote for one in inputs):
                 positions = {child: position for position, child in enumerate(children)}
@@ -158,10 +160,10 @@ class Attempts:
     def _kind(self, grant: Grant, handler: ClusterHandler, settings: Settings) -> bytes:
         run, job = grant.run, grant.job
         queue = run.plan.queues_of[job]
-        kind = self._kinds.get((handler, queue, id(settings)))
-        if kind is None:
+        known = self._kinds.get((handler, queue, id(settings)))
+        if known is None:
             # Rules that are code stay here: the worker does not ask them.
-            known = Settings(
+            plain = Settings(
                 attempts=settings.attempts,
                 timeout=settings.timeout,
                 priority=settings.priority,
@@ -169,7 +171,7 @@ class Attempts:
                 idempotency_key=settings.idempotency_key,
                 run_in=settings.run_in,
             )
-            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, known, {})
+            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain, {})
             contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == "context")
             fn = None if handler.place is not None else handler.fn
             try:
@@ -179,8 +181,8 @@ class Attempts:
                     f"task {handler.task.name!r} cannot be sent to the cluster: {type(error).__name__}: {error}; its "
                     "function travels with its jobs, and all that it refers to must be picklable"
                 ) from error
-            self._kinds[handler, queue, id(settings)] = kind
-        return kind
+            known = self._kinds[handler, queue, id(settings)] = kind, settings  # which keeps the id its own
+        return known[0]
 
     def _settle(self, flight: Flight, landed: Landed, started_at: float, now: float) -> Settle:
         grant, what = flight.grant, landed.what
@@ -199,10 +201,7 @@ class Attempts:
         if what == _words.STOPPED:
             return Settle(grant, End.CANCELLED, None, started_at, ended_at)
         if what == _cluster.GONE:
-            gone = _cluster.lost_scheduler(self._cluster, grant.run.id)
-            self._crew.fallen = self._crew.fallen or gone  # first: whoever waits sees the end of the run next
-            self._crew.store.abandon(grant.run, str(gone))
-            self._crew.fall(gone)
+            self._crew.lose()
             return Settle(grant, End.RELEASED, None, started_at, ended_at)
         why = flight.text or (cloudpickle.loads(landed.data) if landed.data else "what it takes has been lost")
         return FailedSettle(grant, End.LOST, LeaseLostError(why, job=job), started_at, ended_at)

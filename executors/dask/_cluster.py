@@ -14,7 +14,7 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from distributed.client import Client, Future
@@ -24,6 +24,7 @@ from executors._leasing._loop import loop_thread
 from executors.dask import _words as words
 from executors.dask._hand import make, stop
 from executors.dask._plugin import PREFIX, NoRepeats
+from executors.dask._remote import Remote, fetched
 from executors.dask._versions import check_versions
 from executors.dask._words import Mark, Order, Report
 from flows.errors import UnavailableError
@@ -114,6 +115,7 @@ class Cluster:
         self._flights: dict[Mark, Flight] = {}
         self._new: list[Flight] = []
         self._stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]] = {}
+        self._wanted: list[tuple[Remote, asyncio.Future[Any]]] = []
         self._looking = False
         self._known: list[dict[str, Any]] = []
         self._known_until = 0.0
@@ -224,6 +226,30 @@ class Cluster:
             for flight, future in zip(flights, futures, strict=True):
                 flight.future = future
 
+    def bring(self, remote: Remote) -> asyncio.Future[Any]:
+        """The value of a result, by one call with all others of this round of the loop."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if not self._wanted:
+            asyncio.get_running_loop().call_soon(self._send_wanted)
+        self._wanted.append((remote, answer))
+        return answer
+
+    def _send_wanted(self) -> None:
+        wanted, self._wanted = self._wanted, []
+        threading.Thread(target=self._fetch, args=(wanted,), name="flows-bring", daemon=True).start()
+
+    def _fetch(self, wanted: list[tuple[Remote, asyncio.Future[Any]]]) -> None:
+        try:
+            fetched(self.client, [remote for remote, _ in wanted])
+        except Exception:  # of one of them: each by itself then
+            say(logging.DEBUG, "results could not be brought together", exc_info=True)
+        for remote, answer in wanted:
+            try:
+                found = functools.partial(answer.set_result, fetched(self.client, remote))
+            except Exception as error:
+                found = functools.partial(answer.set_exception, error)
+            loop_thread.call(functools.partial(_unless_done, answer, found))
+
     def _take(self, worker: str, reports: Sequence[Report]) -> None:
         for mark, what, data, seconds, age in reports:
             flight = self._flights.get(mark)
@@ -271,6 +297,11 @@ class Cluster:
         loop_thread.call(functools.partial(self._take, message["worker"], reports))
 
 
+def _unless_done(answer: asyncio.Future[Any], found: Callable[[], None]) -> None:
+    if not answer.done():
+        found()
+
+
 def _answer(told: list[tuple[Flight, asyncio.Future[bool]]], begun: set[Mark]) -> None:
     for flight, answer in told:
         if not answer.done():
@@ -287,11 +318,16 @@ def _why(future: Future[Any], status: str | None) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def lost_scheduler(cluster: Cluster, run_id: str) -> UnavailableError:
-    """Why a run ends whose cluster is gone."""
+def lost_scheduler(run_id: str, *, kept: bool) -> UnavailableError:
+    """Why a run cannot go on at the moment, or at all."""
     return UnavailableError(
-        f"the scheduler of the Dask cluster was lost, and with it the results of run {run_id} that were there; the run "
-        "cannot go on"
+        "the scheduler of the Dask cluster was lost"
+        + (
+            ": when there is one again, the run goes on from what had completed"
+            if kept
+            else f", and with it the results of run {run_id} that were there: it cannot go on. With "
+            "?journal=sqlite:///runs.db what has completed is kept, and flows.resume goes on from there"
+        )
     )
 
 

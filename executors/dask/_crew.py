@@ -11,16 +11,16 @@ from executors._leasing._attempts import AsyncAttempt
 from executors._leasing._loop import LoopLine
 from executors._leasing._sharing import Sharing
 from executors.dask._attempts import Attempts
-from executors.dask._cluster import Cluster
-from executors.dask._remote import fetched, remotes
+from executors.dask._cluster import Cluster, lost_scheduler
+from executors.dask._remote import Remote, fetched, remotes
 from flows._binding import Pick
-from flows._control import control
-from flows._verbs import Grant, Settle
+from flows._verbs import End, FailedSettle, Grant, Settle
+from flows.errors import LeaseLostError
 
 if TYPE_CHECKING:
+    from executors._leasing._crew_run import CrewRun
+    from executors._store import Store
     from executors.dask._cluster import Place
-    from executors.memory import MemoryStore
-    from executors.memory._run import MemoryRun
 
 
 class ClusterLine(LoopLine):
@@ -40,8 +40,8 @@ class ClusterCrew(Crew):
 
     def __init__(
         self,
-        store: MemoryStore,
-        run: MemoryRun,
+        store: Store,
+        run: CrewRun,
         *,
         slots: int,
         name: str,
@@ -52,13 +52,48 @@ class ClusterCrew(Crew):
         super().__init__(store, run, slots=slots, name=name, on_end=on_end)
         self._cluster = cluster
         attempt: AsyncAttempt = Attempts(cluster, self, places)
+        if run.writing is not None:
+            attempt = run.writing.around_async(self._homing(attempt))
         if run.tracing is not None:
             attempt = run.tracing.around_async(attempt, name)
         if run.shares:
             attempt = self._sharing(attempt)
         self.async_attempt = attempt
         self._on_loop = ClusterLine(self, slots, store)
+        self._decided = self._control
         self._control = self._at_home
+
+    def _place(self, grants: list[Grant]) -> None:
+        """All but the library's own work goes to the cluster."""
+        away = [grant for grant in grants if not grant.control]
+        if away:
+            self._on_loop.put(away)  # type: ignore[union-attr]
+        if len(away) < len(grants):
+            super()._place([grant for grant in grants if grant.control])
+
+    def lose(self) -> None:
+        """The scheduler is gone: the run ends, or is let go of where it is kept."""
+        gone = lost_scheduler(self.run.id, kept=self.run.costly)
+        self.fallen = self.fallen or gone  # first: whoever waits sees the end of the run next
+        if not self.run.costly:
+            self.store.abandon(self.run, str(gone))
+        self.fall(gone)
+
+    def _homing(self, attempt: AsyncAttempt) -> AsyncAttempt:
+        """*attempt* for runs that are kept here: results are brought home, to be written down."""
+
+        async def around(grant: Grant, clock: Callable[[], float]) -> Settle:
+            settle = await attempt(grant, clock)
+            if type(settle.value) is not Remote:
+                return settle
+            try:
+                settle.value = await self._cluster.bring(settle.value)
+            except Exception as error:
+                lost = LeaseLostError(f"its result was lost: {type(error).__name__}: {error}")
+                return FailedSettle(grant, End.LOST, lost, settle.started_at, settle.ended_at)
+            return settle
+
+        return around
 
     def _sharing(self, attempt: AsyncAttempt) -> AsyncAttempt:
         """*attempt* for runs with jobs that share their results: whether two do the same is told by what they take."""
@@ -74,10 +109,12 @@ class ClusterCrew(Crew):
     def _at_home(self, grant: Grant, clock: Callable[[], float]) -> Settle:
         """The library's own work, which looks at values."""
         self._bring(grant)
-        return control(grant, clock)
+        return self._decided(grant, clock)
 
     def _bring(self, grant: Grant) -> None:
         """Have the results that a job takes here, too."""
+        if self.run.writing is not None:
+            return
         run, values = self.run, cast("Any", self.run.values)
         conditions = run.conditions.get(grant.job, ()) if grant.control else ()
         judged = [condition.child for condition in conditions if type(condition) is Pick]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing import Crew, _main_import
@@ -60,6 +61,8 @@ class SqliteExecutor(Operating):
     """
 
     embedded = True
+    crew_type: Callable[..., Crew] = Crew
+    """Who works a run off."""
     resumes = True
     """A run whose caller was interrupted stays open, to be resumed."""
 
@@ -241,7 +244,8 @@ class SqliteExecutor(Operating):
             run.prepare()
             run.seats = self._seats if run.has_process else None
             worked: Any = run  # of what a brief says it is asked for handlers only
-            crew = Crew(home.store, worked, slots=self.slots, name=next_name(), on_end=lambda: self._over(record, crew))
+            options: Any = {"slots": self.slots, "name": next_name(), "on_end": lambda: self._over(record, crew)}
+            crew: Crew = self.crew_type(home.store, worked, **options)
             run.crew = crew
         self._begin_telling(home, record)
         return crew, True

@@ -8,6 +8,7 @@ from distributed import Client
 
 from executors.dask import DaskExecutor
 from executors.dask._attempts import ClusterHandler
+from executors.dask._way import Way
 from flows._handlers import Handler
 from flows._plan import Plan
 from flows.testing import ExecutorConformance
@@ -20,7 +21,7 @@ class HomeCalling(DaskExecutor):
     """Its handlers' bodies run in the process of the tests, whose memory they use."""
 
     def __init__(self, client: Client, home: Home, slots: int) -> None:
-        super().__init__(client)
+        super().__init__(Way(client))
         self.slots = slots
         self._calls = home
 

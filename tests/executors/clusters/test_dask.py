@@ -15,7 +15,8 @@ import pytest
 from distributed import Client, LocalCluster, get_worker
 
 import flows
-from executors.dask import DaskExecutor, _executor
+from executors.dask import DaskExecutor, _way, executor_at
+from executors.dask._way import Way
 from tests.executors.clusters.clusters import SOON, await_that, standing
 
 pytestmark = pytest.mark.slow
@@ -25,7 +26,7 @@ HERE = os.getpid()
 
 @pytest.fixture
 def executor(client: Client) -> DaskExecutor:
-    return DaskExecutor(client)
+    return DaskExecutor(Way(client))
 
 
 def test_functions_and_classes_of_a_script_travel(executor: DaskExecutor) -> None:
@@ -52,7 +53,9 @@ def test_functions_and_classes_of_a_script_travel(executor: DaskExecutor) -> Non
     assert left == 1
     assert HERE not in places
     assert [attempt.outcome for attempt in run.jobs["take"].attempts] == ["failed", "failed", "completed"]
-    assert run.jobs["take"].worker.startswith("tcp://")
+    worker = run.jobs["take"].worker
+    assert worker is not None
+    assert worker.startswith("tcp://")
 
 
 def test_results_come_here_only_when_they_are_read(executor: DaskExecutor) -> None:
@@ -91,7 +94,7 @@ def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -
         Client(one, set_as_default=False) as client,
     ):
         held = flows.task(lambda: dict(get_worker().state.available_resources), name="held", queue="gpu")
-        assert flows.execute(held(), executor=DaskExecutor(client)).value == {"gpu": 0}
+        assert flows.execute(held(), executor=DaskExecutor(Way(client))).value == {"gpu": 0}
 
 
 def test_a_client_is_an_executor(client: Client) -> None:
@@ -115,15 +118,15 @@ def test_workers_of_ours_are_refused(executor: DaskExecutor) -> None:
 
 
 def test_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_executor, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
     with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
-        DaskExecutor("dask://127.0.0.1:1")
+        executor_at("dask://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("url", ["dask://", "dask://x/y", "dask://x?retries=1", "dask://x?concurrency=0"])
 def test_what_is_no_url_of_a_scheduler(url: str) -> None:
     with pytest.raises(flows.errors.UnknownExecutorError):
-        DaskExecutor(url)
+        executor_at(url)
 
 
 def test_a_handler_that_cannot_be_imported_there(
@@ -154,7 +157,7 @@ def test_other_versions(cluster: LocalCluster, executor: DaskExecutor, monkeypat
         Client(cluster, set_as_default=False) as client,
         pytest.raises(flows.errors.ExecutorError, match=f"here is flows 0.0.1 .* has flows {theirs}"),
     ):
-        DaskExecutor(client)
+        DaskExecutor(Way(client))
 
 
 @pytest.fixture
@@ -178,7 +181,7 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
 
     task = flows.task(slow)
     jobs = [task.using(id=f"s{number}")(number).out for number in range(20)]
-    run = flows.submit(flows.task(lambda *those: sum(those), name="total")(*jobs), executor=DaskExecutor(frail))
+    run = flows.submit(flows.task(lambda *those: sum(those), name="total")(*jobs), executor=DaskExecutor(Way(frail)))
     marker = await_that(lambda: [path for path in tmp_path.iterdir() if path.read_text()])[0]
     os.kill(int(marker.read_text()), signal.SIGKILL)
     assert run.wait(SOON).value == sum(range(20))
@@ -196,9 +199,9 @@ def test_a_handler_that_kills_its_worker_fails_alone(frail: Client, tmp_path: Pa
         os._exit(1)
 
     killer = flows.task(deadly, attempts=5)()
-    others = [flows.task(abs, name="fine").using(id=f"f{number}")(number).out for number in range(10)]
+    others = [flows.task(lambda number: number, name="fine").using(id=f"f{number}")(number).out for number in range(10)]
     total = flows.task(lambda *those: [str(one) for one in those], name="total")
-    run = flows.execute(total(flows.optional(killer.out), *others), executor=DaskExecutor(frail))
+    run = flows.execute(total(flows.optional(killer.out), *others), executor=DaskExecutor(Way(frail)))
     assert run.value[1:] == [str(number) for number in range(10)]
     assert run.value[0].startswith("LeaseLostError: deadly: lost its worker 3 times")
     assert [attempt.outcome for attempt in run.jobs["deadly"].attempts] == ["lost"] * 3
@@ -213,7 +216,7 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
         threading.Event().wait(SOON)
 
     with standing(tmp_path) as cluster:
-        executor = DaskExecutor(cluster.address.replace("tcp", "dask"))
+        executor: Any = executor_at(cluster.address.replace("tcp", "dask"))
         try:
             run = flows.submit(flows.task(endless)(), executor=executor)
             await_that(Path(begun).exists)
@@ -221,8 +224,50 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
             with pytest.raises(flows.UnavailableError, match="scheduler of the Dask cluster was lost"):
                 run.wait(SOON)
             assert run.state == "cancelled"
-            monkeypatch.setattr(_executor, "CONNECT_SECONDS", 0.1)
+            monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
             with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
                 flows.execute(flows.task(os.getpid, name="pid")(), executor=executor)
         finally:
             executor.close()
+
+
+def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> None:
+    folder, lists = str(tmp_path), flows.task(lambda: [1, 2], name="lists")
+
+    def noted(number: int) -> int:
+        Path(folder, f"noted-{number}-{time.time_ns()}").touch()
+        return number
+
+    def endless(*those: int, children: flows.Children = flows.INJECTED) -> int:
+        if not Path(folder, "again").exists():
+            Path(folder, "begun").touch()
+            threading.Event().wait(SOON)
+        return sum(those) + len(children)
+
+    note = flows.task(noted)
+    jobs = [note.using(id=f"n{number}")(number).out for number in range(3)]
+    held = flows.task(endless)(*jobs)
+    top = flows.task(lambda total, items: [total, *items], name="top")(held.out, flows.each(note, lists().out).out)
+    journal = f"?journal=sqlite:///{tmp_path}/runs.db"
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with standing(first) as cluster:
+        executor: Any = executor_at(cluster.address.replace("tcp", "dask") + journal)
+        run = flows.submit(top, executor=executor, key="kept")
+        await_that((tmp_path / "begun").exists)
+        await_that(lambda: run.jobs["n2"].state == "completed")
+        cluster.kill_scheduler()
+        with pytest.raises(flows.UnavailableError, match="goes on from what had completed"):
+            run.wait(SOON)
+        assert run.state == "running"
+        executor.close()
+    (tmp_path / "again").touch()
+    with standing(second) as cluster:
+        executor = executor_at(cluster.address.replace("tcp", "dask") + journal)
+        run = flows.resume("kept", executor=executor)
+        assert run.value == [0 + 1 + 2 + 3, 1, 2]
+        executor.close()
+    noted_there = [path.name.split("-")[1] for path in tmp_path.glob("noted-*")]
+    assert {noted_there.count(number) for number in "012"} == {1, 2}  # 1 and 2 are items, too
+    assert noted_there.count("0") == 1
