@@ -18,10 +18,9 @@ Attempt = Callable[[Grant, Clock], Settle]
 AsyncAttempt = Callable[[Grant, Clock], Coroutine[Any, Any, Settle]]
 
 
-def attempts_of(crew: Crew) -> tuple[Attempt, AsyncAttempt]:
+def attempts_of(crew: Crew, async_attempt: AsyncAttempt = perform_async) -> tuple[Attempt, AsyncAttempt]:
     """What a hand of *crew* calls with each grant, and what its event loop awaits with each."""
     attempt: Attempt = perform
-    async_attempt: AsyncAttempt = perform_async
     seats, tracing = crew.run.seats, crew.run.tracing
     if seats is not None:
         from executors._leasing._process_attempts import ProcessAttempts  # it loads what most runs do not need

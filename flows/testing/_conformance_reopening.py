@@ -208,7 +208,7 @@ class Reopening(Suite):
         assert run.retry().wait(SOON).value == ["a1", "held"]
         assert ledger.calls == ["a"] or not done
 
-    @needs("cancel")
+    @needs("cancel", "timeouts")
     @pytest.mark.parametrize("kind", ["sync", "async"])
     def test_a_run_is_cancelled_when_its_deadline_passes(self, executor: Where, kind: str) -> None:
         hold = Hold()
@@ -222,11 +222,12 @@ class Reopening(Suite):
         hold.let_go.set()
         assert set(states(caught.value.run).values()) == {"cancelled"}
 
-    @needs("cancel", "delays")
+    @needs("cancel", "delays", "timeouts")
     def test_the_deadline_ends_a_run_that_only_waits(self, executor: Where) -> None:
         run = flows.execute(give.using(delay="24h")(1), executor=executor, timeout="20ms", check=False)
         assert run.state == "cancelled"
 
+    @needs("timeouts")
     def test_a_run_within_its_deadline_completes(self, executor: Where) -> None:
         assert flows.execute(give(1), executor=executor, timeout="1h").value == 1
 

@@ -146,7 +146,7 @@ class Runs(Suite):
             flows.execute(flow, executor=executor, key="k")
         assert flows.get(key="k", executor=executor).value == 1
 
-    @needs("keys")
+    @needs("keys", "timeouts")
     def test_the_key_of_a_flow_holds_whatever_its_options(self, executor: Where) -> None:
         executor = self._object(executor)
         run = flows.execute(give(1), executor=executor, key="k")
