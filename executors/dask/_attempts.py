@@ -200,6 +200,8 @@ class Attempts:
             return judge_error(grant, error, started_at, ended_at)
         if what == _words.STOPPED:
             return Settle(grant, End.CANCELLED, None, started_at, ended_at)
+        if what == _cluster.UNABLE:
+            return FailedSettle(grant, End.FAILED, DataError(flight.text), started_at, ended_at)
         if what == _cluster.GONE:
             self._crew.lose()
             return Settle(grant, End.RELEASED, None, started_at, ended_at)

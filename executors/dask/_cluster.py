@@ -65,6 +65,10 @@ GONE: Final = "gone"
 """The scheduler is lost, and with it all tasks and results."""
 
 
+UNABLE: Final = "unable"
+"""The cluster could not even begin: it lacks a module, or what the attempt takes cannot travel."""
+
+
 class Flight:
     """One attempt that is under way.
 
@@ -283,8 +287,8 @@ class Cluster:
                     flight.text = "its worker was lost with what it had to report"
                     flight.land(Landed(words.LOST, b"", 0.0, 0.0, flight.worker))
             else:
-                flight.text = _why(flight.future, status)
-                flight.land(Landed(words.LOST, b"", 0.0, 0.0, flight.worker))
+                what, flight.text = _why(flight.future, status)
+                flight.land(Landed(what, b"", 0.0, 0.0, flight.worker))
         self._looking = bool(self._flights)
         if self._looking:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
@@ -308,14 +312,15 @@ def _answer(told: list[tuple[Flight, asyncio.Future[bool]]], begun: set[Mark]) -
             answer.set_result(flight.order.mark in begun)
 
 
-def _why(future: Future[Any], status: str | None) -> str:
+def _why(future: Future[Any], status: str | None) -> tuple[str, str]:
+    """What became of a task that has ended without a report, and why."""
     if status != "error":
-        return f"its task was {status} on the cluster"
+        return words.LOST, f"its task was {status} on the cluster"
     error = future.exception()
     last = getattr(error, "last_worker", None)
     if last is not None:  # KilledWorker
-        return f"the worker {getattr(last, 'address', last)} died"
-    return f"{type(error).__name__}: {error}"
+        return words.LOST, f"the worker {getattr(last, 'address', last)} died"
+    return UNABLE, f"the cluster could not make the attempt: {type(error).__name__}: {error}"
 
 
 def lost_scheduler(run_id: str, *, kept: bool) -> UnavailableError:

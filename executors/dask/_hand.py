@@ -23,9 +23,10 @@ from executors._leasing._distant_run import DistantGrant, DistantRun
 from executors._leasing._wire import LOG as WIRE_LOG
 from executors._leasing._wire import Brief, Raised, packed
 from executors.dask import _words as words
-from executors.dask._remote import read
+from executors.dask._remote import check_travels, read
 from executors.dask._reports import Reports, reports_of
 from executors.dask._words import ChildError, Kind, Mark, Order, StoppedError, Void
+from flows._binding import ATOMS
 from flows._children import Children
 from flows._context import Context, current_grant
 from flows._handlers import finished
@@ -117,6 +118,8 @@ def make(kind: bytes, order: Order, results: Sequence[Any]) -> Any:
         say(words.BEGUN)
         began = time.monotonic()
         value = _called(order.mark, grant, known, args, kwargs)
+        if type(value) not in ATOMS:
+            check_travels(value)
     except JobTimeoutError:
         say(words.TIMEOUT, seconds=time.monotonic() - began)
     except StoppedError:

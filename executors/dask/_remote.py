@@ -7,7 +7,9 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+from distributed.protocol.serialize import serialize
 
+from flows._handlers import BadResultError
 from flows._reference import Path, follow
 
 if TYPE_CHECKING:
@@ -110,3 +112,34 @@ def read(data: bytes, results: Sequence[Any]) -> Any:
         LookupError: There is no such part of a result.
     """
     return _Reader(io.BytesIO(data), results).load()
+
+
+class _Nowhere(io.RawIOBase):
+    """A file that keeps nothing."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def check_travels(value: Any) -> None:
+    """See that a result can go from worker to worker: where one cannot, Dask would try for ever.
+
+    Nothing is copied, and the buffers of arrays and data frames are not even looked at.
+
+    Raises:
+        BadResultError: It cannot.
+    """
+    try:
+        cloudpickle.Pickler(_Nowhere(), pickle.HIGHEST_PROTOCOL, buffer_callback=_left_out).dump(value)
+    except Exception as error:
+        try:
+            serialize(value, on_error="raise")  # by a way of Dask's own
+        except Exception:
+            raise BadResultError(
+                f"the result, of type {type(value).__name__}, cannot leave its worker: {type(error).__name__}: "
+                f"{error}; return plain data. What the handler did stands, so it is not tried again."
+            ) from error
+
+
+def _left_out(buffer: object) -> None:
+    """Have a buffer travel beside the pickle."""

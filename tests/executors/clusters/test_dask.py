@@ -80,6 +80,13 @@ def test_results_come_here_only_when_they_are_read(executor: DaskExecutor) -> No
         _ = run.jobs["a"].value
 
 
+def test_a_result_that_cannot_travel_fails_its_job(executor: DaskExecutor) -> None:
+    lock = flows.task(lambda: threading.Lock(), name="lock", attempts=3)
+    run = flows.execute(lock(), executor=executor, check=False)
+    assert len(run.jobs["lock"].attempts) == 1
+    assert "the result, of type lock, cannot leave its worker" in str(run.jobs["lock"].error)
+
+
 def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -> None:
     where = flows.task(lambda *_: get_worker().name, name="where")
     jobs = [where.using(queue=str(number % 2), id=f"w{number}")() for number in range(10)]
