@@ -33,7 +33,18 @@ class NoRepeats(SchedulerPlugin):
     def update_graph(self, scheduler: Scheduler, *, tasks: list[Any], **kwargs: Any) -> None:
         """New tasks."""
         for key in tasks:
-            if type(key) is tuple and type(key[0]) is str and key[0].startswith(PREFIX):
+            if _is_ours(key):
                 known = scheduler.tasks.get(key)
                 if known is not None:
                     known.suspicious = _NEVER
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """A task goes on. What has ended well and is lost later is Dask's to compute again, as often as it does."""
+        if finish == "memory" and _is_ours(key) and self._scheduler is not None:
+            known = self._scheduler.tasks.get(key)
+            if known is not None:
+                known.suspicious = 0
+
+
+def _is_ours(key: Any) -> bool:
+    return type(key) is tuple and type(key[0]) is str and key[0].startswith(PREFIX)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from distributed.client import Client
 
 CONNECT_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 5.0
 
 _lock = threading.Lock()
 _clusters: dict[Client, Cluster] = {}
@@ -48,7 +50,8 @@ class Way:
     def close(self) -> None:
         """Close the client, if it was made here."""
         if self._address is not None:
-            self._found.client.close(timeout=CONNECT_SECONDS if self._found.away else None)
+            with contextlib.suppress(TimeoutError, OSError):  # of a scheduler that is gone and hears of no farewell
+                self._found.client.close(timeout=CLOSE_SECONDS)
 
 
 def _joined(address: str) -> Cluster:

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SOON = 60.0
+LATE = 240.0
 
 
 def await_that(holds: Callable[[], Any]) -> Any:
     """Wait until something holds; gives what it is."""
-    end = time.monotonic() + SOON
+    end = time.monotonic() + LATE
     while not (found := holds()):
         assert time.monotonic() < end, "it does not come to hold"
         threading.Event().wait(0.02)

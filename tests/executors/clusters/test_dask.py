@@ -17,9 +17,9 @@ from distributed import Client, LocalCluster, get_worker
 import flows
 from executors.dask import DaskExecutor, _way, executor_at
 from executors.dask._way import Way
-from tests.executors.clusters.clusters import SOON, await_that, standing
+from tests.executors.clusters.clusters import LATE, await_that, standing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a worker takes seconds to start, on a busy machine many
 
 HERE = os.getpid()
 
@@ -183,7 +183,8 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
     def slow(number: int) -> int:
         with Path(folder, f"{number}-{time.time_ns()}").open("x") as file:
             file.write(str(os.getpid()))
-        threading.Event().wait(0.1)
+        while not Path(folder, "killed").exists():
+            threading.Event().wait(0.02)
         return number
 
     task = flows.task(slow)
@@ -191,7 +192,8 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
     run = flows.submit(flows.task(lambda *those: sum(those), name="total")(*jobs), executor=DaskExecutor(Way(frail)))
     marker = await_that(lambda: [path for path in tmp_path.iterdir() if path.read_text()])[0]
     os.kill(int(marker.read_text()), signal.SIGKILL)
-    assert run.wait(SOON).value == sum(range(20))
+    (tmp_path / "killed").touch()
+    assert run.wait(LATE).value == sum(range(20))
     attempts = [attempt for number in range(20) for attempt in run.jobs[f"s{number}"].attempts]
     assert {attempt.number for attempt in attempts} == {1}
     assert 1 <= [attempt.outcome for attempt in attempts].count("lost") <= 20
@@ -220,7 +222,7 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
 
     def endless() -> None:
         Path(begun).touch()
-        threading.Event().wait(SOON)
+        threading.Event().wait(LATE)
 
     with standing(tmp_path) as cluster:
         executor: Any = executor_at(cluster.address.replace("tcp", "dask"))
@@ -229,7 +231,7 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
             await_that(Path(begun).exists)
             cluster.kill_scheduler()
             with pytest.raises(flows.UnavailableError, match="scheduler of the Dask cluster was lost"):
-                run.wait(SOON)
+                run.wait(LATE)
             assert run.state == "cancelled"
             monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
             with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
@@ -248,7 +250,7 @@ def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> N
     def endless(*those: int, children: flows.Children = flows.INJECTED) -> int:
         if not Path(folder, "again").exists():
             Path(folder, "begun").touch()
-            threading.Event().wait(SOON)
+            threading.Event().wait(LATE)
         return sum(those) + len(children)
 
     note = flows.task(noted)
@@ -266,7 +268,7 @@ def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> N
         await_that(lambda: run.jobs["n2"].state == "completed")
         cluster.kill_scheduler()
         with pytest.raises(flows.UnavailableError, match="goes on from what had completed"):
-            run.wait(SOON)
+            run.wait(LATE)
         assert run.state == "running"
         executor.close()
     (tmp_path / "again").touch()
