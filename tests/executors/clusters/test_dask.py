@@ -265,7 +265,7 @@ def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> N
         executor: Any = executor_at(cluster.address.replace("tcp", "dask") + journal)
         run = flows.submit(top, executor=executor, key="kept")
         await_that((tmp_path / "begun").exists)
-        await_that(lambda: run.jobs["n2"].state == "completed")
+        await_that(lambda: [job.id for job in run.jobs.values() if job.state != "completed"] == ["endless", "top"])
         cluster.kill_scheduler()
         with pytest.raises(flows.UnavailableError, match="goes on from what had completed"):
             run.wait(LATE)
@@ -278,5 +278,4 @@ def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> N
         assert run.value == [0 + 1 + 2 + 3, 1, 2]
         executor.close()
     noted_there = [path.name.split("-")[1] for path in tmp_path.glob("noted-*")]
-    assert {noted_there.count(number) for number in "012"} == {1, 2}  # 1 and 2 are items, too
-    assert noted_there.count("0") == 1
+    assert [noted_there.count(number) for number in "012"] == [1, 2, 2]  # 1 and 2 are items, too
