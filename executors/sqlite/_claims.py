@@ -208,17 +208,22 @@ class Claims(Course):
             claimed = grant.number, grant.claim
             over[claimed] = over.get(claimed, 0) + 1
         for (number, claim), count in over.items():
-            left = self._open.get(claim)
-            if left is None:
-                row = self.database.one("claim_open", self.session, number, claim)
-                left = 0 if row is None else row[0]
-            left -= count
-            if left > 0:
+            self._release_claim(self.session, number, claim, count)
+
+    def _release_claim(self, session: int, number: int, claim: int, count: int) -> None:
+        """So many attempts of a claim are over."""
+        left = self._open.get(claim)
+        if left is None:
+            row = self.database.one("claim_open", session, number, claim)
+            left = 0 if row is None else row[0]
+        left -= count
+        if left > 0:
+            if session == self.session:
                 self._open[claim] = left
-                self.database.do("claim_set", left, self.session, number, claim)
-            else:
-                self._open.pop(claim, None)
-                self.database.do("claim_drop", self.session, number, claim)
+            self.database.do("claim_set", left, session, number, claim)
+        else:
+            self._open.pop(claim, None)
+            self.database.do("claim_drop", session, number, claim)
 
     def _drawn(self, grants: Sequence[Held]) -> list[Drawn]:
         """The material for the briefs of grants that were just made."""

@@ -80,11 +80,15 @@ class Ground:
             by: The run whose own crew does it, which need not be told.
         """
         with self.database.step(self._forget, self._flush) as now:
+            self._carry_over()
             yield now
             touched = set(self._touched)
         ended, self._ended = self._ended, []
         interrupted, self._interrupted = self._interrupted, []
         self._tell(touched, ended, interrupted, by)
+
+    def _carry_over(self) -> None:
+        """Before all else in a step: tables are made to say what they do not say yet."""
 
     def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
         """A step was written: it has touched, ended, or begun to cancel these runs. Not within a step."""
@@ -144,6 +148,10 @@ class Ground:
             (packed,) = self.database.one("plan_rows", chunk)
             rows = self._rows[chunk] = packed.split(b"\n")
         return rows[job & ((1 << _SHIFT) - 1)]
+
+    def _row_known(self, run: OpenRun, job: int) -> bool:
+        """Whether what was submitted of a job is known without reading."""
+        return chunk_row(run.number, job >> _SHIFT) in self._rows
 
     def _row_read(self, run: OpenRun, job: int) -> Any:
         """The same for its brief: read already, together with its neighbours, where it holds no data.

@@ -48,6 +48,8 @@ class Home:
         self.store.told = self._told
         self.store.writing = Bytes
         self.store.settling = self._settling
+        self.store.handed = self._handed
+        self.store.watched = lambda: bool(self._watchers)
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
         self.depths = Depths(self.store)
         self.pid = os.getpid()
@@ -154,12 +156,18 @@ class Home:
         for number, group in itertools.groupby(drawn, _NUMBER):
             run = self._worked.get(number)
             if run is not None:
-                run.rated = self.store.rated
                 run.briefs(self.store, group)
             else:
                 found: dict[int, Found] = {}
                 for one in group:
                     one.grant.run = brief_of(self.store, one.run.known.header, one, found)
+
+    def _handed(self, settle: Settle, drawn: Drawn) -> None:
+        run = self._worked.get(drawn.grant.number)
+        if run is not None:
+            run.handed(self.store, settle.grant.job, drawn)
+        else:
+            self._briefs((drawn,))
 
     def _settling(self, settles: Sequence[Settle]) -> None:
         for number, group in itertools.groupby(settles, _NUMBER):

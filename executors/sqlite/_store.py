@@ -16,10 +16,10 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row
 from executors.sqlite._layout import Layout
 from executors.sqlite._locks import locks_of
+from executors.sqlite._passing import Passing
 from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
 from executors.sqlite._shapes import facts_of, written, written_bodies
-from executors.sqlite._standing import Standing
 from flows import _machine as machine
 from flows._state import ACTIVE, Commands, RunState
 from flows._verbs import Grant, Reply, Settle, Want
@@ -42,7 +42,7 @@ class Put(NamedTuple):
     now: int
 
 
-class SqliteStore(Standing):
+class SqliteStore(Passing):
     """The verbs of a store over a file. Safe to call from any thread and process; each verb is one atomic step.
 
     A step that cannot be written (a full disk, a file held too long) raises and has changed nothing.
@@ -54,7 +54,7 @@ class SqliteStore(Standing):
     Attributes:
         told: Is told of each step: the runs that it touched, ended, began to cancel; whose own crew did
             it; and whether a limit has given way.
-        settling: Is told of settles before they are taken.
+        settling: Is told of settles before they are taken; not of those that are passed on.
         writing: What makes bytes of results, in the hand that ran the handler.
         listen: Tells a listener of a worker and its queues when there may be work; set by whoever owns the store.
     """
@@ -213,10 +213,6 @@ class SqliteStore(Standing):
         if opens is not None:
             dues.append(opens)
         return min(dues) - self.database.epoch if dues else None
-
-    def pass_on(self, settle: Settle, worker: str) -> Grant | None:
-        """None: an exchange does it in one transaction, too."""
-        return None
 
     def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
         """None: for those who work alone, too, an exchange is the smallest step."""

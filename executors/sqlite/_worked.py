@@ -98,20 +98,29 @@ class WorkedRun:
 
     def briefs(self, store: SqliteStore, drawn: Iterable[Drawn]) -> None:
         """Give each grant what a hand must know of it."""
-        live, handlers, tracing, rated = self._live, self.handlers, self.tracing, store.rated
+        self.rated = store.rated
         found: dict[int, Found] = {}
         for one in drawn:
-            job = one.grant.job
-            made = live[job] = brief_of(store, self.header, one, found)
-            one.grant.run = made
-            if made.handler is not None:
-                handlers[job] = made.handler
-            if tracing is not None:
-                made.tracing = tracing
-            if rated:
-                made.rated = True
-            if self.state.cancelling:
-                made.state.cancelling = True
+            self._brief(store, one, found)
+
+    def handed(self, store: SqliteStore, job: int, drawn: Drawn) -> None:
+        """An attempt made here has completed, and its follower was granted with that."""
+        self._live.pop(job, None)
+        if self.exceptions:
+            self.exceptions.pop(job, None)
+        self._brief(store, drawn, {})
+
+    def _brief(self, store: SqliteStore, drawn: Drawn, found: dict[int, Found]) -> None:
+        job = drawn.grant.job
+        made = self._live[job] = drawn.grant.run = brief_of(store, self.header, drawn, found)
+        if made.handler is not None:
+            self.handlers[job] = made.handler
+        if self.tracing is not None:
+            made.tracing = self.tracing
+        if self.rated:
+            made.rated = True
+        if self.state.cancelling:
+            made.cancelling = True
 
     def all_settled(self, settles: Sequence[Settle]) -> None:
         """Attempts made here are over."""
