@@ -62,6 +62,19 @@ class Pair:
         if of is None:
             assert first.due_at == second.due_at
 
+    def pass_on(self, both: tuple[Grant, Grant]) -> bool:
+        """Settle a job and claim its follower, by one row if the store will; says whether it did."""
+        theirs, ours = settled(both, End.COMPLETED, 0.0)
+        grant = self.store.pass_on(ours, "w")
+        if grant is None:
+            return False
+        run: Any = both[0].run
+        reply = self.model.exchange("loop", next(self.seq), [theirs], Want(1, run), "w")
+        assert [said(one) for one in reply.grants] == [said(grant)]
+        assert not reply.refused
+        self.held.append((reply.grants[0], grant))
+        return True
+
     def compare(self) -> None:
         store = self.store
         with store.transaction():
@@ -108,6 +121,7 @@ moves = st.one_of(
     ),
     st.tuples(st.just("zombie"), st.integers(0, 30), st.sampled_from(ENDS)),
     st.tuples(st.just("pass"), st.sampled_from((1.0, 7.0, 31.0)), st.none()),
+    st.tuples(st.just("hand"), st.integers(0, 30), st.integers(1, 4)),
     st.tuples(st.just("rescue"), st.none(), st.none()),
     st.tuples(st.just("extend"), st.none(), st.none()),
     st.tuples(st.just("cancel"), st.integers(0, 2), st.booleans()),
@@ -129,6 +143,15 @@ def play(pair: Pair, order: list[tuple[str, Any, Any]]) -> None:
             pair.exchange(settles, two, None)
         elif what == "zombie" and pair.past:
             pair.exchange([settled(pair.past[one % len(pair.past)], two, 0.0)], 0, None)
+        elif what == "hand":
+            for _ in range(two if pair.held else 0):
+                both = pair.held.pop(one % len(pair.held))
+                pair.past.append(both)
+                if not pair.pass_on(both):
+                    pair.held.append(pair.past.pop())
+                    break
+            else:
+                continue  # the next move is to find it as it is
         elif what == "pass":
             pair.clock.now += one
         elif what == "rescue":
