@@ -16,7 +16,7 @@ from flows._state import STATE_NAMES
 from flows._verbs import End, FailedSettle, Grant, Settle, Want
 from tests.executors.columns import Clock, plan_of, put
 from tests.executors.sqlite_runs import Numbered, packed_of, store_at
-from tests.flows.naive_run import Dag, dags
+from tests.flows.naive_run import Dag, Edge, dags
 
 COUNTERS = ("dooms", "skips", "cancels", "conts", "cause", "cut", "made", "lost")
 ENDS = (*[End.COMPLETED] * 5, End.FAILED, End.RETRY, End.RETRY, End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST)
@@ -121,7 +121,6 @@ moves = st.one_of(
     ),
     st.tuples(st.just("zombie"), st.integers(0, 30), st.sampled_from(ENDS)),
     st.tuples(st.just("pass"), st.sampled_from((1.0, 7.0, 31.0)), st.none()),
-    st.tuples(st.just("hand"), st.integers(0, 30), st.integers(1, 4)),
     st.tuples(st.just("rescue"), st.none(), st.none()),
     st.tuples(st.just("extend"), st.none(), st.none()),
     st.tuples(st.just("cancel"), st.integers(0, 2), st.booleans()),
@@ -201,6 +200,42 @@ def test_a_store_in_a_file_stands_as_the_model_does(
                 break
         else:
             raise AssertionError("no end")
+    finally:
+        for store in pair.stores:
+            store.database.close()
+        shutil.rmtree(place)
+
+
+links = st.one_of(
+    *[st.tuples(st.just("hand"), st.integers(0, 30), st.integers(1, 4))] * 4,
+    st.tuples(
+        st.just("settle"), st.lists(st.tuples(st.integers(0, 30), st.sampled_from(ENDS), st.just(0.0))), st.just(4)
+    ),
+    st.tuples(st.just("zombie"), st.integers(0, 30), st.sampled_from(ENDS)),
+    st.tuples(st.just("pass"), st.sampled_from((1.0, 31.0)), st.none()),
+    st.tuples(st.just("rescue"), st.none(), st.none()),
+    st.tuples(st.just("extend"), st.none(), st.none()),
+    st.tuples(st.just("other"), st.none(), st.none()),
+)
+
+
+@settings(
+    max_examples=min(40, settings().max_examples),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
+)
+@given(st.lists(st.integers(2, 8), min_size=1, max_size=2), st.lists(links, min_size=4, max_size=16))
+def test_links_that_are_passed_on_stand_as_if_they_had_been_exchanged(
+    lengths: list[int], order: list[tuple[str, Any, Any]]
+) -> None:
+    place = Path(tempfile.mkdtemp())
+    try:
+        pair = Pair(place / "runs.db")
+        for length in lengths:
+            pair.put(Dag(("fail",) * length, tuple(Edge(link, link + 1) for link in range(length - 1))))
+        pair.exchange([], 8, None)
+        play(pair, order)
+        pair.compare()
     finally:
         for store in pair.stores:
             store.database.close()
