@@ -270,8 +270,10 @@ class StoredRecord:
             detail = read(stored.detail)
         elif kind == "ended":
             detail = end_state(self)
-        name = None if job is None else self.plan.ids[job]
-        return Event(kind, _instant(stored.at), name, stored.attempt, detail)
+        if job is None:
+            return Event(kind, _instant(stored.at), None, stored.attempt, detail)
+        attempt = None if job in self.plan.lists else stored.attempt
+        return Event(kind, _instant(stored.at), self.plan.ids[job], attempt, detail)
 
 
 def _past(past: PastAttempt) -> Attempt:

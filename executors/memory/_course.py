@@ -111,7 +111,7 @@ class Course(LimitVerbs, SharedResults):
         for job in ended:
             end = states[job]
             tried = (run.started[job] or run.finished[job]) and job not in run.replayed and not run.is_control(job)
-            number = run.numbers.get(job, 1) if tried else 1 if job in run.state.lists and end == COMPLETED else None
+            number = run.numbers.get(job, 1) if tried else None
             detail = None if end == COMPLETED else run.failed(job)
             run.journal.append((now, STATE_NAMES[end], ((job, number, detail),)))  # type: ignore[arg-type]
         if run.telling is not None:

@@ -243,7 +243,7 @@ class Claims(Course):
                 Drawn(
                     run,
                     grant,
-                    None if stamped else self._row_read(run, grant.job),
+                    None if stamped else self._rows_read_of(run, (grant.job,))[0],
                     layout.places(grant.job) if stamped else (),
                     inputs,  # type: ignore[arg-type]  # which become what is known of them below
                     run.columns.sparse["since"].get(grant.job),
@@ -269,12 +269,14 @@ class Claims(Course):
         layout, state = run.known.layout, run.state
         if layout.listed or state.cut or run.columns.sparse["since"]:
             return None
-        inputs, row = layout.shape.inputs, self._row_read
-        taken = [inputs[grant.job] for grant in grants]
+        inputs = layout.shape.inputs
+        jobs = [grant.job for grant in grants]
+        taken = [inputs[job] for job in jobs]
         ends = self._ends(run, list({child for children in taken for child in children})).__getitem__
+        rows = self._rows_read_of(run, jobs)
         return [
-            Drawn(run, grant, row(run, grant.job), (), [*map(ends, children)], None)
-            for grant, children in zip(grants, taken, strict=True)
+            Drawn(run, grant, row, (), [*map(ends, children)], None)
+            for grant, row, children in zip(grants, rows, taken, strict=True)
         ]
 
     def _ends(self, run: OpenRun, jobs: list[int]) -> dict[int, Input]:

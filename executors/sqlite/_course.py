@@ -11,7 +11,7 @@ from executors.sqlite._growth import grow
 from executors.sqlite._keys import job_of, row_of
 from executors.sqlite._run import EVERYTHING, OpenRun
 from flows import _machine as machine
-from flows._state import CANCELLED, COMPLETED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
+from flows._state import CANCELLED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
 
 GROWTH: Final = 2000
 """Jobs that a step stamps out at most for the items of lists: a step must not hold up other processes for long."""
@@ -100,9 +100,9 @@ class Course(Ground):
 
     @staticmethod
     def _note_ends(run: OpenRun, ended: list[int], now: int, tried: dict[int, int | None]) -> None:
-        states, made, lists = run.state.state, run.state.made, run.state.lists
+        states, made = run.state.state, run.state.made
         for job in ended:
-            number = tried.get(job) or made.get(job) or (1 if states[job] == COMPLETED and job in lists else None)
+            number = tried.get(job) or made.get(job)
             run.note(now, STATE_NAMES[states[job]], [[job, number]])
 
     def _end(self, run: OpenRun, now: int) -> None:

@@ -117,7 +117,7 @@ class Passing(Standing):
             if written is None:
                 return None
             made = Held(run.number, follower, 1, written[0], written[0], worker)
-            drawn = Drawn(run, made, self._row_read(run, follower), (), inputs, None)
+            drawn = Drawn(run, made, self._rows_read_of(run, (follower,))[0], (), inputs, None)
         if self.handed is not None:
             self.handed(settle, drawn)
         else:

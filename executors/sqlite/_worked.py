@@ -98,29 +98,28 @@ class WorkedRun:
 
     def briefs(self, store: SqliteStore, drawn: Iterable[Drawn]) -> None:
         """Give each grant what a hand must know of it."""
-        self.rated = store.rated
+        live, handlers, tracing = self._live, self.handlers, self.tracing
+        rated = self.rated = store.rated
+        header, cancelling = self.header, self.state.cancelling
         found: dict[int, Found] = {}
         for one in drawn:
-            self._brief(store, one, found)
+            grant = one.grant
+            made = live[grant.job] = grant.run = brief_of(store, header, one, found)
+            if made.handler is not None:
+                handlers[grant.job] = made.handler
+            if tracing is not None:
+                made.tracing = tracing
+            if rated:
+                made.rated = True
+            if cancelling:
+                made.cancelling = True
 
     def handed(self, store: SqliteStore, job: int, drawn: Drawn) -> None:
         """An attempt made here has completed, and its follower was granted with that."""
         self._live.pop(job, None)
         if self.exceptions:
             self.exceptions.pop(job, None)
-        self._brief(store, drawn, {})
-
-    def _brief(self, store: SqliteStore, drawn: Drawn, found: dict[int, Found]) -> None:
-        job = drawn.grant.job
-        made = self._live[job] = drawn.grant.run = brief_of(store, self.header, drawn, found)
-        if made.handler is not None:
-            self.handlers[job] = made.handler
-        if self.tracing is not None:
-            made.tracing = self.tracing
-        if self.rated:
-            made.rated = True
-        if self.state.cancelling:
-            made.cancelling = True
+        self.briefs(store, (drawn,))
 
     def all_settled(self, settles: Sequence[Settle]) -> None:
         """Attempts made here are over."""

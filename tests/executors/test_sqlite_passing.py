@@ -81,7 +81,8 @@ def test_a_link_is_one_row_until_somebody_takes_another_step(store: SqliteStore)
     assert ahead(store) == 2
     assert states(store, run) == ["completed", "completed", "active", "waiting_children"]
     assert ahead(store) == 0
-    assert third.run.bindings[2].args == [1]
+    call: Any = third.run.bindings[2]
+    assert call.args == [1]
     assert [row[2] for row in store.database.read("claim_of_session", store.session)] == [third.fence]
     reply = store.exchange("loop", 1, [done(third)], Want(1, run), "w")  # type: ignore[arg-type]
     assert [grant.job for grant in reply.grants] == [3]
