@@ -46,6 +46,7 @@ class Home:
         self.store = SqliteStore(self.database, self._brief)
         self.store.briefs = self._briefs  # type: ignore[method-assign]
         self.store.told = self._told
+        self.store.overdue = self._overdue
         self.store.writing = Bytes
         self.store.settling = self._settling
         self.store.handed = self._handed
@@ -125,6 +126,7 @@ class Home:
         with self.lock:
             self._listeners[worker] = listener
         self._watch()
+        self._look_at_deadlines()
 
         def end() -> None:
             with self.lock:
@@ -202,6 +204,15 @@ class Home:
         for listener in tuple(self._listeners.values()):
             listener.wake()
 
+    def _look_at_deadlines(self) -> None:
+        ((first,),) = self.database.read("run_next_overdue")
+        if first is not None:
+            self._overdue(self.store.seconds(first))
+
+    def _overdue(self, instant: float) -> None:
+        for listener in tuple(self._listeners.values()):
+            listener.overdue(instant)
+
     def _watch(self) -> None:
         """Look after the doings of other processes, in a thread, while somebody watches."""
         with self.lock:
@@ -225,4 +236,6 @@ class Home:
                     self.notify(number)
                 for listener in tuple(self._listeners.values()):
                     listener.wake()
+                if self._listeners:
+                    self._look_at_deadlines()
             pause.wait(LOOK_SECONDS)

@@ -56,12 +56,14 @@ class SqliteStore(Passing):
             it; and whether a limit has given way.
         settling: Is told of settles before they are taken; not of those that are passed on.
         writing: What makes bytes of results, in the hand that ran the handler.
+        overdue: Tells workers when a run may be overdue.
         listen: Tells a listener of a worker and its queues when there may be work; set by whoever owns the store.
     """
 
     told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
     writing: Any = None
+    overdue: Callable[[float], None] | None = None
     listen: Callable[[str, frozenset[str], Listener], Callable[[], None]]
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
@@ -275,6 +277,9 @@ class SqliteStore(Passing):
                         self._cancel(run, "timeout", now)
             self.database.do("run_overdue_done", now)
             count = self._free_expired(now) + self._free_dead(now, None, always=True)
+            (following,) = self.database.one("run_next_overdue")
+        if following is not None and self.overdue is not None:
+            self.overdue(self.seconds(following))
         return count
 
 
