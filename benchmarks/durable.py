@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import flows
+from benchmarks.environments import NotThereError
 from benchmarks.measure import Series, Spread, WrongValueError, speedup
-from benchmarks.peers.dbos_ import NotThereError, Steps
+from benchmarks.peers.dbos_ import Steps
 from benchmarks.peers.flows_ import declared
 from benchmarks.report import HEADLINE, Row, Target
 from benchmarks.workloads import Graph, Node, chain, fan_in, layered, source

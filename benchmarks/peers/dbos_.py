@@ -1,24 +1,19 @@
 """DBOS beside us: durable steps on SQLite, in a process of a virtual environment of its own.
 
-DBOS asks for versions of packages that ours need not have, so it never comes into our own environment. Its own is
-made when it is first measured, inside the environment that runs the benchmarks.
+DBOS asks for versions of packages that ours need not have, so it never comes into our own environment.
 """
 
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from benchmarks.environments import Environment, NotThereError
+
 REQUIREMENT = "dbos==3.4.0"
+ENVIRONMENT = Environment("dbos", (REQUIREMENT,))
 SCRIPT = Path(__file__).parent.parent / "dbos_steps.py"
-PLACE = Path(sys.prefix) / "peers" / REQUIREMENT.replace("==", "-")
 WARM_UP = 5
-
-
-class NotThereError(Exception):
-    """DBOS cannot be installed here."""
 
 
 class Took(NamedTuple):
@@ -26,28 +21,6 @@ class Took(NamedTuple):
 
     seconds: float
     processor: float
-
-
-def interpreter() -> Path:
-    """The Python that has DBOS; its environment is made, where there is none.
-
-    Raises:
-        NotThereError: It cannot be, with the reason.
-    """
-    python = PLACE / "bin" / "python"
-    done = PLACE / "installed"
-    if not done.exists():
-        shutil.rmtree(PLACE, ignore_errors=True)
-        for command in (
-            [sys.executable, "-m", "venv", str(PLACE)],
-            [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT],
-        ):
-            ran = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ran.returncode:
-                shutil.rmtree(PLACE, ignore_errors=True)
-                raise NotThereError(f"{REQUIREMENT}: {ran.stderr.strip().splitlines()[-1]}")
-        done.touch()
-    return python
 
 
 class Steps:
@@ -58,7 +31,7 @@ class Steps:
     """
 
     def __init__(self, folder: Path) -> None:
-        command = [str(interpreter()), str(SCRIPT), str(folder)]
+        command = [ENVIRONMENT.ready(), str(SCRIPT), str(folder)]
         pipe = subprocess.PIPE
         self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
         self.run(WARM_UP)
