@@ -1,5 +1,5 @@
 """Benchmarks, run from the root of the repository.
 
-`python -m benchmarks.contest` is flows beside its peers, each in an environment of its own; it writes docs/benchmarks.md.
+`python -m benchmarks.contest` is flows beside its peers, each in its own environment; it writes docs/benchmarks.md.
 `python -m benchmarks` judges our own targets, beside what can take turns with us in one process.
 """
