@@ -26,6 +26,8 @@ class Contender:
         settings: How it is set up and what is timed, for the page.
         cannot: Shapes that it has no words for, with the reason.
         at_most: Jobs that it is given in a run of the short set at most, as more would take minutes.
+        flows_at_most: The same for flows, of which many are run.
+        environment: Where it shares that of another contender, the name of that one.
         passes: Whether jobs receive the results of those that they depend on; where not, values are not checked.
     """
 
@@ -37,7 +39,9 @@ class Contender:
     packages: tuple[str, ...] = ()
     cannot: Mapping[str, str] = field(default_factory=dict)
     at_most: int = 100_000
+    flows_at_most: int = 10_000
     passes: bool = True
+    environment: str = ""
 
     @property
     def ours(self) -> bool:
@@ -181,4 +185,81 @@ _OVER_REDIS = (
     ),
 )
 
-CONTENDERS: dict[str, Contender] = {one.name: one for one in (*_OURS, *_OVER_REDIS)}
+_IN_PROCESS = (
+    Contender(
+        "asyncio",
+        "process",
+        "benchmarks.peers.asyncio_",
+        "AsyncioLoop",
+        "no library: the loop that one would write, with graphlib and a Task for each job; no retries, no record",
+        cannot={"growth": "the loop as it is written knows its graph beforehand"},
+    ),
+    Contender(
+        "dask",
+        "process",
+        "benchmarks.peers.dask_",
+        "DaskThreaded",
+        "`dask.threaded.get` on a dict graph made beforehand; one thread a core",
+        ("distributed==2026.8.0",),
+        {"growth": "a graph is complete before it runs"},
+        environment="distributed",
+    ),
+    Contender(
+        "distributed",
+        "process",
+        "benchmarks.peers.distributed_",
+        "Cluster",
+        "`client.get` on a dict graph made beforehand; `LocalCluster(processes=False)`, one worker of 2 threads; "
+        "for growth `worker_client` within a task",
+        ("distributed==2026.8.0",),
+    ),
+    Contender(
+        "ray",
+        "process",
+        "benchmarks.peers.ray_",
+        "Local",
+        "`remote` for each job and `ray.get`; two worker processes on this machine, no dashboard",
+        ("ray==2.60.0",),
+    ),
+    Contender(
+        "prefect",
+        "process",
+        "benchmarks.peers.prefect_",
+        "Flows",
+        "a `@flow` that submits a `@task` for each job, in threads; the ephemeral server that it starts itself",
+        ("prefect==3.8.8", "fastapi==0.140.0"),
+        at_most=300,
+        flows_at_most=5,
+    ),
+    Contender(
+        "hamilton",
+        "process",
+        "benchmarks.peers.hamilton_",
+        "Drivers",
+        "a function for each job, written beforehand; building the driver, which plans, and `execute`; one thread",
+        ("apache-hamilton==1.90.0",),
+    ),
+    Contender(
+        "pydantic-graph",
+        "process",
+        "benchmarks.peers.pydantic_graph_",
+        "Built",
+        "`graph.run`, built beforehand; map and join for children, steps in a row",
+        ("pydantic-graph==2.68.0",),
+        {"layers": "a join needs one fork that all its branches come from"},
+    ),
+)
+
+_IN_A_FILE = (
+    Contender(
+        "dbos",
+        "file",
+        "benchmarks.peers.dbos_",
+        "Workflow",
+        "a workflow with a durable step for each job, one after the other, on SQLite as it comes",
+        ("dbos==3.4.0",),
+        at_most=2_000,
+    ),
+)
+
+CONTENDERS: dict[str, Contender] = {one.name: one for one in (*_OURS, *_IN_PROCESS, *_IN_A_FILE, *_OVER_REDIS)}

@@ -94,9 +94,10 @@ def jobs_of(workload: Workload) -> int:
 def fitted(workload: Workload, contender: Contender, slack: int) -> Workload:
     """The same, cut to what the contender is given at most; the short ones are left as they are."""
     most = contender.at_most * slack
-    if workload.kind not in {"throughput", "orders", "memory"} or jobs_of(workload) <= most:
-        return workload
     if workload.kind == "orders":
-        return replace(workload, calls=most // 4)
+        flows = min(workload.calls, most // 4, contender.flows_at_most * slack)
+        return workload if flows == workload.calls else replace(workload, calls=flows)
+    if workload.kind not in {"throughput", "memory"} or jobs_of(workload) <= most:
+        return workload
     shape = workload.graph.shape
     return replace(workload, graph=shaped(shape, max(3, isqrt(most)) if shape == "layers" else most))

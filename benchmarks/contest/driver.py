@@ -24,7 +24,6 @@ ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 120.0
 LEAVE_SECONDS = 5.0
 MARK = "FLOWS_CONTEST"
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class FellOutError(Exception):
@@ -53,7 +52,7 @@ class AtWork:
 
     def __init__(self, contender: Contender, place: str, workers: int = 1) -> None:
         self.contender = contender
-        self._environment = Environment(contender.name, contender.packages)
+        self._environment = Environment(contender.environment or contender.name, contender.packages)
         program = self._environment.ready()
         self._mark = secrets.token_hex(8)
         self._said = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `close`
@@ -179,5 +178,5 @@ class AtWork:
 
 
 def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(one.read_text().split()[0]) for one in threads) / 1e9

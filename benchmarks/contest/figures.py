@@ -80,7 +80,9 @@ def against_best(found: Sequence[Standing]) -> tuple[Standing, Standing, float] 
     best = next((one for one in found if not one.ours), None)
     if ours is None or best is None:
         return None
-    return ours, best, best.compared / ours.compared if ours.compared else float("inf")
+    if not ours.compared or not best.compared:
+        return ours, best, 1.0 if ours.compared == best.compared else float("inf" if best.compared else 0.0)
+    return ours, best, best.compared / ours.compared
 
 
 def _version(name: str) -> str:

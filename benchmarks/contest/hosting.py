@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -80,6 +81,8 @@ def main(name: str, role: str, place: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     contender = CONTENDERS[name]
+    if contender.where != "redis":
+        tempfile.tempdir = place  # what it leaves there is removed
     module = import_module(contender.module)
     if role == "worker":
         print("ready", file=answers, flush=True)

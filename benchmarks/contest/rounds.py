@@ -137,9 +137,9 @@ def _figure(at_work: AtWork, workload: Workload, its: Outcome, port: int, size: 
         case "idle":
             return _idle(at_work, its, port if over_redis else 0, size.idle)
         case "memory":
-            before = told(port, "memory", "used_memory") if over_redis else 0
+            before = told(port, "memory", "used_memory_dataset") if over_redis else 0
             done = _turn(at_work, workload, size)
-            after = told(port, "memory", "used_memory") if over_redis else 0
+            after = told(port, "memory", "used_memory_dataset") if over_redis else 0
             least, most = done.memory
             its.note = "in Redis, when all is done" if over_redis else "of the process, at its peak"
             return (after - before if over_redis else most - least) / its.jobs

@@ -43,7 +43,7 @@ class Dependent(Queued):
     """Timed are `enqueue_many` for jobs without parents, `enqueue` for each of the others, and the wait."""
 
     def __init__(self, url: str) -> None:
-        self._queue = Queue(QUEUE, connection=Redis.from_url(url))
+        self._queue = Queue(QUEUE, connection=Redis.from_url(url, socket_timeout=None))
 
     def declare(self, graph: Graph) -> Graph:
         return graph
