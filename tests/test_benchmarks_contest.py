@@ -158,10 +158,20 @@ def test_what_goes_wrong_is_an_outcome_and_the_rest_is_measured(scripted: type[S
     assert found["memory"].samples == [2_000 / found["memory"].jobs]
 
 
+def test_what_is_cut_to_the_same_as_before_is_left_out(scripted: type[Scripted]) -> None:
+    small = replace(OURS[0], at_most=100)
+    found = {one.workload: one for one in rounds.measure(contests("short")[5:7], [small], "tiny", lambda line: None)}
+    assert found["fan_in_1k"].cut
+    assert found["fan_in_1k"].jobs == 101
+    assert "the one before" in found["fan_in_10k"].left_out
+    assert found["fan_in_10k"].samples == []
+
+
 @pytest.mark.parametrize("fault", [NotThereError("no such package"), FellOutError("ended with code 3")])
 def test_who_does_not_start_is_said_at_every_workload(scripted: type[Scripted], fault: Exception) -> None:
     scripted.faults = {"start": fault}
     assert {one.problem for one in outcomes_of(OURS[0]).values()} == {str(fault)}
+    assert len(scripted.starts) == (1 if isinstance(fault, NotThereError) else 2)  # what fell out gets a second chance
 
 
 def test_a_wrong_value_gets_no_figure(scripted: type[Scripted]) -> None:

@@ -96,6 +96,7 @@ _OVER_REDIS = (
         "as bullmq-node, in Python; blocking connections wait up to 30 s (redis-py's own limit of 5 s breaks them)",
         ("bullmq==3.4.4", "redis==8.1.0"),
         {"layers": _TREE},
+        at_most=2_000,
     ),
     Contender(
         "celery",
@@ -105,7 +106,7 @@ _OVER_REDIS = (
         "`chord`, `chain`, for growth `self.replace(chord)`; prefork pool of 2 processes, otherwise as by default",
         ("celery[redis]==5.7.0",),
         {"layers": _CHORDS},
-        at_most=2_000,
+        at_most=500,
     ),
     Contender(
         "rq",
@@ -116,7 +117,7 @@ _OVER_REDIS = (
         "a parent fetches its children's results itself",
         ("rq==3.0.0",),
         {"growth": "a job that is queued cannot be given more dependencies"},
-        at_most=2_000,
+        at_most=500,
     ),
     Contender(
         "dramatiq",
@@ -126,7 +127,7 @@ _OVER_REDIS = (
         "`group` with a completion callback (a barrier), `pipeline`; one worker of 8 threads, the default",
         ("dramatiq[redis]==2.2.1",),
         {"layers": _CHORDS, "growth": _STATIC},
-        at_most=2_000,
+        at_most=1_000,
         passes=False,
     ),
     Contender(
@@ -137,7 +138,7 @@ _OVER_REDIS = (
         "`group().then()`, `.then()`; a consumer of 10 threads; results announced (`notify_result`), not polled for",
         ("huey==3.5.4", "redis==8.1.0"),
         {"layers": _CHORDS, "growth": _STATIC},
-        at_most=2_000,
+        at_most=1_000,
     ),
     Contender(
         "saq",
@@ -148,7 +149,7 @@ _OVER_REDIS = (
         "10 ms; one worker, concurrency 50",
         ("saq[redis,hiredis]==0.26.4", "typing_extensions"),
         {"layers": _BY_HAND},
-        at_most=2_000,
+        at_most=1_000,
     ),
     Contender(
         "arq",
@@ -159,7 +160,7 @@ _OVER_REDIS = (
         "every 10 ms (0.5 s by default)",
         ("arq==0.28.0",),
         {"layers": _BY_HAND},
-        at_most=2_000,
+        at_most=1_000,
     ),
     Contender(
         "streaq",
@@ -169,7 +170,7 @@ _OVER_REDIS = (
         "`start(after=…)`, `then`; one worker, concurrency 50; `after` passes no results",
         ("streaq==7.2.0",),
         {"growth": _STATIC},
-        at_most=2_000,
+        at_most=1_000,
         passes=False,
     ),
     Contender(
@@ -181,7 +182,7 @@ _OVER_REDIS = (
         "one worker, 50 tasks at once",
         ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-pipelines==0.1.4"),
         {"layers": _CHORDS},
-        at_most=2_000,
+        at_most=1_000,
     ),
 )
 
@@ -212,6 +213,7 @@ _IN_PROCESS = (
         "`client.get` on a dict graph made beforehand; `LocalCluster(processes=False)`, one worker of 2 threads; "
         "for growth `worker_client` within a task",
         ("distributed==2026.8.0",),
+        at_most=2_000,
     ),
     Contender(
         "ray",
@@ -220,6 +222,7 @@ _IN_PROCESS = (
         "Local",
         "`remote` for each job and `ray.get`; two worker processes on this machine, no dashboard",
         ("ray==2.60.0",),
+        at_most=2_000,
     ),
     Contender(
         "prefect",
@@ -228,7 +231,7 @@ _IN_PROCESS = (
         "Flows",
         "a `@flow` that submits a `@task` for each job, in threads; the ephemeral server that it starts itself",
         ("prefect==3.8.8", "fastapi==0.140.0"),
-        at_most=300,
+        at_most=100,
         flows_at_most=5,
     ),
     Contender(
@@ -258,7 +261,7 @@ _IN_A_FILE = (
         "Workflow",
         "a workflow with a durable step for each job, one after the other, on SQLite as it comes",
         ("dbos==3.4.0",),
-        at_most=2_000,
+        at_most=1_000,
     ),
 )
 

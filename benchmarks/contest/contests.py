@@ -17,7 +17,7 @@ class Sizes:
     Attributes:
         limit: Seconds that a turn may take.
         slack: How many times more jobs than in the short set those are given who are given fewer.
-        idle: Seconds that are watched for what workers do without work.
+        idle: Seconds that are watched, `IDLE_TIMES`, for what processes do without work.
     """
 
     rounds: int
@@ -36,8 +36,8 @@ class Sizes:
 SETS: dict[Set, Sizes] = {
     "tiny": Sizes(1, (5,), 4, 3, 2, 3, 4, 20, 60.0, 0.05),
     "quick": Sizes(1, (200,), 20, 20, 5, 10, 50, 200, 60.0, 0.5),
-    "short": Sizes(3, (1_000, 10_000), 200, 200, 20, 100, 1_000, 1_000, 60.0, 1.5),
-    "all": Sizes(5, (1_000, 10_000, 50_000), 200, 1_000, 50, 100, 10_000, 10_000, 180.0, 5.0, 5),
+    "short": Sizes(3, (1_000, 10_000), 200, 100, 20, 100, 1_000, 500, 60.0, 0.5),
+    "all": Sizes(5, (1_000, 10_000, 50_000), 200, 1_000, 50, 100, 10_000, 10_000, 180.0, 3.0, 10),
 }
 
 
@@ -97,7 +97,7 @@ def fitted(workload: Workload, contender: Contender, slack: int) -> Workload:
     if workload.kind == "orders":
         flows = min(workload.calls, most // 4, contender.flows_at_most * slack)
         return workload if flows == workload.calls else replace(workload, calls=flows)
-    if workload.kind not in {"throughput", "memory"} or jobs_of(workload) <= most:
+    shape, size = workload.graph.shape, workload.graph.size
+    if workload.kind not in {"throughput", "memory"} or (size * size if shape == "layers" else size) <= most:
         return workload
-    shape = workload.graph.shape
     return replace(workload, graph=shaped(shape, max(3, isqrt(most)) if shape == "layers" else most))

@@ -1,6 +1,6 @@
 """The page: plain Markdown, made from the figures and from nothing else, so that it can be made again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from benchmarks.contest.contenders import PLACES, Where
@@ -45,6 +45,9 @@ def page(figures: Figures, pictures: str = "benchmarks") -> str:
         for workload in figures["workloads"]:
             parts += _workload(figures, workload, where)
     parts += ["\n## What a contender cannot express\n", *_table(("contender", "workload", "why"), _cannot(figures))]
+    left_out = [(one.contender, one.workload, one.left_out) for one in _outcomes(figures) if one.left_out]
+    if left_out:
+        parts += ["\n## What was left out in this set\n", *_table(("contender", "workload", "why"), left_out)]
     parts += ["\n## What went wrong\n", *(_table(("contender", "workload", "what"), _wrong(figures)) or ["Nothing."])]
     parts += ["\n## Who takes part\n", *_table(("contender", "packages", "how it is used"), _who(figures))]
     return "\n".join(parts).rstrip() + "\n"
@@ -137,18 +140,24 @@ def _outcomes(figures: Figures) -> Iterator[Outcome]:
 
 
 def _cannot(figures: Figures) -> Iterator[Sequence[str]]:
-    for its in _outcomes(figures):
-        if its.cannot:
-            yield its.contender, its.workload, its.cannot
+    yield from _grouped((its.contender, its.workload, its.cannot) for its in _outcomes(figures) if its.cannot)
     for one in figures["contenders"]:
         if not one["passes"]:
             yield one["name"], "all with children", "a parent is told no results of its children, so it sums nothing"
 
 
 def _wrong(figures: Figures) -> Iterator[Sequence[str]]:
-    for its in _outcomes(figures):
-        if its.problem:
-            yield its.contender, its.workload, its.problem.replace("|", "/")
+    said = ((its.contender, its.workload, its.problem.replace("|", "/")) for its in _outcomes(figures) if its.problem)
+    yield from _grouped(said)
+
+
+def _grouped(rows: Iterable[tuple[str, str, str]]) -> Iterator[Sequence[str]]:
+    """One row for all workloads of which the same is said."""
+    workloads: dict[tuple[str, str], list[str]] = {}
+    for contender, workload, said in rows:
+        workloads.setdefault((contender, said), []).append(workload)
+    for (contender, said), names in workloads.items():
+        yield contender, ", ".join(names), said
 
 
 def _who(figures: Figures) -> Iterator[Sequence[str]]:

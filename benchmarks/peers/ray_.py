@@ -1,12 +1,15 @@
 """Ray on this machine: a remote task for each job, which takes the references of those before it."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from typing import Any
 
-import ray
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "100")
 
-from benchmarks.workloads import Graph, gather, join, source, step
+import ray  # noqa: E402 - settings are read when it is imported
+
+from benchmarks.workloads import Graph, gather, join, source, step  # noqa: E402 - as above
 
 PROCESSORS = 2
 STORE_BYTES = 200_000_000
