@@ -93,7 +93,7 @@ def _places(contenders: Sequence[Contender]) -> Iterator[int]:
 
 
 def _round(contender: Contender, port: int, board: Board, size: Sizes) -> None:
-    """Start it, have it do what it has not failed at, end it; after a failure it starts again, which it may fail once."""
+    """Start it, have it do what it has not failed at, end it; after a failure it starts again."""
     left = [(workload, its) for workload, its in board if not (its.cannot or its.left_out or its.problem)]
     first, chances = True, 2
     while left:

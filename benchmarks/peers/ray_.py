@@ -7,9 +7,9 @@ from typing import Any
 
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "100")
 
-import ray  # noqa: E402 - settings are read when it is imported
+import ray
 
-from benchmarks.workloads import Graph, gather, join, source, step  # noqa: E402 - as above
+from benchmarks.workloads import Graph, gather, join, source, step
 
 PROCESSORS = 2
 STORE_BYTES = 200_000_000
