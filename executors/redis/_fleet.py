@@ -16,16 +16,18 @@ from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
 from executors.redis._server import check_namespace
+from executors.redis._spans import tell_spans, told_spans
 from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
-from flows._telemetry import carried_trace
+from flows._telemetry import carried_trace, may_be_traced
 from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
     from executors.redis._shard import Shard
     from executors.redis._wire import Granted
+    from flows._carried_trace import CarriedTrace
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
 
@@ -92,7 +94,7 @@ class FleetStore(RedisStore):
         self._waker: Waker | None = None
         self._keeping = link.channel("keeper")
         self._kept = self.shard.on(self._keeping)
-        self._traces: dict[str, Any] = {}
+        self._traces: dict[str, CarriedTrace] = {}
         self._token = False
         self._checked = False
 
@@ -109,6 +111,8 @@ class FleetStore(RedisStore):
             waker.disarm()
         if want.limit:
             self._token = False
+        if self._traces and settles:
+            tell_spans(self._loops.get(loop) or self._open_loop(loop), settles)
         reply = super().exchange(loop, seq, settles, want, worker)
         if waker is not None and want.limit and len(reply.grants) < want.limit:
             waker.arm()
@@ -182,9 +186,7 @@ class FleetStore(RedisStore):
             return grant
         made = cast("Brief", grant.run)
         made.tell(Sink(self.shard, granted.run_id, granted.job, granted.fence))
-        tracing = self._traces.get(granted.run_id, self)
-        if tracing is self:
-            tracing = self._trace_of(header)
+        tracing = self._trace_of(header)
         if tracing is not None:
             made.tracing = tracing
         if made.handler is not None and made.settings.run_in == "process":
@@ -192,10 +194,23 @@ class FleetStore(RedisStore):
             made.handlers = {grant.job: made.handler}
         return grant
 
-    def _trace_of(self, header: Header) -> Any:
-        while len(self._traces) >= TRACES:
-            self._traces.pop(next(iter(self._traces)))
-        trace = self._traces[header.id] = carried_trace(header.name, header.options)
+    def _is_linked(self, granted: Granted, header: Header) -> bool:
+        if not granted.inputs and not granted.place and granted.attempt == 1:
+            return False
+        return self._trace_of(header) is not None
+
+    def _trace_of(self, header: Header) -> CarriedTrace | None:
+        if not may_be_traced():
+            return None
+        trace = self._traces.get(header.id)
+        if trace is None:
+            trace = carried_trace(header.name, header.options)
+            if trace is None:
+                return None
+            trace.source = lambda grant: told_spans(self.shard, grant)
+            while len(self._traces) >= TRACES:
+                self._traces.pop(next(iter(self._traces)))
+            self._traces[header.id] = trace
         return trace
 
     def _beat(self, shard: Shard) -> None:

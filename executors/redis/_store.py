@@ -38,13 +38,17 @@ class Way(Calls, Protocol):
 
 
 class ApartGrant(Grant):
-    """A grant whose inputs are read apart."""
+    """A grant whose inputs are read apart, or the spans that its attempt is linked to."""
 
     __slots__ = ()
 
     def fetch(self) -> None:
         """Read them; may block."""
-        cast("Inputs", cast("Brief", self.run).inputs).load()
+        run = cast("Brief", self.run)
+        if isinstance(run.inputs, Inputs):
+            run.inputs.load()
+        if run.tracing is not None and not self.control:
+            run.tracing.fetch(self)
 
 
 class _ApartControl(ApartGrant, ControlGrant):
@@ -270,12 +274,17 @@ class RedisStore:
         if granted.apart:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
-        kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
+        apart = granted.apart or self._is_linked(granted, header)
+        kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
         began = since / MICRO if since else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
         return kind(cast("Any", run), job, attempt, fence)
+
+    def _is_linked(self, granted: Granted, header: Header) -> bool:
+        """Whether the attempt has a span, which may be linked to those of other workers."""
+        return False
 
     def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
         """Rows of jobs, or for stamped ones where they stand."""

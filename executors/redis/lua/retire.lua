@@ -82,7 +82,7 @@ while left > 0 do
       call('SREM', P .. 'names', found[4])
     end
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', ':t', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 10
