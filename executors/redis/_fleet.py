@@ -14,8 +14,10 @@ from executors._leasing._process_checks import process_handler
 from executors._store import Listener
 from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
-from executors.redis._listener import Waker
+from executors.redis._keys import Keys
+from executors.redis._listener import Waker, patience
 from executors.redis._server import check_namespace
+from executors.redis._shard import Shard
 from executors.redis._spans import tell_spans, told_spans
 from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
@@ -25,7 +27,6 @@ from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
-    from executors.redis._shard import Shard
     from executors.redis._wire import Granted
     from flows._carried_trace import CarriedTrace
 
@@ -85,7 +86,8 @@ class FleetStore(RedisStore):
     writing = Bytes
 
     def __init__(self, link: Link, stops: Hub, limits: QueueLimits, *, lease_seconds: float) -> None:
-        super().__init__(link, link.address.namespace, lease_seconds=lease_seconds)
+        shard = Shard(link, Keys(link.address.namespace, link.shard))
+        super().__init__(link, link.address.namespace, lease_seconds=lease_seconds, shard=shard)
         self._link = link
         self._stops = stops
         self._limits = limits
@@ -101,7 +103,8 @@ class FleetStore(RedisStore):
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
         if not self._checked:
-            check_namespace(self._link, self._link.address.shards)
+            if self._link.shard == 0:  # whose node has the namespace's record
+                check_namespace(self._link, self._link.address.shards)
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
@@ -133,12 +136,12 @@ class FleetStore(RedisStore):
             if run is None:  # of cancels that were missed the next renewal of the lease will tell
                 listener.overdue(0.0)
             elif run.startswith(b"@"):
-                listener.overdue(int(run[1:]) / MICRO)
+                listener.overdue(self.ours(int(run[1:]) / MICRO))
             else:
                 listener.stop(run.decode())
 
         self._about = worker, json.dumps(sorted(queues))
-        waker = self._waker = Waker(self._link, keys, woken)
+        waker = self._waker = Waker(self._link, keys, woken, patience(self._link.address))
         waker.arm()
         unheard = self._stops.every(stopped)
 
@@ -169,7 +172,7 @@ class FleetStore(RedisStore):
         self._beat(self._kept)
         rescued, deadline = self._kept.rescue()
         if deadline is not None and self._listener is not None:
-            self._listener.overdue(max(deadline / MICRO, self.clock() + EARLY_SECONDS))
+            self._listener.overdue(self.ours(max(deadline / MICRO, self.clock() + EARLY_SECONDS)))
         self._kept.clear_away()
         return rescued
 
