@@ -160,17 +160,29 @@ def test_what_shards_cannot_do_together_is_refused(executor: RedisExecutor, url:
     other.close()
 
 
+@pytest.mark.timeout(300)
 def test_a_node_that_dies_holds_up_its_own_runs_only_until_its_replica_takes_over() -> None:
     with cluster() as group:
-        executor = RedisExecutor(f"{group.url}?namespace=dies&shards={SHARDS}")
+        executor = RedisExecutor(f"{group.url}?namespace=dies&shards={SHARDS}&lease=10s")
         with flows.Worker(executor, queues=[QUEUE], concurrency=4, grace=1):
             assert flows.execute(doubled(4), executor=executor).value == 12
             dies = group.holder_of(key_slot(b"{dies:0}"))
             runs = [flows.submit(doubled(30), executor=executor) for _ in range(12)]
+            with dies.client() as probe:  # what its replica does not have dies with it
+                probe.set("{dies:0}:probe", 1, ex=60)
+                assert probe.wait(1, 20_000) == 1
             dies.kill()
-            for run in runs:
-                assert run.wait(SOON).value == 30 * 29
+            until(lambda: all(map(has_ended, runs)), "all of them end", 3 * SOON)
+            assert [run.value for run in runs] == [30 * 29] * 12
         executor.close()
+
+
+def has_ended(run: flows.Run[Any]) -> bool:
+    """Whoever asks hears within 2 s that the server is away."""
+    try:
+        return run.wait(0.5).state == "completed"
+    except (flows.WaitTimeoutError, UnavailableError):
+        return False
 
 
 class Spread:
