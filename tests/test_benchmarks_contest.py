@@ -114,7 +114,7 @@ class Scripted:
     """In place of `AtWork`: does what the script says about a shape."""
 
     starts: list[str]
-    faults: dict[str, Exception]
+    faults: dict[str, BaseException]
 
     def __init__(self, contender: Contender, place: str) -> None:
         self.contender = contender
@@ -165,6 +165,14 @@ def test_what_is_cut_to_the_same_as_before_is_left_out(scripted: type[Scripted])
     assert found["fan_in_1k"].jobs == 101
     assert "the one before" in found["fan_in_10k"].left_out
     assert found["fan_in_10k"].samples == []
+
+
+def test_what_there_is_when_a_user_interrupts_is_kept(scripted: type[Scripted]) -> None:
+    scripted.faults = {"chain": KeyboardInterrupt()}
+    said: list[str] = []
+    found = rounds.measure(contests("tiny"), [OURS[0]], "tiny", said.append)
+    assert [one.workload for one in found if one.samples] == ["start", "memory", "small_flow"]
+    assert said == ["interrupted: what there is by now is what counts"]
 
 
 @pytest.mark.parametrize("fault", [NotThereError("no such package"), FellOutError("ended with code 3")])

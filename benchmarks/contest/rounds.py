@@ -51,19 +51,22 @@ class Outcome:
 def measure(
     workloads: Sequence[Workload], contenders: Sequence[Contender], which: Set, say: Callable[[str], None]
 ) -> list[Outcome]:
-    """All rounds of a set.
+    """All rounds of a set, or what there is of them when a user interrupts.
 
     Args:
         say: Is told what is being done, in a line.
     """
     size = SETS[which]
     boards = {one.name: _board(one, workloads, size) for one in contenders}
-    with _places(contenders) as place:
-        for number in range(size.rounds):
-            for contender in contenders:
-                began = time.monotonic()
-                _round(contender, place, boards[contender.name], size)
-                say(f"round {number + 1}: {contender.name}, {time.monotonic() - began:.1f} s")
+    try:
+        with _places(contenders) as place:
+            for number in range(size.rounds):
+                for contender in contenders:
+                    began = time.monotonic()
+                    _round(contender, place, boards[contender.name], size)
+                    say(f"round {number + 1}: {contender.name}, {time.monotonic() - began:.1f} s")
+    except KeyboardInterrupt:
+        say("interrupted: what there is by now is what counts")
     return [outcome for board in boards.values() for _, outcome in board]
 
 
