@@ -180,7 +180,7 @@ def _idle(at_work: AtWork, its: Outcome, port: int, seconds: float) -> list[floa
         after = at_work.processor_seconds()
         if before is None or after is None:
             raise FellOutError("this system does not tell what processes take")
-        samples.append((after - before) / seconds)
+        samples.append(round(max(0.0, after - before) / seconds, 3))  # a thread that ends takes its time along
     if over_redis:
         asked_of = told(port, "stats", "total_commands_processed") - commands - 1
         its.note = f"{asked_of / seconds / IDLE_TIMES:.0f} commands a second"
