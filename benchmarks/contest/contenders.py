@@ -76,7 +76,7 @@ _OURS = (
         "redis",
         "benchmarks.peers.flows_",
         "OverRedis",
-        "`flows.submit` and `run.wait()`; one worker process, 50 jobs at once, leases and retries as by default",
+        "`flows.submit` and `run.wait()`; one worker process, 50 jobs at once, otherwise as by default",
     ),
 )
 
