@@ -39,10 +39,9 @@ def page(figures: Figures, pictures: str = "benchmarks") -> str:
     environment = ", ".join(f"{what} {which}" for what, which in figures["environment"].items())
     parts = [HEAD.format(rounds=figures["rounds"], limit=figures["limit"], environment=environment)]
     places: list[Where] = [where for where in PLACES if _in(figures, where)]
-    parts += [
-        "## In short\n",
-        *_table(("where", "workload", "flows", "best peer", "its figure", "times"), _short(figures)),
-    ]
+    head = ("where", "workload", "flows", "best library", "its figure", "times")
+    said = "The last column says how many times better flows is than the best library beside it; below 1 it is worse.\n"
+    parts += ["## In short\n", said, *_table(head, _short(figures))]
     parts += ["\n## Where we lose\n", *_losses(figures, places)]
     for where in places:
         parts.append(f"\n## {PLACES[where][0].upper()}{PLACES[where][1:]}\n")
