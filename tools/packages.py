@@ -107,21 +107,9 @@ def _lowest(place: Path, wheel: Path) -> None:
     tools = [line for line in ours if line.partition("==")[0] in TOOLS]
     pins.write_text("\n".join([*lowest(), *tools, ""]), "utf-8")
     _install(python, [f"{wheel}[cli,notebook,otel,redis]", *TOOLS], pins)
-    _call(
-        str(python),
-        "-m",
-        "pytest",
-        "-q",
-        "-m",
-        "not slow",
-        "-n",
-        "2",
-        "-p",
-        "no:cacheprovider",
-        *LATER,
-        *NEAR,
-        cwd=ROOT,
-    )
+    # What is old beside what is new may well be told that it uses what is deprecated.
+    options = ("-q", "-m", "not slow", "-n", "2", "-p", "no:cacheprovider", "-W", "default::DeprecationWarning")
+    _call(str(python), "-m", "pytest", *options, *LATER, *NEAR, cwd=ROOT)
 
 
 def lowest() -> list[str]:
