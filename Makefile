@@ -29,11 +29,12 @@ PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytec
 SPREAD  := -n $(WORKERS) --dist worksteal
 report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
-.PHONY: help demo test test-fast check docs packages simulate mutate soak proof bench notebooks clean distclean
+.PHONY: help demo test test-fast check docs packages simulate mutate soak proof bench bench-all bench-targets notebooks clean \
+	distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN) ## Install what is needed and run the order flow.
 	@$(BIN)/python examples/order_flow.py
@@ -71,7 +72,14 @@ simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. F
 proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
 	$(PYTHON) proof/check.py
 
-bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
+bench: $(TEST) ## Benchmarks beside the peers, a short set: docs/benchmarks.md. Installs the peers first, each apart.
+	$(BIN)/python -m benchmarks.contest $(BENCH_ARGS)
+
+bench-all: $(TEST) ## The same with larger sizes and more rounds, and then what our own targets say.
+	$(BIN)/python -m benchmarks.contest --all $(BENCH_ARGS)
+	$(MAKE) bench-targets
+
+bench-targets: $(TEST) ## Our own speed, judged by targets; ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 notebooks: $(TEST) ## Execute the notebooks and store them with their outputs.
