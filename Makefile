@@ -29,7 +29,7 @@ PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytec
 SPREAD  := -n $(WORKERS) --dist worksteal
 report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
-.PHONY: help demo test test-fast check docs simulate mutate soak proof bench bench-all bench-targets notebooks clean \
+.PHONY: help demo test test-fast check docs packages simulate mutate soak proof bench bench-all bench-targets notebooks clean \
 	distclean
 .DEFAULT_GOAL := help
 
@@ -60,13 +60,16 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 docs: $(DOCS) ## The documentation, to docs/_build/html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
+packages: $(TEST) ## Install what is built as strangers do, and with the lowest versions that are allowed.
+	$(BIN)/python -m tools.packages
+
 mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
 	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)
 
 simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. For the night.
 	$(BIN)/python -m tests.testing.seeded --seeds $(SEEDS) --first $(FIRST)
 
-proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
+proof: ## Check the models of leases, suspects and the sweep (needs spin and a C compiler).
 	$(PYTHON) proof/check.py
 
 bench: $(TEST) ## Benchmarks beside the peers, a short set: docs/benchmarks.md. Installs the peers first, each apart.
