@@ -9,7 +9,6 @@ from executors.memory._course import Course
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._machine_one import complete_one
 from flows._state import ACTIVE, COMPLETED, FAILED, Commands, Retry
 from flows._verbs import End, Grant, Settle
 from flows.errors import Failed, LeaseLostError
@@ -26,6 +25,7 @@ class Settling(Course):
         position = 0
         while position < len(settles):
             run: Any = settles[position].grant.run
+            run.calm = False
             out = touched.get(run)
             if out is None:
                 out = touched[run] = Commands()
@@ -38,33 +38,6 @@ class Settling(Course):
             if position < len(settles):
                 touched[run] = Commands()
         return refused
-
-    def _settle_one(self, run: MemoryRun, settle: Settle, now: float) -> None:
-        """As `_settle`, for one; tight where the attempt completed and nothing else is to be seen to."""
-        grant, state = settle.grant, run.state
-        job = grant.job
-        if (
-            settle.end is not _COMPLETED
-            or run.fences[job] != grant.fence
-            or state.state[job] != ACTIVE
-            or run.holding
-            or run.leases
-        ):
-            self._settle((settle,), now, {})
-            return
-        run.values[job] = settle.value  # before the job's state says that there is one
-        run.started[job] = settle.started_at
-        run.finished[job] = now
-        ready = complete_one(state, job, self.chunk)
-        if ready is None:
-            self._settle((settle,), now, {})
-            return
-        attempt = grant.attempt
-        run.journal.append((now, "completed", (job if attempt == 1 else (job, attempt, None),)))
-        if ready:
-            self._queue_up(run, ready)
-        elif not state.open:
-            self._end(run, now)
 
     def _settle_run(
         self, run: MemoryRun, settles: Sequence[Settle], position: int, now: float, out: Commands, refused: list[Settle]
@@ -111,7 +84,10 @@ class Settling(Course):
                 run.keep_error(job, settle)
                 machine.settle(run.state, job, FAILED, out)
                 return
+            before = len(out.ready)
             machine.release(run.state, job, out, settle.after)
+            if job in run.state.lost and not grant.control and len(out.ready) > before:
+                self._suspect(run, job, out)  # nothing has spoken for it since
             if not grant.control:
                 run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
@@ -157,6 +133,12 @@ class Settling(Course):
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
 
+    def _suspect(self, run: MemoryRun, job: int, out: Commands) -> None:
+        """A job that has just become ready goes into the line of which a worker holds one at a time."""
+        out.ready.pop()
+        self._claims.queues.suspect(run, job)
+        self._listeners.stirred = True
+
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands, how: Failed | None = None) -> None:
         job = grant.job
         run.leases.pop(job, None)
@@ -176,6 +158,4 @@ class Settling(Course):
                 why += f" (the last time: {how.message})" if how is not None else ""
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
         elif len(out.ready) > before and not run.is_control(job):
-            out.ready.pop()
-            self._claims.queues.suspect(run, job)
-            self._listeners.stirred = True
+            self._suspect(run, job, out)
