@@ -37,9 +37,14 @@ class Trials(Protocol):
 
 
 FOUND, SURVIVED, CANNOT = "found", "survived", "cannot"
+LATE: Final = "late"
+"""A test took too long: perhaps the mutant hangs, perhaps the machine was busy. It is judged again, with more patience."""
 
 PATIENCE: Final = (2.0, 8.0)
 """Seconds that a test may take besides some times what it takes without a mutant: of this process, and in all."""
+
+MORE_PATIENCE: Final = 5.0
+"""So many times as long may a test take when its mutant is judged again; who is late then hangs, and is found."""
 
 FIRST: Final = 4
 """So many tests that have found most in the same place come first."""
@@ -75,6 +80,7 @@ class Judge:
     trials: Trials
     tell: Callable[[Case, str, str], None]
     _finders: dict[str, Counter[int]] = field(default_factory=dict)
+    _late: list[Case] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
@@ -82,28 +88,36 @@ class Judge:
         took, entering = self._tried(session)
         names = {item.nodeid: number for number, item in enumerate(session.items)}
         open_forks: dict[int, tuple[Case, IO[bytes]]] = {}
-        for case in self.cases:
-            items = self._ordered(session, case, entering.get(self.planter.place_of(case.file, case.mutant), ()), took)
-            reading, writing = os.pipe()
-            pid = os.fork()
-            if not pid:
-                self._judge(session, case, items, took, writing)
-            os.close(writing)
-            open_forks[pid] = case, os.fdopen(reading, "rb")
-            if len(open_forks) == self.jobs:
-                self._note(open_forks, names)
-        while open_forks:
-            self._note(open_forks, names)
+        cases = self.cases
+        for patience in (1.0, MORE_PATIENCE):
+            for case in cases:
+                entered = entering.get(self.planter.place_of(case.file, case.mutant), ())
+                items = self._ordered(session, case, entered, took)
+                reading, writing = os.pipe()
+                pid = os.fork()
+                if not pid:
+                    self._judge(session, case, items, [patience * seconds for seconds in took], writing, patience)
+                os.close(writing)
+                open_forks[pid] = case, os.fdopen(reading, "rb")
+                if len(open_forks) == self.jobs:
+                    self._note(open_forks, names, patience)
+            while open_forks:
+                self._note(open_forks, names, patience)
+            cases, self._late = self._late, []
         return True
 
-    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int]) -> None:
+    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int], patience: float) -> None:
         pid, _ = os.wait()
         case, pipe = open_forks.pop(pid)
         with pipe:
             word, _, by = pipe.read().decode().partition(" ")
+        if word == LATE and patience < MORE_PATIENCE:
+            self._late.append(case)
+            return
         if by in names:
             place = self.planter.place_of(case.file, case.mutant)
             self._finders.setdefault(place, Counter())[names[by]] += 1
+        word = FOUND if word == LATE else word
         self.tell(case, word or FOUND, by)  # who says nothing has been killed by what it did
 
     def _ordered(self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float]) -> list[int]:
@@ -122,7 +136,13 @@ class Judge:
         return sorted(cost, key=cost.__getitem__)
 
     def _judge(
-        self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float], writing: int
+        self,
+        session: pytest.Session,
+        case: Case,
+        items: Sequence[int],
+        took: Sequence[float],
+        writing: int,
+        patience: float,
     ) -> None:
         """Judge one in this fork, and end it."""
         by = ""
@@ -135,8 +155,8 @@ class Judge:
         _silence()
         if not self.planter.plant(case.file, case.mutant):
             end(CANNOT)
-        for caught in (signal.SIGALRM, signal.SIGPROF):  # whoever hangs has been found out
-            signal.signal(caught, lambda *_: end(FOUND))
+        for caught in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(caught, lambda *_: end(LATE))
         try:
             tests = [session.items[item] for item in items]
             for item, test, _ in zip([*items, -1], [*tests, None], _run(session, tests), strict=True):
@@ -144,8 +164,8 @@ class Judge:
                     end(FOUND)
                 if test is not None:
                     by = test.nodeid
-                    signal.setitimer(signal.ITIMER_PROF, PATIENCE[0] + 3.0 * took[item])
-                    signal.setitimer(signal.ITIMER_REAL, PATIENCE[1] + 5.0 * took[item])
+                    signal.setitimer(signal.ITIMER_PROF, patience * PATIENCE[0] + 3.0 * took[item])
+                    signal.setitimer(signal.ITIMER_REAL, patience * PATIENCE[1] + 5.0 * took[item])
         except BaseException:
             end(FOUND)
         by = ""
