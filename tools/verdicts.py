@@ -50,10 +50,9 @@ class Verdicts:
         row = self._by_mutant.get(_digest(_identity(mutant)))
         if row is None:
             return None
-        holds = (
-            len(self.met(mutant)) == len(self.tests) if row["word"] == SURVIVED else row["tests"] == _behind(row["by"])
-        )
-        return str(row["word"]) if holds else None
+        if row["word"] == SURVIVED:
+            return SURVIVED if len(self.met(mutant)) == len(self.tests) else None
+        return str(row["word"]) if row["tests"] == self._behind(row["by"]) else None
 
     def met(self, mutant: Mutant) -> frozenset[str]:
         """The files of tests that have let it pass, and are as they were then."""
@@ -82,13 +81,13 @@ class Verdicts:
         if word == SURVIVED:
             row["met"] = {file: _state(file) for file in self.tests}
         else:
-            row["tests"] = _behind(by)
+            row["tests"] = self._behind(by)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-
-def _behind(by: str) -> str:
-    return _source_of(by.partition("[")[0]) if by else ""
+    def _behind(self, by: str) -> str:
+        """What the word of a test rests on; where none is named, of all."""
+        return _source_of(by.partition("[")[0]) if by else _digest("".join(map(_state, self.tests)))
 
 
 class Trials:
