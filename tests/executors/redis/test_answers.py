@@ -105,3 +105,13 @@ def test_many_take_from_many(shard: Shard, children: int, parents: int, apart: b
             assert [(one.child, one.payload) for one in grant.inputs] == [
                 (child, b"%d" % child) for child in range(children)
             ]
+
+
+def test_somebody_else_hears_of_a_job_that_became_ready_in_a_queue_of_his(shard: Shard) -> None:
+    put(shard, Dag(("fail",) * 3, (Edge(0, 1), Edge(0, 2))), queues=["q0", "q1", "q2"])
+    loop = Loop(shard, ["q0"])
+    (grant,) = loop().grants
+    wake = [shard.keys.queue(queue, "wake") for queue in ("q0", "q1", "q2")]
+    shard.server.call("UNLINK", *wake)
+    assert loop(ended(grant)).grants == []
+    assert [shard.server.call("EXISTS", key) for key in wake] == [0, 1, 1]

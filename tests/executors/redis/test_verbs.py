@@ -334,6 +334,16 @@ def _pairs(flat: list[bytes]) -> list[tuple[bytes, bytes]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
+@pytest.mark.parametrize("payload", [b"killed", b"7"])
+def test_what_a_lost_worker_said_and_nobody_can_read_is_quoted_as_it_is(shard: Shard, payload: bytes) -> None:
+    run = put(shard, loose(1), keep_failed=10**12)
+    loop = Loop(shard, ["q"])
+    for _ in range(3):
+        (grant,) = loop().grants
+        loop(ended(grant, End.LOST, payload), limit=0)
+    assert shard.server.call("HGET", shard.keys.run(run, "v:0"), name_of(0)) == payload
+
+
 def test_a_job_that_loses_its_worker_again_and_again_fails_by_what_the_last_one_said(shard: Shard) -> None:
     run = put(shard, loose(1), keep_failed=10**12)
     loop = Loop(shard, ["q"])
