@@ -152,11 +152,13 @@ def _shares(results: Iterable[Result]) -> Iterable[tuple[str, float]]:
 def _result(file: str, share: float) -> Result:
     made, known = mutants_of(file), Verdicts(file, TESTS[file])
     chosen = drawn(file, made, share)
-    words = [known.of(mutant) for mutant in chosen]
+    found = [mutant for mutant in chosen if known.of(mutant) == FOUND]
     survivors = [mutant for mutant in chosen if known.survived(mutant)]
+    waiting = {(mutant.function, mutant.change) for mutant in {*made} - {*found, *survivors}}
     reasons = reasons_in(PAGE.read_text("utf-8")).get(file, {})
     alike = [mutant for mutant in survivors if reasons.get((mutant.function, mutant.change), "").startswith(ALIKE)]
-    return Result(file, len(made), len(chosen), words.count(FOUND) + len(survivors), tuple(survivors), len(alike))
+    judged = len(found) + len(survivors)
+    return Result(file, len(made), len(chosen), judged, tuple(survivors), len(alike), frozenset(waiting))
 
 
 def _judged(files: Sequence[str], share: float, jobs: int) -> None:

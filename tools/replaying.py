@@ -196,7 +196,7 @@ class ReplayJudge:
         try:
             for number in numbers:
                 took = self._said[number].took if number in self._said else 1.0
-                signal.setitimer(signal.ITIMER_PROF, patience * (2.0 + 3.0 * took), 1.0)
+                signal.setitimer(signal.ITIMER_PROF, min(patience, 2.0) * (1.0 + 3.0 * took), 1.0)
                 signal.setitimer(signal.ITIMER_REAL, patience * (20.0 + 20.0 * took), 1.0)
                 if is_failing(session, [session.items[number]]):
                     return LATE if late else FOUND, [number]
