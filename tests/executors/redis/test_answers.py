@@ -9,7 +9,7 @@ from executors.redis._shard import Shard
 from flows._state import COMPLETED
 from flows._verbs import End
 from tests.executors.redis.servers import Server
-from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on
+from tests.executors.redis.shards import Loop, ended, new_run, records_of, shape_of, shard_on
 from tests.executors.redis.test_verbs import loose, put, set_clock
 from tests.flows.naive_run import Dag, Edge
 
@@ -115,3 +115,10 @@ def test_somebody_else_hears_of_a_job_that_became_ready_in_a_queue_of_his(shard:
     shard.server.call("UNLINK", *wake)
     assert loop(ended(grant)).grants == []
     assert [shard.server.call("EXISTS", key) for key in wake] == [0, 1, 1]
+
+
+def test_each_worker_has_a_number_in_a_run_and_is_told_its_header(shard: Shard) -> None:
+    run = put(shard, loose(3), header=b"{1}", keep=10**12)
+    one, two = Loop(shard, ["q"], "one"), Loop(shard, ["q"], "two")
+    assert [loop(limit=1).headers for loop in (one, two, one)] == [{run: b"{1}"}, {run: b"{1}"}, {}]
+    assert [record[18] for record in records_of(shard, run, 3)] == [1, 2, 1]
