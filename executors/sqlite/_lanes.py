@@ -74,6 +74,9 @@ class Lane:
             else:
                 taken += [head.popleft() for _ in range(limit - len(taken))]
         back = self._back
+        if len(back) <= limit - len(taken):
+            taken += back
+            back.clear()
         while back and len(taken) < limit:
             taken.append(back.popleft())
         return taken
@@ -181,6 +184,10 @@ class Lanes:
                 known = self._by_id.get(lane_id) or Lane(self._database, lane_id, number, priority, queue, turn)
                 found[priority, queue] = self._by_id[lane_id] = known
         return found
+
+    def known(self, number: int) -> Iterable[Lane]:
+        """The lanes of a run in which jobs may wait, as far as is known without reading."""
+        return self._of.get(number, {}).values()
 
     def lane(self, number: int, queue: str, priority: int) -> Lane:
         """Where the run's jobs of that queue and priority wait."""

@@ -57,7 +57,7 @@ class Settling(Claims):
         base, epoch = row_of(run.number, 0), self.database.epoch
         completed: list[int] = []
         tried: dict[int, int | None] = {}
-        results, payloads = run.results, self._payloads
+        results, before = run.results, len(run.results)
         plain = not state.made
         for settle in settles:
             grant: Any = settle.grant
@@ -73,15 +73,17 @@ class Settling(Claims):
                     payload: bytes = settle.value
                     began, ended = (settle.started_at + epoch) * MICROS, (settle.ended_at + epoch) * MICROS
                     results.append((base + job, payload, grant.attempt, round(began), round(ended), grant.worker))
-                    payloads.put(base + job, payload)
                     completed.append(job)
                     continue
                 plain = False
+                self._payloads.put_all(results[before:])
                 if completed:
                     run.complete(completed, out)
                     completed = []
                 if states[job] == ACTIVE:
                     self._settle_otherwise(run, settle, now, out)
+                before = len(results)
+        self._payloads.put_all(results[before:])
         if completed:
             run.complete(completed, out)
         self._freed(run, settles, tried)
@@ -100,7 +102,10 @@ class Settling(Claims):
         grant: Any = settle.grant
         job = grant.job
         if settle.end is End.RELEASED:
+            before = len(out.ready)
             machine.release(run.state, job, out, settle.after)
+            if job in run.state.lost and not grant.control and len(out.ready) > before:
+                self._suspect(run, job, out)  # nothing has spoken for it since
             if not grant.control:
                 run.note(now, "released", [[job, grant.attempt]])
             return
@@ -218,8 +223,13 @@ class Settling(Claims):
                 run.columns.sparse["erred"][job] = 1
                 self._bury(run, job)
         elif len(out.ready) > before and not control:
-            out.ready.pop()
-            self.database.do("suspect_add", self.database.draw(), layout.queue(job), row_of(run.number, job))
+            self._suspect(run, job, out)
+
+    def _suspect(self, run: OpenRun, job: int, out: Commands) -> None:
+        """A job that has just become ready goes into the line of which a worker holds one at a time."""
+        out.ready.pop()
+        place = self.database.draw(), run.known.layout.queue(job), row_of(run.number, job)
+        self.database.do("suspect_add", *place)
 
     def _renew(self, run: OpenRun, job: int) -> None:
         """A job that has ended will be done again: its last attempt is filed, the rest of it is dropped."""
