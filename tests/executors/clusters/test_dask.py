@@ -189,7 +189,7 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
 
     task = flows.task(slow)
     jobs = [task.using(id=f"s{number}")(number).out for number in range(20)]
-    run = flows.submit(flows.task(lambda *those: sum(those), name="total")(*jobs), executor=DaskExecutor(Way(frail)))
+    run = flows.submit(flows.task(lambda *those: sum(those), name="all_of_them")(*jobs), executor=DaskExecutor(Way(frail)))
     marker = await_that(lambda: [path for path in tmp_path.iterdir() if path.read_text()])[0]
     os.kill(int(marker.read_text()), signal.SIGKILL)
     (tmp_path / "killed").touch()
@@ -209,7 +209,7 @@ def test_a_handler_that_kills_its_worker_fails_alone(frail: Client, tmp_path: Pa
 
     killer = flows.task(deadly, attempts=5)()
     others = [flows.task(lambda number: number, name="fine").using(id=f"f{number}")(number).out for number in range(10)]
-    total = flows.task(lambda *those: [str(one) for one in those], name="total")
+    total = flows.task(lambda *those: [str(one) for one in those], name="all_of_them")
     run = flows.execute(total(flows.optional(killer.out), *others), executor=DaskExecutor(Way(frail)))
     assert run.value[1:] == [str(number) for number in range(10)]
     assert run.value[0].startswith("LeaseLostError: deadly: lost its worker 3 times")
