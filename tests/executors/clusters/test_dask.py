@@ -189,7 +189,9 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
 
     task = flows.task(slow)
     jobs = [task.using(id=f"s{number}")(number).out for number in range(20)]
-    run = flows.submit(flows.task(lambda *those: sum(those), name="all_of_them")(*jobs), executor=DaskExecutor(Way(frail)))
+    run = flows.submit(
+        flows.task(lambda *those: sum(those), name="all_of_them")(*jobs), executor=DaskExecutor(Way(frail))
+    )
     marker = await_that(lambda: [path for path in tmp_path.iterdir() if path.read_text()])[0]
     os.kill(int(marker.read_text()), signal.SIGKILL)
     (tmp_path / "killed").touch()
