@@ -66,7 +66,7 @@ mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the
 simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. For the night.
 	$(BIN)/python -m tests.testing.seeded --seeds $(SEEDS) --first $(FIRST)
 
-proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
+proof: ## Check the models of leases, suspects and the sweep (needs spin and a C compiler).
 	$(PYTHON) proof/check.py
 
 bench: $(TEST) ## Benchmarks beside the peers, a short set: docs/benchmarks.md. Installs the peers first, each apart.

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from logging import Logger
 
+    from flows._carried_trace import CarriedTrace
     from flows._meters import Meters
     from flows._tracing import RunTrace
     from flows.executor import RunOptions
@@ -132,7 +133,7 @@ def trace_run(name: str, jobs: int, options: RunOptions) -> RunTrace | None:
         return None
 
 
-def carried_trace(name: str, options: RunOptions) -> RunTrace | None:
+def carried_trace(name: str, options: RunOptions) -> CarriedTrace | None:
     """The trace of a run that was submitted elsewhere, for who makes attempts of it; None where none is recorded."""
     trace = _loaded("opentelemetry.trace", "get_tracer_provider")
     if trace is None:
@@ -141,7 +142,7 @@ def carried_trace(name: str, options: RunOptions) -> RunTrace | None:
         provider = trace.get_tracer_provider()
         if isinstance(provider, (trace.ProxyTracerProvider, trace.NoOpTracerProvider)):
             return None
-        from flows._tracing import CarriedTrace
+        from flows._carried_trace import CarriedTrace
 
         return CarriedTrace(provider, name, options)
     except Exception:

@@ -14,22 +14,19 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import propagate
 from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.trace import (
     Link,
-    NonRecordingSpan,
     Span,
     SpanContext,
     SpanKind,
     StatusCode,
-    TraceFlags,
     Tracer,
     TracerProvider,
-    get_current_span,
     set_span_in_context,
 )
 
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
 Perform = Callable[[Grant, Callable[[], float]], Settle]
 PerformAsync = Callable[[Grant, Callable[[], float]], Coroutine[Any, Any, Settle]]
 
-_DEPENDENCY = {names.RELATION: "dependency"}
+DEPENDENCY = {names.RELATION: "dependency"}
 _PREVIOUS = {names.RELATION: "previous_attempt"}
 _OUTCOMES = {
     End.FAILED: "failed",
@@ -84,6 +81,9 @@ class RunTrace:
             that what they call decides alike.
         context: What attempts run in: the submitter's context, with the run's span as the current one.
     """
+
+    _told: Mapping[Grant, Any] = {}
+    """What a store has told of other workers' spans, by the grants that link to them."""
 
     __slots__ = (
         *("trace_id", "recording", "context"),
@@ -245,7 +245,7 @@ class RunTrace:
             attributes[_MESSAGE_ID] = plan.ids[job]
             attributes[_ATTEMPT] = grant.attempt
             taken = plan.inputs[job] or job in self._failed or job in self._done or grant.run.state.item_of
-            links = self._links(grant, attributes) if taken else None
+            links = self._links(grant, attributes) if taken or grant in self._told else None
             span = self._tracer.start_span(name, self.context, _CONSUMER, attributes, links)
             self._open[grant] = span
             return set_span_in_context(span, self.context)
@@ -269,25 +269,29 @@ class RunTrace:
         return described
 
     def _links(self, grant: Grant, attributes: dict[str, str | int]) -> list[Link]:
+        job = grant.job
+        links, taken = self._dependencies(grant)
+        previous = self._failed.get(job) or self._done.get(job)
+        if previous is not None:
+            links.insert(0, Link(previous, _PREVIOUS))
+        if max(len(links), taken) > names.LINK_LIMIT:
+            attributes[names.DEPENDENCY_COUNT] = taken
+            del links[names.LINK_LIMIT :]
+        return links
+
+    def _dependencies(self, grant: Grant) -> tuple[list[Link], int]:
+        """Links to the spans whose results the attempt takes; and how many these are."""
         run, job, done = grant.run, grant.job, self._done
         children: Iterable[int] = run.plan.inputs[job]
         if job in run.state.cut:
             children = inputs_of(run.state, job, run.plan.inputs[job])
         if run.plan.lists:
-            links, taken = self._links_to_items(run, job, children)
-        else:
-            links = [Link(done[child], _DEPENDENCY) for child in children if child in done]
-            taken = len(links)
-        previous = self._failed.get(job) or done.get(job)
-        if previous is not None:
-            links.insert(0, Link(previous, _PREVIOUS))
-        if len(links) > names.LINK_LIMIT:
-            attributes[names.DEPENDENCY_COUNT] = taken
-            del links[names.LINK_LIMIT :]
-        return links
+            return self._links_to_items(run, job, children)
+        links = [Link(done[child], DEPENDENCY) for child in children if child in done]
+        return links, len(links)
 
     def _links_to_items(self, run: RunBrief, job: int, children: Iterable[int]) -> tuple[list[Link], int]:
-        """As `_links`, in a run with lists: these have no spans, but their items do; and how many spans there are."""
+        """As `_dependencies`, in a run with lists: these have no spans, but their items do."""
         around = run.state.item_of.get(job)
         if around is not None:  # it takes an item of the list, and so a part of what the list was made of
             children = (*run.plan.inputs[around], *children)
@@ -295,13 +299,13 @@ class RunTrace:
         taken = 0
         for child in children:
             if child in self._done:
-                links.append(Link(self._done[child], _DEPENDENCY))
+                links.append(Link(self._done[child], DEPENDENCY))
                 taken += 1
             elif child in self._items:
                 ended = self._listed.get(child)
                 if ended is None:  # once a list: each job of a large one may take another large one
                     items = [item for item in sorted(self._items[child]) if item not in run.plan.gone]
-                    ended = [Link(self._done[item], _DEPENDENCY) for item in items if item in self._done]
+                    ended = [Link(self._done[item], DEPENDENCY) for item in items if item in self._done]
                     self._listed[child] = ended
                 links += ended[: names.LINK_LIMIT]
                 taken += len(ended)
@@ -355,26 +359,3 @@ class RunTrace:
     def _abandon(span: Span) -> None:
         span.set_attribute(names.OUTCOME, "abandoned")
         span.end()
-
-
-class CarriedTrace(RunTrace):
-    """The trace of a run whose own span is open in another process: here it has attempts only."""
-
-    __slots__ = ()
-
-    def _begin(self, context: Context, jobs: int, former: SpanContext | None) -> None:
-        """There is no span of ours: attempts are under the one that was carried here."""
-
-    def __init__(self, provider: TracerProvider, name: str, options: RunOptions) -> None:
-        super().__init__(provider, name, 0, options)
-        context = propagate.extract(checked_carrier(options.carrier), Context())
-        parent = get_current_span(context).get_span_context()
-        if not parent.is_valid:  # who submitted it was not traced; what is done for it still belongs together
-            span_id = int(options.trace_id[:16], 16) or 1
-            sampled = TraceFlags(TraceFlags.SAMPLED)
-            parent = SpanContext(int(options.trace_id, 16), span_id, is_remote=True, trace_flags=sampled)
-            context = set_span_in_context(NonRecordingSpan(parent), context)
-        self._ended = True  # nothing is left for `finish` to do
-        self.context = context
-        self.recording = bool(parent.trace_flags & TraceFlags.SAMPLED)
-        self.trace_id = f"{parent.trace_id:032x}"

@@ -30,6 +30,9 @@ GOOD = (
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=1 -DNO_CANCEL -DLIVENESS"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DDEATHS=0 -DNO_CANCEL -DLIVENESS"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DLIVENESS"),
+    ("suspects.pml", ""),
+    ("suspects.pml", "-DJOBS=4 -DSLOTS=3"),
+    ("suspects.pml", "-DJOBS=4 -DDEADLY=2 -DRELEASES=1"),
 )
 CONTROLS = (
     ("sweep.pml", "-DEARLY_RELEASE"),
@@ -49,6 +52,8 @@ CONTROLS = (
     ("lease.pml", "-DW=2 -DFAULTS=1 -DFORGETS=1 -DNO_GUARD"),
     ("lease.pml", "-DW=2 -DFAULTS=1 -DNO_CANCEL -DSTARTS -DNO_LOST_LIMIT"),
     ("lease.pml", "-DW=2 -DFAULTS=0 -DDEATHS=0 -DNO_CANCEL -DFAILOVERS=1 -DPLAIN_FENCE"),
+    ("suspects.pml", "-DMANY_SUSPECTS"),
+    ("suspects.pml", "-DFORGIVING"),
 )
 
 

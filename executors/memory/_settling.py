@@ -111,7 +111,10 @@ class Settling(Course):
                 run.keep_error(job, settle)
                 machine.settle(run.state, job, FAILED, out)
                 return
+            before = len(out.ready)
             machine.release(run.state, job, out, settle.after)
+            if job in run.state.lost and not grant.control and len(out.ready) > before:
+                self._suspect(run, job, out)  # nothing has spoken for it since
             if not grant.control:
                 run.journal.append((now, "released", ((job, grant.attempt, None),)))
             return
@@ -157,6 +160,12 @@ class Settling(Course):
             run.keep_error(job, settle)
             machine.settle(run.state, job, _ENDS[settle.end], out)
 
+    def _suspect(self, run: MemoryRun, job: int, out: Commands) -> None:
+        """A job that has just become ready goes into the line of which a worker holds one at a time."""
+        out.ready.pop()
+        self._claims.queues.suspect(run, job)
+        self._listeners.stirred = True
+
     def _lose(self, run: MemoryRun, grant: Grant, now: float, out: Commands, how: Failed | None = None) -> None:
         job = grant.job
         run.leases.pop(job, None)
@@ -176,6 +185,4 @@ class Settling(Course):
                 why += f" (the last time: {how.message})" if how is not None else ""
                 run.errors[job] = Failed.of(LeaseLostError(why), run.plan.ids[job])
         elif len(out.ready) > before and not run.is_control(job):
-            out.ready.pop()
-            self._claims.queues.suspect(run, job)
-            self._listeners.stirred = True
+            self._suspect(run, job, out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from struct import Struct
 from typing import Any, Final
@@ -119,6 +120,7 @@ class Columns:
             outer: For each body its (link, dependent, code).
         """
         state: Any = self.state
+        wanted: dict[int, dict[int, list[int]]] = {}
         for list_job, known in self.knowns.items():
             mould, begun = self.moulds[known.body], state.begun.get(list_job, 0)
             for position in range(begun):
@@ -127,27 +129,19 @@ class Columns:
                 for link, dependent, code in outer[known.body]:
                     child = known.links[link]
                     if child >= 0 and self.is_born(base + dependent):
-                        self._add(child, base + dependent, code)
+                        wanted.setdefault(child, {}).setdefault(base + dependent, []).append(code)
+        for child, dependents in wanted.items():
+            self.joined.add(child)
+            there = Counter(state.edges[child])  # since an earlier reopening
+            for row, codes in dependents.items():
+                for code in codes[there[row] :]:
+                    self._add(child, row, code)
 
     def _add(self, child: int, dependent: int, code: int) -> None:
         state: Any = self.state
-        self.joined.add(child)
-        if dependent in self._known_edges(child):
-            return
-        self._edge_sets[child].add(dependent)
         if code != FAIL or child in state.effects:
             state.effects.setdefault(child, [FAIL] * len(state.edges[child])).append(code)
         state.edges[child].append(dependent)
-
-    _edge_sets: dict[int, set[int]]
-
-    def _known_edges(self, child: int) -> set[int]:
-        if not hasattr(self, "_edge_sets"):
-            self._edge_sets = {}
-        found = self._edge_sets.get(child)
-        if found is None:
-            found = self._edge_sets[child] = set(self.state.edges[child])
-        return found
 
     def _edges(self, job: int, record: tuple[Any, ...]) -> tuple[list[int], list[int]]:
         count, at = record[_EDGES], record[_EDGES_AT]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 import time
 from collections.abc import Iterable
@@ -12,23 +11,19 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, StoredRecord, pack
-from executors.redis._connection import Link
-from executors.redis._fleet import FleetStore, served_of
-from executors.redis._listener import close_idle
+from executors.redis._fleet import FleetStore
 from executors.redis._operating import Operating
-from executors.redis._reading import ServerReader
+from executors.redis._part import Part, check_limits, check_spread, placed, refuse_shared, served_in
 from executors.redis._server import check_namespace
-from executors.redis._store import RedisStore
 from executors.redis._unserved import Unserved
 from executors.redis._url import parse
-from executors.redis._waiting import Hub
 from flows._idempotency import conflict, expired
 from flows._plan import Plan
 from flows._shared_results import check_shared
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import trace_run
 from flows._views import end_state
-from flows.errors import FlowsError, UnknownRunError, UnsupportedError
+from flows.errors import FlowsError, UnknownRunError
 from flows.executor import RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -41,18 +36,24 @@ class RedisRecord(StoredRecord):
 
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
+        part: The shard that it is in.
     """
 
     tracing: RunTrace | None = None
+
+    def __init__(self, part: Part, run_id: str, header: Header, plan: Plan[Any] | None = None) -> None:
+        super().__init__(part.reader, run_id, header, plan)
+        self.part = part
 
 
 class RedisExecutor(Operating):
     """Runs on a Redis server or a cluster: submitted from anywhere, worked off by workers anywhere.
 
     ``redis://host:6379/0``, ``rediss://`` over TLS, ``unix:///path/to/socket``, ``redis+cluster://host,host`` and
-    ``redis+sentinel://host,host/name``; ``?namespace=`` sets the runs of one application apart from others, and
-    ``?max_jobs=`` says how many jobs a flow may have, ``?lease=`` how long its workers may be unheard of (30 s). A bare
-    ``redis://`` reads ``REDIS_URL``, or ``REDIS_HOST`` and its kin.
+    ``redis+sentinel://host,host/name``; ``?namespace=`` sets the runs of one application apart from others,
+    ``?shards=`` spreads them over the nodes of a cluster, ``?max_jobs=`` says how many jobs a flow may have,
+    ``?lease=`` how long its workers may be unheard of (30 s). A bare ``redis://`` reads ``REDIS_URL``, or
+    ``REDIS_HOST`` and its kin.
 
     Handlers run in workers only (`flows.Worker`, ``flows worker``). A submit takes a round trip or two, and raises
     `UnavailableError` within 2 s where the server is away. What an acknowledged run survives is what the server's
@@ -66,17 +67,11 @@ class RedisExecutor(Operating):
 
     def __init__(self, url: str) -> None:
         self.address = parse(url)
-        if self.address.shards > 1:
-            raise UnsupportedError(f"{self.address}: ?shards=N is not in this version yet; leave it out")
         self.lease_seconds: float = self.address.lease_seconds
-        self.link = Link(self.address)
-        self.store = RedisStore(self.link, self.address.namespace)
-        keys = self.store.shard.keys
-        self._ends = Hub(self.link, keys.of("ended"))
-        self._stops = Hub(self.link, keys.of("stops"), aloud=False)
+        self.parts = [Part(self.address, number, self._served) for number in range(self.address.shards)]
+        first = self.parts[0]
+        self.link, self.store, self.reader = first.link, first.store, first.reader
         self._unserved = Unserved(self._served)
-        events = Hub(self.link, keys.of("events"))
-        self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
@@ -85,6 +80,8 @@ class RedisExecutor(Operating):
             _main_import.refuse()
         check_places(plan)
         if any(one.idempotency_key is not None for one in plan.distinct):
+            if len(self.parts) > 1:
+                refuse_shared(self.address)
             check_shared(plan)
         self._check()
         tracing = trace_run(plan.name, len(plan), options)
@@ -92,7 +89,10 @@ class RedisExecutor(Operating):
             options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
         try:
             packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
-            holder = self.store.put_run(packed)
+            if len(self.parts) > 1:
+                check_spread(self.address, packed)
+            part = self._placed(options.key or options.run_id)
+            holder = part.store.put_run(packed)
         except BaseException:
             if tracing is not None:
                 tracing.finish("failed", None)
@@ -100,9 +100,9 @@ class RedisExecutor(Operating):
         if holder.run_id != options.run_id:
             if tracing is not None:
                 tracing.finish("completed", None)
-            return self._joined(options.key or "", holder.run_id, holder.fingerprint, plan)
+            return self._joined(part, options.key or "", holder.run_id, holder.fingerprint, plan)
         self._unserved.look_after(packed.shape.queues)
-        record = RedisRecord(self.reader, options.run_id, Header(packed.header), plan)
+        record = RedisRecord(part, options.run_id, Header(packed.header), plan)
         record.tracing = tracing
         return record
 
@@ -110,27 +110,26 @@ class RedisExecutor(Operating):
         """The run of that id or key, if it is there and within its retention."""
         self._check()
         if key is not None:
-            (held,) = self.link.call("HMGET", self.store.shard.keys.key(key), "run")
+            part = self._placed(key)
+            (held,) = part.link.call("HMGET", part.store.shard.keys.key(key), "run")
             if held is None:
                 return None
-            run_id = held.decode()
-        run_id = run_id or ""
-        try:
-            if not self._is_due(run_id):
-                return RedisRecord(self.reader, run_id, Header(self.reader.header(run_id)))
-        except UnknownRunError:
-            pass
-        if key is not None:
-            raise self._expired(key, run_id)
+            record = self._found(part, held.decode())
+            if record is None:
+                raise self._expired(part, key, held.decode())
+            return record
+        likely = self._placed(run_id or "")  # unless it has a key, by which it was placed
+        for part in (likely, *[part for part in self.parts if part is not likely]):
+            record = self._found(part, run_id or "")
+            if record is not None:
+                return record
         return None
 
-    def _is_due(self, run_id: str) -> bool:
-        """Whether a run is past its retention: then it is as good as gone, whoever clears it away."""
-        due = self.link.call("ZSCORE", self.store.shard.keys.of("retire"), run_id)
-        if due is None or float(due) > self.store.clock() * 1_000_000:
-            return False
-        self.store.shard.retire()
-        return True
+    def _found(self, part: Part, run_id: str) -> RedisRecord | None:
+        try:
+            return None if part.is_due(run_id) else RedisRecord(part, run_id, Header(part.reader.header(run_id)))
+        except UnknownRunError:
+            return None
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run."""
@@ -139,7 +138,7 @@ class RedisExecutor(Operating):
         def left() -> float | None:
             return None if deadline is None else deadline - time.monotonic()
 
-        if not self._ends.wait(record.run, lambda: record.ended, left):
+        if not record.part.ends.wait(record.run, lambda: record.ended, left):
             return False
         self._conclude(record)
         return True
@@ -151,13 +150,13 @@ class RedisExecutor(Operating):
 
     def cancel(self, record: RedisRecord, reason: str) -> None:
         """Cancel a run: what has not started is cancelled, running handlers are told to stop."""
-        self.store.cancel(record.run, reason)
+        record.part.store.cancel(record.run, reason)
         record.refresh()
         self.join(record)
 
     def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again."""
-        opened = self.store.reopen(record, job, anew=anew)
+        opened = record.part.store.reopen(record, job, anew=anew)
         record.refresh()
         if opened and record.tracing is not None:
             record.tracing.reopen(len(record.plan))
@@ -166,14 +165,22 @@ class RedisExecutor(Operating):
         """A worker for all runs of the namespace."""
         from executors._leasing._serving import workshop  # most programs have no worker
 
-        store: Any = FleetStore(self.link, self._stops, options.limits, lease_seconds=self.lease_seconds)
+        store: Any
+        if len(self.parts) == 1:
+            store = FleetStore(self.link, self.parts[0].stops, options.limits, lease_seconds=self.lease_seconds)
+        else:
+            from executors.redis._spread import SpreadStore  # most namespaces have one shard
+
+            check_limits(self.address, options.limits)
+            links, stops = [part.link for part in self.parts], [part.stops for part in self.parts]
+            store = SpreadStore(links, stops, lease_seconds=self.lease_seconds)
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
 
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""
         self._unserved.close()
-        close_idle(self.link)
-        self.link.close()
+        for part in self.parts:
+            part.close()
 
     def _check(self) -> None:
         """See once a process that the namespace is ours."""
@@ -181,22 +188,25 @@ class RedisExecutor(Operating):
             check_namespace(self.link, self.address.shards)
             self._checked = os.getpid()
 
-    def _joined(self, key: str, run_id: str, fingerprint: str, plan: Plan[Any]) -> RedisRecord:
+    def _placed(self, name: str) -> Part:
+        return self.parts[placed(name, len(self.parts))]
+
+    def _joined(self, part: Part, key: str, run_id: str, fingerprint: str, plan: Plan[Any]) -> RedisRecord:
         """The run that has the key already.
 
         Raises:
             IdempotencyConflictError: It is of another flow.
             ResultExpiredError: It is past its retention.
         """
-        record = self.find(run_id=run_id)
+        record = self._found(part, run_id)
         if fingerprint != plan.fingerprint:
             raise conflict(key, run_id, fingerprint, None if record is None else record.origin, plan)
         if record is None:
-            raise self._expired(key, run_id)
-        return record if record.origin.lists else RedisRecord(self.reader, run_id, record.header, plan)
+            raise self._expired(part, key, run_id)
+        return record if record.origin.lists else RedisRecord(part, run_id, record.header, plan)
 
-    def _expired(self, key: str, run_id: str) -> FlowsError:
-        left = self.link.call("PTTL", self.store.shard.keys.key(key))
+    def _expired(self, part: Part, key: str, run_id: str) -> FlowsError:
+        left = part.link.call("PTTL", part.store.shard.keys.key(key))
         return expired(key, run_id, max(left, 0) / 1000)
 
     def _conclude(self, record: RedisRecord) -> None:
@@ -210,27 +220,5 @@ class RedisExecutor(Operating):
 
     def _served(self, queues: Iterable[str]) -> set[str]:
         """Those of *queues* that a living worker serves."""
-        served = {CONTROL_QUEUE}.union(*served_of(self.store).values())
+        served = {CONTROL_QUEUE}.union(*served_in(self.parts).values())
         return served.intersection(queues)
-
-    def _held_back(self, run: str, job: int, queue: str) -> str | None:
-        if not self._served((queue,)):
-            return f"no worker serves queue {queue}"
-        paused, concurrency, rate = self._limits().get(queue, (False, None, None))
-        if paused:
-            return f"queue {queue} is paused"
-        keys = self.store.shard.keys
-        active = self.link.call("ZCARD", keys.queue(queue, "leases")) if concurrency is not None else 0
-        if concurrency is not None and active >= concurrency:
-            return f"waits for a free place on queue {queue} ({active} of {concurrency} active)"
-        return self._rate_of(queue, rate)
-
-    def _rate_of(self, queue: str, rate: tuple[int, float] | None) -> str | None:
-        if rate is None:
-            return None
-        starts = self.link.call("ZREVRANGE", self.store.shard.keys.queue(queue, "starts"), 0, rate[0] - 1, "WITHSCORES")
-        if len(starts) < 2 * rate[0]:
-            return None
-        oldest = float(starts[-1])  # infinite: that job has been claimed and has not begun
-        left = rate[1] if oldest == math.inf else rate[1] - (self.store.clock() - oldest / 1_000_000)
-        return f"rate limit of queue {queue}, next in {max(0.0, left):.1f} s" if left > 0 else None

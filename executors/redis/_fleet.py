@@ -14,18 +14,21 @@ from executors._leasing._process_checks import process_handler
 from executors._store import Listener
 from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
-from executors.redis._listener import Waker
+from executors.redis._keys import Keys
+from executors.redis._listener import Waker, patience
 from executors.redis._server import check_namespace
+from executors.redis._shard import Shard
+from executors.redis._spans import tell_spans, told_spans
 from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
-from flows._telemetry import carried_trace
+from flows._telemetry import carried_trace, may_be_traced
 from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
-    from executors.redis._shard import Shard
     from executors.redis._wire import Granted
+    from flows._carried_trace import CarriedTrace
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
 
@@ -83,7 +86,8 @@ class FleetStore(RedisStore):
     writing = Bytes
 
     def __init__(self, link: Link, stops: Hub, limits: QueueLimits, *, lease_seconds: float) -> None:
-        super().__init__(link, link.address.namespace, lease_seconds=lease_seconds)
+        shard = Shard(link, Keys(link.address.namespace, link.shard))
+        super().__init__(link, link.address.namespace, lease_seconds=lease_seconds, shard=shard)
         self._link = link
         self._stops = stops
         self._limits = limits
@@ -92,14 +96,15 @@ class FleetStore(RedisStore):
         self._waker: Waker | None = None
         self._keeping = link.channel("keeper")
         self._kept = self.shard.on(self._keeping)
-        self._traces: dict[str, Any] = {}
+        self._traces: dict[str, CarriedTrace] = {}
         self._token = False
         self._checked = False
 
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
         if not self._checked:
-            check_namespace(self._link, self._link.address.shards)
+            if self._link.shard == 0:  # whose node has the namespace's record
+                check_namespace(self._link, self._link.address.shards)
             if self._limits:
                 self.shard.run("state", stated(self._limits))
             self._checked = True
@@ -109,6 +114,8 @@ class FleetStore(RedisStore):
             waker.disarm()
         if want.limit:
             self._token = False
+        if self._traces and settles:
+            tell_spans(self._loops.get(loop) or self._open_loop(loop), settles)
         reply = super().exchange(loop, seq, settles, want, worker)
         if waker is not None and want.limit and len(reply.grants) < want.limit:
             waker.arm()
@@ -129,12 +136,12 @@ class FleetStore(RedisStore):
             if run is None:  # of cancels that were missed the next renewal of the lease will tell
                 listener.overdue(0.0)
             elif run.startswith(b"@"):
-                listener.overdue(int(run[1:]) / MICRO)
+                listener.overdue(self.ours(int(run[1:]) / MICRO))
             else:
                 listener.stop(run.decode())
 
         self._about = worker, json.dumps(sorted(queues))
-        waker = self._waker = Waker(self._link, keys, woken)
+        waker = self._waker = Waker(self._link, keys, woken, patience(self._link.address))
         waker.arm()
         unheard = self._stops.every(stopped)
 
@@ -165,7 +172,7 @@ class FleetStore(RedisStore):
         self._beat(self._kept)
         rescued, deadline = self._kept.rescue()
         if deadline is not None and self._listener is not None:
-            self._listener.overdue(max(deadline / MICRO, self.clock() + EARLY_SECONDS))
+            self._listener.overdue(self.ours(max(deadline / MICRO, self.clock() + EARLY_SECONDS)))
         self._kept.clear_away()
         return rescued
 
@@ -182,9 +189,7 @@ class FleetStore(RedisStore):
             return grant
         made = cast("Brief", grant.run)
         made.tell(Sink(self.shard, granted.run_id, granted.job, granted.fence))
-        tracing = self._traces.get(granted.run_id, self)
-        if tracing is self:
-            tracing = self._trace_of(header)
+        tracing = self._trace_of(header)
         if tracing is not None:
             made.tracing = tracing
         if made.handler is not None and made.settings.run_in == "process":
@@ -192,10 +197,23 @@ class FleetStore(RedisStore):
             made.handlers = {grant.job: made.handler}
         return grant
 
-    def _trace_of(self, header: Header) -> Any:
-        while len(self._traces) >= TRACES:
-            self._traces.pop(next(iter(self._traces)))
-        trace = self._traces[header.id] = carried_trace(header.name, header.options)
+    def _is_linked(self, granted: Granted, header: Header) -> bool:
+        if not granted.inputs and not granted.place and granted.attempt == 1:
+            return False
+        return self._trace_of(header) is not None
+
+    def _trace_of(self, header: Header) -> CarriedTrace | None:
+        if not may_be_traced():
+            return None
+        trace = self._traces.get(header.id)
+        if trace is None:
+            trace = carried_trace(header.name, header.options)
+            if trace is None:
+                return None
+            trace.source = lambda grant: told_spans(self.shard, grant)
+            while len(self._traces) >= TRACES:
+                self._traces.pop(next(iter(self._traces)))
+            self._traces[header.id] = trace
         return trace
 
     def _beat(self, shard: Shard) -> None:

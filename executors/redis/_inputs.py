@@ -99,24 +99,32 @@ class Inputs(Sequence[Input]):
 
 def inputs_of(shard: Shard, run_id: str, job: int, kept: Payloads) -> list[Input]:
     """How the children of a job ended, as `lua/grants.lua` would bring it along; each call takes a bounded piece."""
-    keys, server = shard.keys, shard.server
-    ((record,), sparse) = _records(shard, run_id, [job])
+    ((record,), sparse) = read_records(shard, run_id, [job])
+    cut = sparse[job][_CUT] if job in sparse else 0
+    return ends_of(shard, run_id, _children(shard, run_id, job, record), kept, cut)
+
+
+def children_of(shard: Shard, run_id: str, job: int) -> list[int]:
+    """The jobs whose ends a job is told."""
+    ((record,), _) = read_records(shard, run_id, [job])
+    return _children(shard, run_id, job, record)
+
+
+def _children(shard: Shard, run_id: str, job: int, record: Any) -> list[int]:
     count, at = record[_INPUTS], record[_INPUTS_AT]
     if count <= 1:
-        children = [at] * count
-    else:
-        packed = server.call("GETRANGE", keys.run(run_id, f"e:{job // BUCKET}"), at, at + 4 * count - 1)
-        children = [int.from_bytes(packed[place : place + 4], "little") for place in range(0, 4 * count, 4)]
-    cut = sparse[job][_CUT] if job in sparse else 0
-    return ends_of(shard, run_id, children, kept, cut)
+        return [at] * count
+    key = shard.keys.run(run_id, f"e:{job // BUCKET}")
+    packed = shard.server.call("GETRANGE", key, at, at + 4 * count - 1)
+    return [int.from_bytes(packed[place : place + 4], "little") for place in range(0, 4 * count, 4)]
 
 
 def ends_of(shard: Shard, run_id: str, jobs: Sequence[int], kept: Payloads, cut: int = 0) -> list[Input]:
     """How jobs ended; those that were not swept by the turn *cut* do not count, if it is above 0."""
-    records, sparse = _records(shard, run_id, jobs)
+    records, sparse = read_records(shard, run_id, jobs)
     firsts = {job: extra[_FIRST] for job, extra in sparse.items() if extra[_FIRST] >= 0}
     told = sorted(set(firsts.values()))
-    tellers = dict(zip(told, _records(shard, run_id, told)[0], strict=True)) if told else {}
+    tellers = dict(zip(told, read_records(shard, run_id, told)[0], strict=True)) if told else {}
     ends: list[tuple[int, int, int | None]] = []
     wanted: dict[int, Any] = {}
     for job, record in zip(jobs, records, strict=True):
@@ -149,7 +157,7 @@ def _list_value(shard: Shard, run_id: str, job: int, record: Any, extra: Any, ke
     turn = -record[_ORDINAL]  # a list may complete again without being expanded again
     found = kept.get(run_id, job, turn) if turn else None
     if found is None:
-        read = Records(_records, lambda shard, run_id, jobs: ends_of(shard, run_id, jobs, kept))
+        read = Records(read_records, lambda shard, run_id, jobs: ends_of(shard, run_id, jobs, kept))
         found = value_of(shard, run_id, job, extra, read)
         kept.put(run_id, {(job, turn): found})
     return found
@@ -163,7 +171,7 @@ def _first(job: int, teller: int | None, wanted: dict[int, Any]) -> int | None:
 
 def places(shard: Shard, run_id: str, jobs: Sequence[int]) -> dict[int, tuple[Place, ...]]:
     """Where stamped jobs stand."""
-    return places_of(shard, run_id, jobs, Records(_records, lambda *_: []))
+    return places_of(shard, run_id, jobs, Records(read_records, lambda *_: []))
 
 
 def job_id(shard: Shard, run_id: str, job: int) -> str:
@@ -176,7 +184,7 @@ def job_id(shard: Shard, run_id: str, job: int) -> str:
     return name + "".join(f"[{one.position}]" for one in place)
 
 
-def _records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:
+def read_records(shard: Shard, run_id: str, jobs: Sequence[int]) -> tuple[list[Any], dict[int, Any]]:
     """The records of jobs, and what is sparse."""
     keys, buckets = shard.keys, sorted({job // BUCKET for job in jobs})
     if len(jobs) <= 2 * len(buckets):

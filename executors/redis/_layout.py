@@ -84,7 +84,7 @@ class Layout(NamedTuple):
         buckets: Its jobs.
         lanes: ``queue:priority`` of all lanes that it may ever have jobs in.
         ready: By lane, the jobs that wait for nothing.
-        late: Jobs that wait for nothing but a delay.
+        late: Jobs that wait for nothing but a delay, or for others that are put into their lanes before.
         delays: Delays in microseconds, by job.
     """
 
@@ -129,6 +129,15 @@ def lay_out(shape: Columns, row_lengths: Sequence[int], lanes_of_items: Iterable
     ]
     lanes |= dict.fromkeys(lanes_of_items)
     return Layout(buckets, list(lanes), ready, late, delays)
+
+
+def with_few_lanes(laid: Layout, most: int) -> Layout:
+    """The same where at most so many lanes are filled at once, the most urgent; the jobs of others follow by and by."""
+    if len(laid.ready) <= most:
+        return laid
+    order = sorted(laid.ready, key=lambda lane: int(lane.partition(":")[2]))
+    following = [job for lane in order[most:] for job in sorted(laid.ready[lane])]
+    return laid._replace(ready={lane: laid.ready[lane] for lane in order[:most]}, late=following + laid.late)
 
 
 def name_of(job: int) -> bytes:

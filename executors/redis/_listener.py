@@ -20,15 +20,25 @@ from redis import exceptions
 
 from executors.redis._channel import Channel
 from executors.redis._connection import Link
+from executors.redis._url import Address
 from flows.errors import ExecutorError, UnavailableError
 
 BLOCK_SECONDS: Final = 5.0
 """How long one blocking command waits. An idle listener sends one command in that time."""
 
+MOST_BLOCK_SECONDS: Final = 15.0
+"""Where there are several shards, each is asked less often: all together, about as often as one alone."""
+
 ENTRIES_AT_ONCE: Final = 1_000
 FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 0.8
 """Between attempts to reconnect: who waits for the server is back within a second of its return."""
+
+
+def patience(address: Address) -> float:
+    """How long a blocking command to one shard waits."""
+    return min(MOST_BLOCK_SECONDS, BLOCK_SECONDS * address.shards)
+
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 Heard = Callable[[Sequence[Entry]], None]

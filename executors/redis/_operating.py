@@ -11,16 +11,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from executors.redis._doctor import examine
-from executors.redis._fleet import served_of
-from executors.redis._indexes import AT_ONCE, GRAVE, exhume, graves, is_of, names_of, newest, oldest, parts_of
+from executors.redis._indexes import AT_ONCE, GRAVE, Entry, exhume, graves, is_of, names_of, newest, oldest, parts_of
 from executors.redis._layout import COURSE
+from executors.redis._limited import limits_of
+from executors.redis._part import Part, served_in
+from executors.redis._shard import Shard
 from flows._names import shown
 from flows._state import CONTROL_QUEUE, FAILED, STATE_NAMES
 from flows._views import end_state
 from flows.errors import DefinitionError, UnknownRunError
 
 if TYPE_CHECKING:
-    from executors.redis._store import RedisStore
     from flows.operating import Check, DeadJob, DeadPage, Pruned, QueueSummary, RunPage, RunState, RunSummary
 
 LOOKED_AT: Final = 5000
@@ -36,6 +37,7 @@ Cursor = tuple[float, str]
 class _Stand(NamedTuple):
     """A run, as a listing sees it. Instants are microseconds."""
 
+    shard: Shard
     id: str
     submitted: float
     name: str
@@ -47,10 +49,10 @@ class _Stand(NamedTuple):
 
 
 class Operating:
-    """The verbs of an operator, for an executor that has a `RedisStore`."""
+    """The verbs of an operator, for an executor that has the parts of a namespace."""
 
     address: Any
-    store: RedisStore
+    parts: list[Part]
 
     @abstractmethod
     def find(self, *, run_id: str | None = None, key: str | None = None) -> Any:
@@ -76,28 +78,29 @@ class Operating:
         """The queues that have open jobs, dead letters, limits, workers or a pause, by name."""
         from flows.operating import QueueSummary
 
-        keys, server = self.store.shard.keys, self.store.shard.server
-        served = Counter(queue for queues in served_of(self.store).values() for queue in queues)
-        known = {name.decode() for name in server.call("SMEMBERS", keys.of("queues"))}
+        served = Counter(queue for queues in served_in(self.parts).values() for queue in queues)
+        shards = [part.store.shard for part in self.parts]
+        known = {name.decode() for shard in shards for name in shard.server.call("SMEMBERS", shard.keys.of("queues"))}
         limits = self._limits()
         found = []
         for name in sorted({*known, *served, *limits} - {CONTROL_QUEUE}):
-            asked = [("ZCARD", keys.queue(name, part)) for part in ("due", "leases", "suspects", "dead")]
-            delayed, active, suspects, dead = server.calls(asked)
-            waiting = suspects + self._waiting(name)
+            counts = [sum(column) for column in zip(*[_counted(shard, name) for shard in shards], strict=True)]
             paused, concurrency, rate = limits.get(name, (False, None, None))
-            if waiting or delayed or active or dead or name in limits or name in served:
-                counts = (waiting, delayed, active, dead)
-                found.append(QueueSummary(name, *counts, paused, concurrency, rate, served[name]))
+            if any(counts) or name in limits or name in served:
+                waiting, delayed, active, dead = counts
+                about = paused, concurrency, rate, served[name]
+                found.append(QueueSummary(name, waiting, delayed, active, dead, *about))
         return found
 
     def pause_queue(self, queue: str) -> None:
         """Hand out no job of a queue until it is resumed."""
-        self.store.pause(queue, paused=True)
+        for part in self.parts:
+            part.store.pause(queue, paused=True)
 
     def resume_queue(self, queue: str) -> None:
         """Hand out the jobs of a queue again."""
-        self.store.pause(queue, paused=False)
+        for part in self.parts:
+            part.store.pause(queue, paused=False)
 
     def dead_letters(
         self, *, queue: str | None = None, flow: str | None = None, limit: int = 50, cursor: str | None = None
@@ -106,11 +109,11 @@ class Operating:
         from flows._dead_letters import dead_letter
         from flows.operating import DeadJob, DeadPage
 
-        key = self.store.shard.keys.of("dead") if queue is None else self.store.shard.keys.queue(queue, "dead")
+        line = self._newest("dead" if queue is None else f"q:{queue}:dead", None if cursor is None else _grave(cursor))
         found: list[DeadJob] = []
         after = None if cursor is None else _grave(cursor)
         records: dict[str, Any] = {}
-        for looked, entry in enumerate(newest(self.store.shard.server, key, after)):
+        for looked, entry in enumerate(line):
             if after is not None and (len(found) == limit or looked == LOOKED_AT):
                 return DeadPage(found, f"{after[0]:.0f}/{after[1].hex()}")
             run_id, job = parts_of(entry[1])
@@ -129,7 +132,7 @@ class Operating:
         record = self.find(run_id=run_id)
         if record is None:
             raise UnknownRunError(f"there is no run of id {shown(run_id)} here")
-        shard = self.store.shard
+        shard = record.part.store.shard
         named = graves(shard, run_id)
         if jobs is not None and named:
             ids, wanted = record.plan.ids, frozenset(jobs)
@@ -150,7 +153,7 @@ class Operating:
         """Remove ended runs before their retention would, oldest first."""
         from flows.operating import Pruned
 
-        latest = self.store.clock() * _MICRO - (older_than or 0.0) * _MICRO
+        latest = self.parts[0].store.clock() * _MICRO - (older_than or 0.0) * _MICRO
         due: list[_Stand] = []
         for stand in self._ended(flow, keep):
             if len(due) > limit or (older_than is not None and (stand.ended or 0) > latest):
@@ -159,11 +162,10 @@ class Operating:
                 due.append(stand)
         pruned = Pruned([self._summary(stand) for stand in due[:limit]], len(due) > limit)
         if not dry_run and due:
-            shard = self.store.shard
-            entries = [part for stand in due[:limit] for part in (0, stand.id)]
-            shard.server.call("ZADD", shard.keys.of("retire"), "XX", *entries)  # only those that are ended still
-            while shard.retire():
-                pass
+            for shard, entries in _by_shard(due[:limit]).items():
+                shard.server.call("ZADD", shard.keys.of("retire"), "XX", *entries)  # only those that are ended still
+                while shard.retire():
+                    pass
         return pruned
 
     def doctor(self) -> Sequence[Check]:
@@ -174,59 +176,50 @@ class Operating:
 
     def _limits(self) -> dict[str, tuple[bool, int | None, tuple[int, float] | None]]:
         """What is published of queues: paused, concurrency, rate."""
-        fields = self.store.shard.server.call("HGETALL", self.store.shard.keys.of("limits"))
-        found = {}
-        for name, stated in zip(fields[::2], fields[1::2], strict=True):
-            paused, concurrency, starts, period = map(int, stated.split())
-            rate = (starts, period / _MICRO) if starts else None
-            found[name.decode()] = bool(paused), concurrency or None, rate
+        found: dict[str, tuple[bool, int | None, tuple[int, float] | None]] = {}
+        for part in self.parts:
+            for name, (paused, concurrency, rate) in limits_of(part.store.shard).items():
+                found[name] = paused or found.get(name, (False, None, None))[0], concurrency, rate
         return found
 
-    def _waiting(self, queue: str) -> int:
-        """How many jobs stand in the lanes of a queue."""
-        keys, server = self.store.shard.keys, self.store.shard.server
-        lanes = server.call("ZRANGE", keys.queue(queue, "ring"), 0, -1)
-        waiting = 0
-        for first in range(0, len(lanes), _LANES_AT_ONCE):
-            some = lanes[first : first + _LANES_AT_ONCE]
-            waiting += sum(server.calls([("LLEN", keys.of("j:").encode() + lane) for lane in some]))
-        return waiting
+    def _newest(self, name: str, after: Entry | None) -> Iterator[Entry]:
+        """The entries of a sorted set that each shard has, highest first."""
+        shards = [part.store.shard for part in self.parts]
+        return heapq.merge(*[newest(shard.server, shard.keys.of(name), after) for shard in shards], reverse=True)
 
     def _stands(self, after: Cursor | None) -> Iterator[_Stand]:
         """How runs stand, the newest first, those behind *after*."""
-        shard = self.store.shard
         begun = None if after is None else (after[0], after[1].encode())
-        line = newest(shard.server, shard.keys.of("runs"), begun)
-        while some := [(score, member.decode()) for score, member in itertools.islice(line, AT_ONCE)]:
-            yield from self._stood(some)
-
-    def _stood(self, places: Sequence[Cursor]) -> Iterator[_Stand]:
-        keys, fields = self.store.shard.keys, ("course", "name", "key", "state", "ended")
-        asked = [("HMGET", keys.run(run_id), *fields) for _, run_id in places]
-        for (submitted, run_id), found in zip(places, self.store.shard.server.calls(asked), strict=True):
-            if isinstance(found, Exception):
-                raise found
-            if found[0] is None:
-                continue  # it was retired meanwhile
-            course = COURSE.unpack(found[0])
-            over = bool(course[_ENDED])
-            _, name, key, state, ended = (None if raw is None else raw.decode() for raw in [None, *found[1:]])
-            yield _Stand(
-                *(run_id, submitted, name or "", key, state if over else "running"),
-                *(int(ended) if over and ended else None, course[_SIZE], course[_OPEN]),
-            )
+        lines = []
+        for part in self.parts:
+            shard = part.store.shard
+            lines.append(_stood(shard, newest(shard.server, shard.keys.of("runs"), begun)))
+        return heapq.merge(*lines, key=lambda stand: (stand.submitted, stand.id.encode()), reverse=True)
 
     def _ended(self, flow: str | None, keep: int | None) -> Iterator[_Stand]:
         """Ended runs, oldest first, but for the newest *keep* of each flow."""
-        keys, server = self.store.shard.keys, self.store.shard.server
-        names = [name.decode() for name in server.call("SMEMBERS", keys.of("names"))] if flow is None else [flow]
         lines = []
-        for name in names:
-            key = keys.of(f"n:{name}")
-            lines.append(oldest(server, key, None if keep is None else max(0, server.call("ZCARD", key) - keep)))
-        ended = heapq.merge(*lines)
-        while some := [(score, member.decode()) for score, member in itertools.islice(ended, AT_ONCE)]:
-            yield from (stand for stand in self._stood(some) if stand.ended is not None)
+        for part in self.parts:
+            shard = part.store.shard
+            keys, server = shard.keys, shard.server
+            names = [name.decode() for name in server.call("SMEMBERS", keys.of("names"))] if flow is None else [flow]
+            lines += [
+                _stood(shard, oldest(server, keys.of(f"n:{name}"), self._prunable(name, shard, keep))) for name in names
+            ]
+        ended = heapq.merge(*lines, key=lambda stand: (stand.submitted, stand.id))
+        return (stand for stand in ended if stand.ended is not None)
+
+    def _prunable(self, name: str, shard: Shard, keep: int | None) -> int | None:
+        """How many of the oldest runs of a flow in a shard are not among its newest *keep*; None: all."""
+        if keep is None:
+            return None
+        key = shard.keys.of(f"n:{name}")
+        count: int = shard.server.call("ZCARD", key)
+        if len(self.parts) == 1:
+            return max(0, count - keep)
+        kept = [member for _, member in itertools.islice(self._newest(f"n:{name}", None), keep)]
+        here = shard.server.calls([("ZSCORE", key, member) for member in kept])
+        return max(0, count - sum(score is not None for score in here))
 
     def _summary(self, stand: _Stand) -> RunSummary:
         from flows.operating import RunSummary
@@ -245,6 +238,45 @@ class Operating:
         )
 
     reader: Any
+
+
+def _counted(shard: Shard, queue: str) -> tuple[int, int, int, int]:
+    """How many jobs of a queue wait, are delayed, are active, and are dead letters."""
+    keys, server = shard.keys, shard.server
+    asked = [("ZCARD", keys.queue(queue, part)) for part in ("due", "leases", "suspects", "dead")]
+    delayed, active, waiting, dead = server.calls(asked)
+    lanes = server.call("ZRANGE", keys.queue(queue, "ring"), 0, -1)
+    for first in range(0, len(lanes), _LANES_AT_ONCE):
+        some = lanes[first : first + _LANES_AT_ONCE]
+        waiting += sum(server.calls([("LLEN", keys.of("j:").encode() + lane) for lane in some]))
+    return waiting, delayed, active, dead
+
+
+def _stood(shard: Shard, line: Iterator[Entry]) -> Iterator[_Stand]:
+    """How the runs of a line stand, some at a time."""
+    fields = ("course", "name", "key", "state", "ended")
+    while places := [(score, member.decode()) for score, member in itertools.islice(line, AT_ONCE)]:
+        asked = [("HMGET", shard.keys.run(run_id), *fields) for _, run_id in places]
+        for (submitted, run_id), found in zip(places, shard.server.calls(asked), strict=True):
+            if isinstance(found, Exception):
+                raise found
+            if found[0] is None:
+                continue  # it was retired meanwhile
+            course = COURSE.unpack(found[0])
+            over = bool(course[_ENDED])
+            _, name, key, state, ended = (None if raw is None else raw.decode() for raw in [None, *found[1:]])
+            yield _Stand(
+                *(shard, run_id, submitted, name or "", key, state if over else "running"),
+                *(int(ended) if over and ended else None, course[_SIZE], course[_OPEN]),
+            )
+
+
+def _by_shard(stands: Sequence[_Stand]) -> dict[Shard, list[Any]]:
+    """What has runs forgotten at once, by the shard that they are in."""
+    entries: dict[Shard, list[Any]] = {}
+    for stand in stands:
+        entries.setdefault(stand.shard, []).extend((0, stand.id))
+    return entries
 
 
 def _is(stand: _Stand, state: str | None, flow: str | None) -> bool:

@@ -29,7 +29,7 @@ from executors.redis._layout import (
     name_of,
     u32s,
 )
-from executors.redis._shard import Shard
+from executors.redis._shard import LANES, Shard
 from flows import _reopening
 from flows._state import CANCELLED, COMPLETED, FAILED, Commands
 from flows.errors import RunError, UnknownRunError
@@ -67,7 +67,7 @@ def reopen(shard: Shard, run_id: str, job: int | None, *, anew: bool) -> bool:
     _reopening.reopen(columns.state, jobs, gated, out)
     stage = os.urandom(12).hex()
     parts, lanes = _staged(shard, stage, columns, jobs, gone, out)
-    course = _course(columns, out)
+    course = _course(columns, out, "late" in parts)
     said = shard.run(
         *("reopen", run_id, stage, columns.openings, " ".join(parts), " ".join(lanes), course),
         *(-1 if job is None else job, u32s(out.ended[:500]), columns.timeout),
@@ -148,17 +148,18 @@ def _staged(
         if line:
             shard.stage_many("RPUSH", stage, name, [str(one) for one in line])
             parts.append(name)
-    if out.delayed:
-        parts.append(_put(shard, stage, "late", u32s([one for one, _ in out.delayed])))
-    lanes: dict[str, list[bytes]] = {}
+    lanes: dict[str, list[int]] = {}
     for one in out.ready:
         record = columns.records[one]
         queue = CONTROL if record[_FLAGS] & (GATED | LIST) else record[_QUEUE]
         lane = lanes.setdefault(f"{queue}:{record[_PRIORITY]}", [])
-        lane.insert(0, name_of(one)) if record[_FLAGS] & LIFO else lane.append(name_of(one))
-    for name, names in lanes.items():
-        shard.stage_many("RPUSH", stage, f"j:{name}", names)
-    return parts, list(lanes)
+        lane.insert(0, one) if record[_FLAGS] & LIFO else lane.append(one)
+    laid = layout.with_few_lanes(layout.Layout([], [], lanes, [one for one, _ in out.delayed], {}), LANES)
+    if laid.late:
+        parts.append(_put(shard, stage, "late", u32s(laid.late)))
+    for name, ready in laid.ready.items():
+        shard.stage_many("RPUSH", stage, f"j:{name}", [name_of(one) for one in ready])
+    return parts, list(laid.ready)
 
 
 def _put(shard: Shard, stage: str, part: str, raw: bytes) -> str:
@@ -227,7 +228,7 @@ def _first(columns: Columns, job: int) -> int:
     return first
 
 
-def _course(columns: Columns, out: Commands) -> bytes:
+def _course(columns: Columns, out: Commands, is_late: bool) -> bytes:
     state = columns.state
     ends = [state.state[root] for root in columns.roots]
     worst = max([_WORST.get(end, 0) for end in ends], default=0)
@@ -236,5 +237,5 @@ def _course(columns: Columns, out: Commands) -> bytes:
     course[4] = 1 if state.cascade or out.grow else 0
     course[5] = course[6] = 0
     course[10], course[11], course[12] = -1, 0, -1
-    course[13] = 0 if out.delayed else -1
+    course[13] = 0 if is_late else -1
     return layout.COURSE.pack(*course)

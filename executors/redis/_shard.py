@@ -26,6 +26,12 @@ _CLEARING: Final = 64
 
 _STAGED_BYTES: Final = 1 << 20
 
+LANES: Final = 200
+"""Lanes that are filled by one call."""
+
+PARTS: Final = 200
+"""Parts of a staged run that one call puts into their places."""
+
 
 class NewRun(NamedTuple):
     """A run as a shard takes it.
@@ -109,13 +115,17 @@ class Shard:
         else:
             # Under a name of its own: what is staged again must not write over what is at work already.
             stage = os.urandom(12).hex()
-            self._stage(stage, run)
+            run = run._replace(laid_out=layout.with_few_lanes(run.laid_out, LANES))
+            parts = self._stage(stage, run)
+            for first in range(0, len(parts), PARTS):
+                self.run("move", run.run_id, stage, STAGE_SECONDS, *parts[first : first + PARTS])
             held, fingerprint = self.run(
-                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, stage),
-                *(_lanes(run.laid_out), len(run.laid_out.buckets)),
+                *("publish", run.run_id, run.key, run.fingerprint, run.timeout, run.limits),
+                " ".join(run.laid_out.ready),
             )
             if not fingerprint or held.decode() != run.run_id:
-                self._unstage(stage, run)
+                self._unstage(stage, parts)
+                self.clear_away()
         return Holder(held.decode(), fingerprint.decode() or run.fingerprint)
 
     def exchange(
@@ -234,9 +244,13 @@ class Shard:
         )
         return held
 
-    def _stage(self, stage: str, run: NewRun) -> None:
-        """Put all of a run where nobody finds it yet; what is not made visible goes away by itself."""
-        laid, of = run.laid_out, self.keys.staged
+    def _stage(self, stage: str, run: NewRun) -> list[str]:
+        """Put all of a run where nobody finds it yet; what is not made visible goes away by itself.
+
+        Returns:
+            The names of its parts, in the order in which they end if nothing becomes of them.
+        """
+        laid, of, parts = run.laid_out, self.keys.staged, ["run"]
         self._send(of(stage, "run"), [("HSET", of(stage, "run"), *_fields(run))])
         for number, bucket in enumerate(laid.buckets):
             self._send(of(stage, f"c:{number}"), [("SET", of(stage, f"c:{number}"), bucket.records)])
@@ -244,13 +258,17 @@ class Shard:
                 self._send(of(stage, f"e:{number}"), [("SET", of(stage, f"e:{number}"), bucket.edges)])
             rows = layout.pack_rows(run.rows[number * BUCKET : (number + 1) * BUCKET])
             self._send(of(stage, f"w:{number}"), [("SET", of(stage, f"w:{number}"), rows)])
-        for command in _row_commands(of(stage, "b"), layout.long_rows(run.rows)):
+            parts += [f"{part}:{number}" for part in ("cew" if bucket.edges else "cw")]
+        apart = _row_commands(of(stage, "b"), layout.long_rows(run.rows))
+        for command in apart:
             self._send(of(stage, "b"), [command])
         for lane, jobs in laid.ready.items():
             self._send_many("RPUSH", of(stage, f"j:{lane}"), list(map(layout.name_of, jobs)))
         if laid.late:
             self._send(of(stage, "late"), [("SET", of(stage, "late"), layout.u32s(laid.late))])
         self._send_many("HSET", of(stage, "d"), _delays(laid))
+        there = {"b": apart, "late": laid.late, "d": laid.delays}
+        return [*parts, *[part for part, found in there.items() if found], *[f"j:{lane}" for lane in laid.ready]]
 
     def _send_many(self, command: str, key: str, arguments: Sequence[Any]) -> None:
         for first in range(0, len(arguments), 2 * AT_ONCE):
@@ -262,9 +280,7 @@ class Shard:
             if isinstance(answered, Exception):
                 raise answered
 
-    def _unstage(self, stage: str, run: NewRun) -> None:
-        parts = ["run", "d", "b", "late", *[f"j:{lane}" for lane in run.laid_out.ready]]
-        parts += [f"{part}:{number}" for number in range(len(run.laid_out.buckets)) for part in "cew"]
+    def _unstage(self, stage: str, parts: Sequence[str]) -> None:
         for first in range(0, len(parts), 200):
             self.server.call("UNLINK", *[self.keys.staged(stage, part) for part in parts[first : first + 200]])
 

@@ -38,13 +38,17 @@ class Way(Calls, Protocol):
 
 
 class ApartGrant(Grant):
-    """A grant whose inputs are read apart."""
+    """A grant whose inputs are read apart, or the spans that its attempt is linked to."""
 
     __slots__ = ()
 
     def fetch(self) -> None:
         """Read them; may block."""
-        cast("Inputs", cast("Brief", self.run).inputs).load()
+        run = cast("Brief", self.run)
+        if isinstance(run.inputs, Inputs):
+            run.inputs.load()
+        if run.tracing is not None and not self.control:
+            run.tracing.fetch(self)
 
 
 class _ApartControl(ApartGrant, ControlGrant):
@@ -96,6 +100,14 @@ class RedisStore:
             self._ahead = int(seconds) + (int(micros) + int(shift or 0)) / MICRO - time.monotonic()
         return time.monotonic() + self._ahead
 
+    def attempts_clock(self) -> float:
+        """The clock by which attempts are timed: the server's, where there is one."""
+        return self.clock()
+
+    def ours(self, instant: float) -> float:
+        """An instant of the server's clock, by the one that attempts are timed by."""
+        return instant
+
     def put_run(self, run: Packed) -> Holder:
         """Accept a run, visible in one step; may be sent twice.
 
@@ -115,7 +127,7 @@ class RedisStore:
             UnavailableError: The server is away; whether it took the step is unknown, and the same *seq* finds out.
         """
         shard = self._loops.get(loop) or self._open_loop(loop)
-        now = self.clock()
+        now = self.attempts_clock()
         outcomes = [outcome_of(settle, now) for settle in settles]
         for settle in settles:
             if settle.end is End.EXPANDED:
@@ -200,7 +212,7 @@ class RedisStore:
 
     def began(self, grant: Grant) -> float:
         """A handler is about to start; told of grants of `rated` runs. Returns the instant that is counted."""
-        return self.shard.began(grant.run.id, grant.job, grant.fence) / MICRO
+        return self.ours(self.shard.began(grant.run.id, grant.job, grant.fence) / MICRO)
 
     def reopen(self, run: Any, job: int | None, *, anew: bool) -> bool:
         """Have jobs of an ended run done again: what failed or was cancelled, or *job* and what follows.
@@ -251,10 +263,10 @@ class RedisStore:
             for made in grants:
                 deadline = answer.deadlines.get(made.run.id)
                 if deadline is not None:
-                    cast("Brief", made.run).deadline_at = deadline / MICRO
+                    cast("Brief", made.run).deadline_at = self.ours(deadline / MICRO)
         refused = [settles[number] for number in answer.refused]
-        due = None if answer.due < 0 else answer.due / MICRO
-        return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
+        due = None if answer.due < 0 else self.ours(answer.due / MICRO)
+        return Reply(self.ours(answer.now / MICRO), grants, refused, answer.more, due, suspects)
 
     def _header_of(self, run_id: str) -> Header | Unread:
         try:
@@ -270,12 +282,17 @@ class RedisStore:
         if granted.apart:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
-        kind = _KINDS[granted.apart, flags & (CONTROLLED | SUSPECT)]
-        began = since / MICRO if since else None
+        apart = granted.apart or self._is_linked(granted, header)
+        kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
+        began = self.ours(since / MICRO) if since else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
         return kind(cast("Any", run), job, attempt, fence)
+
+    def _is_linked(self, granted: Granted, header: Header) -> bool:
+        """Whether the attempt has a span, which may be linked to those of other workers."""
+        return False
 
     def _told(self, apart: Sequence[Granted], shard: Shard) -> dict[tuple[str, int], Any]:
         """Rows of jobs, or for stamped ones where they stand."""

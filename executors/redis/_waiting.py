@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from executors.redis._connection import Link
-from executors.redis._listener import Entry, listen
+from executors.redis._listener import Entry, listen, patience
 
 LOOK_SECONDS = 5.0
 """Who waits looks for itself this often: what a server forgets in a crash, it does not tell."""
@@ -88,7 +88,8 @@ class Hub:
 
     def _begin(self) -> None:
         if self._end is None:
-            self._end = listen(self._link, self._stream, self._heard, aloud=self._aloud)
+            seconds = patience(self._link.address)
+            self._end = listen(self._link, self._stream, self._heard, block_seconds=seconds, aloud=self._aloud)
 
     def _finish(self) -> None:
         if not self._followed and not self._all and self._end is not None:

@@ -102,7 +102,10 @@ class Settling(Claims):
         grant: Any = settle.grant
         job = grant.job
         if settle.end is End.RELEASED:
+            before = len(out.ready)
             machine.release(run.state, job, out, settle.after)
+            if job in run.state.lost and not grant.control and len(out.ready) > before:
+                self._suspect(run, job, out)  # nothing has spoken for it since
             if not grant.control:
                 run.note(now, "released", [[job, grant.attempt]])
             return
@@ -220,8 +223,13 @@ class Settling(Claims):
                 run.columns.sparse["erred"][job] = 1
                 self._bury(run, job)
         elif len(out.ready) > before and not control:
-            out.ready.pop()
-            self.database.do("suspect_add", self.database.draw(), layout.queue(job), row_of(run.number, job))
+            self._suspect(run, job, out)
+
+    def _suspect(self, run: OpenRun, job: int, out: Commands) -> None:
+        """A job that has just become ready goes into the line of which a worker holds one at a time."""
+        out.ready.pop()
+        place = self.database.draw(), run.known.layout.queue(job), row_of(run.number, job)
+        self.database.do("suspect_add", *place)
 
     def _renew(self, run: OpenRun, job: int) -> None:
         """A job that has ended will be done again: its last attempt is filed, the rest of it is dropped."""

@@ -3,6 +3,7 @@
 import pytest
 
 from executors.memory import MemoryStore
+from flows._verbs import End, Settle
 from tests.executors.columns import Caller, Clock, done, plan_of, put, states
 from tests.flows.naive_run import Dag, Edge
 
@@ -115,6 +116,18 @@ def test_suspects_are_handed_out_one_at_a_time(leased: MemoryStore, clock: Clock
     assert call(suspects=False).grants == []
     assert len(call(done(reply.grants[0])).grants) == 1
     assert call(limit=0).grants == []
+
+
+def test_a_suspect_that_goes_back_unrun_is_one_still(leased: MemoryStore, clock: Clock) -> None:
+    put(leased, plan_of(Dag(("fail",) * 2, ())))
+    Caller(leased, "dead")()
+    clock.now += 30.0
+    assert leased.rescue() == 2
+    call = Caller(leased)
+    (grant,) = call().grants
+    back = Settle(grant, End.RELEASED, None, clock.now, clock.now)
+    assert [(one.suspect, one.job) for one in call(back).grants] == [(True, 1)]
+    assert [(one.suspect, one.job) for one in Caller(leased, "other")().grants] == [(True, 0)]
 
 
 def test_a_cancelled_suspect_does_not_stand_in_the_way_of_another(leased: MemoryStore, clock: Clock) -> None:

@@ -108,7 +108,7 @@ local function finish_sweeps(of)
   end
 end
 
--- Leaves with a delay, of a run that was staged: their delays begin when the run was made visible.
+-- Leaves of a run that was staged: those with a delay, which begins when the run was made visible, and those of further lanes.
 local function take_late(run)
   while run.late >= 0 and left > 0 do
     local wanted = min(left, 200)
@@ -121,6 +121,8 @@ local function take_late(run)
       local record = record_of(run, jobs[place])
       if record[STATE] == DELAYED then
         postpone(run, record, submitted + tonumber(call('HGET', run.key .. ':d', name_of(run, record[JOB]))))
+      elseif record[STATE] == WAITING then
+        enqueue(run, record)
       end
     end
     left = left - max(1, count_of)

@@ -74,20 +74,22 @@ local function lane_named(member)
 end
 
 local function take_from(lane, limit)
+  local run = run_of(lane.id)
+  if not run or run.cancelling then
+    lane.spent = true -- whoever marks its jobs takes it away
+    return
+  end
   local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit)
   local taken = min(limit, #found)
   lane.taken = lane.taken + taken
   lane.spent = #found <= limit
-  local run = run_of(lane.id)
-  if run and not run.cancelling then
-    for place = 1, taken do
-      local name = found[place]
-      local job = struct_unpack('<I4', name)
-      run.names[job] = name
-      local record = record_of(run, job)
-      if record[STATE] == WAITING then
-        grant(run, record, 0)
-      end
+  for place = 1, taken do
+    local name = found[place]
+    local job = struct_unpack('<I4', name)
+    run.names[job] = name
+    local record = record_of(run, job)
+    if record[STATE] == WAITING then
+      grant(run, record, 0)
     end
   end
 end

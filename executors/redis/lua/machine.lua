@@ -1,6 +1,6 @@
 -- What a run means, as flows/_machine.py says it: which job may run when, and what each end does to its dependents.
 -- define: LOST_LIMIT 3
--- rare: want_growth delay_until end_below influence count mark_cancelled requeue lanes_of begin_cancel
+-- rare: want_growth delay_until end_below influence count mark_cancelled requeue begin_cancel
 
 local left = 500
 
@@ -205,6 +205,7 @@ local function edges_of(run, record, position, wanted)
 end
 
 local function mark_cancelled(run)
+  local emptied = {}
   while run.marking >= 0 and left > 0 do
     local first = run.marking
     local last = min(run.size, first + min(left, BUCKET), (floor(first / BUCKET) + 1) * BUCKET)
@@ -214,8 +215,16 @@ local function mark_cancelled(run)
         local member = member_of(run, job)
         if record[STATE] == DELAYED then
           call('ZREM', of_queue(home_of(run, record), 'due'), member)
-        elseif record[STATE] == WAITING and record[LOST] > 0 then
-          call('ZREM', of_queue(home_of(run, record), 'suspects'), member)
+        elseif record[STATE] == WAITING then
+          if record[LOST] > 0 then
+            call('ZREM', of_queue(home_of(run, record), 'suspects'), member)
+          end
+          local lane = run.prefix .. (is_control(record) and CONTROL or record[QUEUE]) .. ':' .. record[PRIORITY]
+          if not emptied[lane] then
+            emptied[lane] = true
+            call('ZREM', of_queue(home_of(run, record), 'ring'), lane)
+            call('UNLINK', P .. 'j:' .. lane)
+          end
         end
         end_below(run, record, CANCELLED)
       end
@@ -304,21 +313,8 @@ local function requeue(run, record, after)
   return true
 end
 
-local function lanes_of(run)
-  local lanes = {}
-  local found = call('HGET', run.key, 'lanes') or ''
-  for index, priority in string.gmatch(found, '(%d+):(%d+)') do
-    lanes[#lanes + 1] = { member = run.prefix .. index .. ':' .. priority, queue = queue_name(run, tonumber(index)) }
-  end
-  return lanes
-end
-
--- Cancel: nothing more is handed out from now on; the jobs are marked by this and later calls.
+-- Cancel: nothing more is handed out from now on; the jobs are marked, and taken from their lanes, by this and later calls.
 local function begin_cancel(run, reason)
-  for _, lane in ipairs(lanes_of(run)) do
-    call('ZREM', of_queue(lane.queue, 'ring'), lane.member)
-    call('UNLINK', P .. 'j:' .. lane.member)
-  end
   run.cancelling, run.marking = true, 0
   run.late = -1
   if run.timed == 1 then

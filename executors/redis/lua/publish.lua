@@ -1,7 +1,7 @@
--- Make a staged run visible. Answers who has the run's key now, and with what fingerprint; a loser's stage is the client's to
--- take away, or time's.
+-- Make a run visible whose parts have been moved to their places. Answers who has the run's key now, and with what fingerprint;
+-- what a loser has brought is forgotten next.
 -- KEYS: meta
--- ARGV: id key fingerprint timeout limited stage lanes buckets
+-- ARGV: id key fingerprint timeout limited lanes
 -- define: FIRST_CALL 'EXISTS'
 -- include: prelude
 -- include: records
@@ -13,31 +13,16 @@
 -- include: accept
 local holder = holder_of(key, id)
 if holder then
+  if holder[1] ~= id then
+    call('ZADD', P .. 'retire', 'XX', 0, id)
+  end
   return holder
 end
-local staged, run_key = P .. 's:' .. stage .. ':', P .. 'r:' .. id
-if call('EXISTS', staged .. 'run') == 0 then
+local run_key = P .. 'r:' .. id
+if call('EXISTS', run_key) == 0 or call('HEXISTS', run_key, 'retired') == 1 then
   return redis.error_reply('GONE the stage of run ' .. id .. ' has expired')
 end
-
-local function show(part, key_now)
-  if call('PERSIST', staged .. part) == 1 then
-    call('RENAME', staged .. part, key_now)
-  end
-end
-
-show('run', run_key)
-for bucket = 0, tonumber(buckets) - 1 do
-  for _, what in ipairs({ 'c:', 'w:', 'e:' }) do
-    show(what .. bucket, run_key .. ':' .. what .. bucket)
-  end
-end
-show('d', run_key .. ':d')
-show('b', run_key .. ':b')
-show('late', run_key .. ':late')
-for lane in string.gmatch(lanes, '%d+:%d+') do
-  show('j:' .. lane, P .. 'j:' .. id .. ':' .. lane)
-end
+call('ZREM', P .. 'retire', id)
 if limited ~= '' then
   state_limits(limited)
 end

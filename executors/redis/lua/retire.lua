@@ -13,7 +13,7 @@ while left > 0 do
     return 0
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name', 'queues')
+  local found = call('HMGET', key, 'course', 'retired', 'lanes', 'name', 'queues', 'cleared')
   local size = found[1] and struct_unpack('<I4', found[1], 9) or 0
   local buckets = floor((size + BUCKET - 1) / BUCKET)
   local bucket = tonumber(found[2]) or 0
@@ -69,12 +69,18 @@ while left > 0 do
       return 1
     end
   end
-  for index, priority in string.gmatch(found[3] or '', '(%d+):(%d+)') do
+  local lanes, at = found[3] or '', tonumber(found[6]) or 1
+  while at < #lanes do
+    local _, last, index, priority = string.find(lanes, '(%d+):(%d+)', at)
     local member = id .. ':' .. index .. ':' .. priority
     call('UNLINK', P .. 'j:' .. member)
     -- Where nobody has claimed since its last job was taken, a queue knows the lane still.
     call('ZREM', P .. 'q:' .. (names[index + 1] or CONTROL_QUEUE) .. ':ring', member)
-    left = left - 2
+    left, at = left - 2, last + 1
+    if left <= 0 and at < #lanes then
+      call('HSET', key, 'retired', bucket, 'cleared', at)
+      return 1
+    end
   end
   if found[4] then
     call('ZREM', P .. 'n:' .. found[4], id)
@@ -82,7 +88,7 @@ while left > 0 do
       call('SREM', P .. 'names', found[4])
     end
   end
-  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', '' }) do
+  for _, what in ipairs({ ':x', ':a', ':d', ':later', ':cascade', ':late', ':p', ':g', ':u', ':l', ':o', ':b', ':grow', ':t', '' }) do
     call('UNLINK', key .. what)
   end
   left = left - 10

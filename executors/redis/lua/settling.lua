@@ -1,6 +1,6 @@
 -- What has become of attempts is taken down, and the machine told.
 -- define: UNHANDLED 86400000000
--- rare: keep_attempt lose fail is_unhandled settle_otherwise wake_due
+-- rare: keep_attempt suspect lose fail is_unhandled settle_otherwise wake_due
 
 -- File an attempt that will be followed by another.
 local function keep_attempt(run, record, outcome, payload)
@@ -10,6 +10,14 @@ local function keep_attempt(run, record, outcome, payload)
   history[#history + 1] = pack('<I4H', record[JOB], extra.tries)
   history[#history + 1] = pack('<BHHdd', outcome, record[ATTEMPT], record[WORKER], record[STARTED], record[FINISHED]) .. payload
   extra.tries = extra.tries + 1
+end
+
+-- Of the jobs in this line a worker holds one at a time.
+local function suspect(run, record)
+  record[STATE] = WAITING
+  local queue = home_of(run, record)
+  call('ZADD', of_queue(queue, 'suspects'), now, member_of(run, record[JOB]))
+  rouse(queue)
 end
 
 -- An active job lost its worker. Costs no attempt, but may not happen for ever: *spent* is why it has failed then.
@@ -33,10 +41,7 @@ local function lose(run, record, payload, spent)
   elseif control then
     make_ready(run, record)
   else
-    record[STATE] = WAITING
-    local queue = home_of(run, record)
-    call('ZADD', of_queue(queue, 'suspects'), now, member_of(run, record[JOB]))
-    rouse(queue)
+    suspect(run, record)
   end
 end
 
@@ -90,7 +95,11 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     if not is_control(record) then
       note(run, TOLD.released, record)
     end
-    requeue(run, record, after)
+    if record[LOST] > 0 and after == 0 and not run.cancelling and not is_control(record) then
+      suspect(run, record) -- nothing has spoken for it since
+    else
+      requeue(run, record, after)
+    end
   elseif outcome == END.expanded then
     expand(run, record, payload)
   elseif outcome == END.passed then

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from tests.executors.redis.servers import VALKEY, Server, free_port
+from tests.executors.redis.servers import USUAL, Server, free_port
 
 READY_SECONDS = 30.0
 SLOTS = 16_384
@@ -27,7 +27,7 @@ def until(holds: Callable[[], bool], what: str, seconds: float = READY_SECONDS) 
 class Cluster:
     """Three primaries, the first three of `nodes`, and a replica of each."""
 
-    def __init__(self, kind: str = VALKEY, replicas: bool = True) -> None:
+    def __init__(self, kind: str = USUAL, replicas: bool = True) -> None:
         self.nodes: list[Server] = []
         try:
             for _ in range(6 if replicas else 3):
@@ -120,7 +120,7 @@ def _follows(node: Server) -> bool:
 class Sentinels:
     """A primary, a replica of it, and three sentinels that know it as ``mymaster``."""
 
-    def __init__(self, kind: str = VALKEY) -> None:
+    def __init__(self, kind: str = USUAL) -> None:
         self.servers: list[Server] = []
         self.sentinels: list[Server] = []
         try:
@@ -165,7 +165,7 @@ def _on_port(kind: str, **options: object) -> Server:
 
 
 @contextlib.contextmanager
-def cluster(kind: str = VALKEY, replicas: bool = True) -> Iterator[Cluster]:
+def cluster(kind: str = USUAL, replicas: bool = True) -> Iterator[Cluster]:
     """A cluster for a while; it takes two seconds to come up, three with replicas."""
     one = Cluster(kind, replicas)
     try:
@@ -175,7 +175,7 @@ def cluster(kind: str = VALKEY, replicas: bool = True) -> Iterator[Cluster]:
 
 
 @contextlib.contextmanager
-def sentinels(kind: str = VALKEY) -> Iterator[Sentinels]:
+def sentinels(kind: str = USUAL) -> Iterator[Sentinels]:
     """A primary under sentinels; they take some seconds to find each other."""
     one = Sentinels(kind)
     try:

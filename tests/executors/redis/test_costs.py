@@ -20,6 +20,7 @@ from executors.redis._reopen import reopen
 from executors.redis._shard import Shard
 from executors.redis._store import new_run
 from executors.redis._url import parse
+from flows import Opts
 from flows.executor import RunOptions
 from tests.executors.redis.servers import Server, server
 from tests.executors.redis.shards import NAMESPACE, Loop, course_of, ended, shard_on
@@ -165,6 +166,7 @@ class Probe:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_no_call_keeps_the_server_from_others_for_long() -> None:
     """Submit, claims, settles, sweeps, cancel, the end of the run, reopening, expiry: of 200,000 jobs."""
@@ -200,6 +202,40 @@ def test_no_call_keeps_the_server_from_others_for_long() -> None:
         slow = one.ask("SLOWLOG", "GET", 128)
         assert not [entry for entry in slow if entry[2] > 1e6 * (LONGEST + pause)], pause
         assert probe.longest <= LONGEST + pause
+
+
+class Counted(Watched):
+    """As Watched, of how many commands a trip has made the server do."""
+
+    def _taken(self) -> float:
+        told = self._link.call("INFO", "stats").decode()
+        return float(told.split("total_commands_processed:")[1].split()[0])
+
+
+@pytest.mark.slow
+def test_no_call_does_more_where_each_job_has_a_lane_of_its_own(valkey: Server) -> None:
+    jobs, most = 3_000, 2_000
+    counted = Counted(valkey)
+    shard = Shard(counted, Keys(NAMESPACE))
+    loop = Loop(shard, (QUEUE,))
+    children = [flows.Job("note", queue=QUEUE, data={"text": ""}, opts=Opts(priority=job)) for job in range(jobs)]
+    plan = flows.plan(flows.Job("told", queue=QUEUE, children=children))
+    packed = pack(plan, RunOptions("lanes", None, "0" * 32), Limits(jobs=jobs + 1))
+    shard.put_run(new_run(packed))
+    grants = loop().grants
+    taken = [grant.job for grant in grants]
+    assert taken == [plan.ids.index(f"note#{number}" if number > 1 else "note") for number in range(1, len(taken) + 1)]
+    assert shard.cancel("lanes", "enough")
+    assert not loop(*[ended(grant) for grant in grants]).grants
+    while shard.sweep("lanes"):
+        pass
+    assert reopen(shard, "lanes", None, anew=False)
+    run_dry(loop)
+    assert course_of(shard, "lanes")[0] == 0
+    counted.call("HSET", shard.keys.meta, "shift", 100 * 24 * 3600 * 1_000_000)
+    while shard.retire():
+        pass
+    assert counted.longest[0] <= most, counted.longest
 
 
 @pytest.mark.slow

@@ -17,8 +17,10 @@ from flows._control import control
 from flows._handlers import perform
 from flows._verbs import Grant, Settle
 from flows.errors import RunError
+from tests.executors.redis.followed import Followed
 from tests.executors.redis.servers import Server
 from tests.executors.redis.shards import course_of
+from tests.executors.redis.test_stateful import Following
 from tests.executors.redis.test_store import Worker, put
 from tests.executors.shelf import inside
 
@@ -155,3 +157,19 @@ def test_a_crash_on_the_way_changes_nothing(store: RedisStore, monkeypatch: pyte
 
 def _name(store: RedisStore, run: str, job: int) -> str:
     return job_id(store.shard, run, job)
+
+
+def test_an_item_that_takes_a_job_by_two_edges_does_so_again(valkey: Server) -> None:
+    followed = Followed(Link(parse(valkey.url)), 500, 8192)
+    other = factor.using(id="other")()
+    followed.put(flows.plan(flows.each(lambda item: times(item, [flows.optional(other.out), other.out]), [1, 2])))
+    machine = Following()
+    machine.followed = followed
+    machine.finish()
+    (run,) = followed.runs.values()
+    followed.reopen(run, "other", anew=True)
+    followed.compare()
+    machine.finish()
+    followed.compare()
+    followed.close()
+    followed.link.close()

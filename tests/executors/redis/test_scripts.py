@@ -360,8 +360,13 @@ def test_of_a_name_no_more_ended_runs_are_kept_than_it_says(shard: Shard) -> Non
 
 def test_a_stage_that_has_expired_is_said_and_the_run_is_not_there(shard: Shard) -> None:
     with pytest.raises(redis.ResponseError, match="GONE the stage of run r has expired"):
-        shard.run("publish", "r", "", "print", 0, "", "nowhere", "0:0", 1)
-    assert everything(shard) == {}
+        shard.run("publish", "r", "", "print", 0, "", "0:0")
+    with pytest.raises(redis.ResponseError, match="GONE the stage of run r has expired"):
+        shard.run("move", "r", "nowhere", 3600, "run")
+    shard.run("retire", 200)
+    shard.server.call("HSET", shard.keys.meta, "shift", 2 * 3600 * 1_000_000)
+    assert not shard.retire()
+    assert everything(shard).keys() <= {"meta"}
 
 
 def test_attempts_of_a_run_that_is_gone_are_not_kept(shard: Shard) -> None:

@@ -1,7 +1,9 @@
 """Scripts on a cluster: each of them touches no slot but that of the one key which it is called with."""
 
 import hashlib
+import struct
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -125,8 +127,17 @@ def test_scripts_touch_no_slot_but_that_of_their_key(node: Server, called: set[s
     store.shard.run("state", stated({"default": (None, (10**6, 1.0))}))
     put(store, cast("Any", flows.each(one, many().out)))
     put(store, cast("Any", wide([one.using(id=f"part-{part}")(part).out for part in range(600)])))
+    chain = put(store, cast("Any", wide([one(1).out])))
     worker = Hands(store)
     worker.run_dry()
+    # What chance may have left out.
+    assert store.reopen(SimpleNamespace(id=chain), 0, anew=True)
+    store.pause("default", paused=False)
+    store.extend([])
+    store.rescue()
+    store.cancel(chain, "over")
+    store.shard.sweep(chain)
+    store.shard.run("spans", chain, struct.pack("<Id8s", 0, 1.0, bytes(8)))
     store.shard.run("report", "nobody", 0, 1, "log", b"said", 10)
     store.shard.run("exhume", "nobody", bytes(6), 0)
     store.shard.run("beat", "w", "[]", 1)
