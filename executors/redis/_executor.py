@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
-from executors._stored import Header, Limits, StoredRecord, pack
+from executors._stored import Header, Limits, StoredRecord, pack, read
 from executors.redis._connection import Link
 from executors.redis._fleet import FleetStore, served_of
 from executors.redis._listener import close_idle
 from executors.redis._operating import Operating
+from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._reading import ServerReader
 from executors.redis._server import check_namespace
 from executors.redis._store import RedisStore
@@ -25,7 +26,7 @@ from executors.redis._waiting import Hub
 from flows._idempotency import conflict, expired
 from flows._plan import Plan
 from flows._shared_results import check_shared
-from flows._state import CONTROL_QUEUE
+from flows._state import CONTROL_QUEUE, STATE_NAMES
 from flows._telemetry import trace_run
 from flows._views import end_state
 from flows.errors import FlowsError, UnknownRunError, UnsupportedError
@@ -41,9 +42,47 @@ class RedisRecord(StoredRecord):
 
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
+        outlook: Looks at how this and other runs have ended; None for a run that was not submitted here.
     """
 
     tracing: RunTrace | None = None
+    outlook: Outlook | None = None
+    _seen: Seen | None = None
+
+    @property
+    def seen(self) -> Ended | None:
+        """How it has ended, where the calling thread has just seen that."""
+        seen = self._seen
+        return seen.end if seen is not None and seen.counts else None
+
+    def see(self, seen: Seen | None) -> None:
+        """Somebody has looked."""
+        self._seen = seen
+
+    def refresh(self) -> None:
+        """As `StoredRecord.refresh`."""
+        self._seen = None
+        super().refresh()
+
+    def state_of(self, job: int) -> str:
+        """As `StoredRecord.state_of`."""
+        ended = self._root_ended(job)
+        return super().state_of(job) if ended is None else STATE_NAMES[ended.state]
+
+    def value_of(self, job: int) -> Any:
+        """As `StoredRecord.value_of`."""
+        ended = self._root_ended(job)
+        if self.outlook is not None:
+            self.outlook.read(self)
+        if ended is None or ended.payload is None:
+            return super().value_of(job)
+        return self._returned(job, read(ended.payload))
+
+    def _root_ended(self, job: int) -> Ended | None:
+        outlook = self.outlook
+        if outlook is None or job not in self.origin.roots:
+            return None
+        return self.seen or outlook.see(self)
 
 
 class RedisExecutor(Operating):
@@ -77,6 +116,7 @@ class RedisExecutor(Operating):
         self._unserved = Unserved(self._served)
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
+        self._outlook = Outlook(self.reader.look_ahead)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
@@ -104,6 +144,8 @@ class RedisExecutor(Operating):
         self._unserved.look_after(packed.shape.queues)
         record = RedisRecord(self.reader, options.run_id, Header(packed.header), plan)
         record.tracing = tracing
+        record.outlook = self._outlook
+        self._outlook.add(record)
         return record
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> RedisRecord | None:
@@ -139,7 +181,7 @@ class RedisExecutor(Operating):
         def left() -> float | None:
             return None if deadline is None else deadline - time.monotonic()
 
-        if not self._ends.wait(record.run, lambda: record.ended, left):
+        if not self._ends.wait(record.run, lambda: self._outlook.has_ended(record), left):
             return False
         self._conclude(record)
         return True
@@ -158,6 +200,7 @@ class RedisExecutor(Operating):
     def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again."""
         opened = self.store.reopen(record, job, anew=anew)
+        drop()
         record.refresh()
         if opened and record.tracing is not None:
             record.tracing.reopen(len(record.plan))
@@ -201,7 +244,8 @@ class RedisExecutor(Operating):
 
     def _conclude(self, record: RedisRecord) -> None:
         """The run has ended: its trace does, too."""
-        record.refresh()
+        if record.seen is None:
+            record.refresh()
         tracing = record.tracing
         if tracing is not None:
             state = end_state(record)

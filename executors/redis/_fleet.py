@@ -16,7 +16,7 @@ from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
 from executors.redis._listener import Waker
 from executors.redis._server import check_namespace
-from executors.redis._store import MICRO, RedisStore, stated
+from executors.redis._store import MICRO, InFlight, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import carried_trace
@@ -96,8 +96,10 @@ class FleetStore(RedisStore):
         self._token = False
         self._checked = False
 
-    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
-        """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
+    def begin_exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> InFlight:
+        """As `RedisStore.begin_exchange`; and who found less than it wanted is woken when there is more."""
         if not self._checked:
             check_namespace(self._link, self._link.address.shards)
             if self._limits:
@@ -109,12 +111,17 @@ class FleetStore(RedisStore):
             waker.disarm()
         if want.limit:
             self._token = False
-        reply = super().exchange(loop, seq, settles, want, worker)
-        if waker is not None and want.limit and len(reply.grants) < want.limit:
-            waker.arm()
-        elif waker is not None:
-            waker.disarm()
-        return reply
+        flight = super().begin_exchange(loop, seq, settles, want, worker)
+
+        def land() -> Reply:
+            reply = flight.land()
+            if waker is not None and want.limit and len(reply.grants) < want.limit:
+                waker.arm()
+            elif waker is not None:
+                waker.disarm()
+            return reply
+
+        return InFlight(flight.is_answered, land)
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Tell *listener* when there may be work in *queues*, and of runs that are cancelled; see `Store.listen`."""

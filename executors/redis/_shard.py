@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors.redis import _layout as layout
@@ -136,12 +136,44 @@ class Shard:
         Args:
             lease: Microseconds.
         """
+        return self.begin_exchange(
+            *(loop, seq, outcomes, queues),
+            limit=limit,
+            at_once=at_once,
+            suspects=suspects,
+            worker=worker,
+            lease=lease,
+            apart=False,
+        )()
+
+    def begin_exchange(
+        self,
+        loop: str,
+        seq: int,
+        outcomes: Iterable[Outcome],
+        queues: Sequence[str],
+        *,
+        limit: int,
+        at_once: int,
+        suspects: bool,
+        worker: str,
+        lease: int,
+        apart: bool = True,
+    ) -> Callable[[], Answer]:
+        """As `exchange`; the call returned waits for the answer.
+
+        Args:
+            apart: Whether the way to the server is a channel, which sends at once.
+        """
         ids, numbers, payloads = pack_settles(outcomes)
-        reply = self.run(
-            *("exchange", loop, seq, worker, lease, limit, int(suspects), at_once, self.inline, self.chunk),
+        arguments = (
+            *(loop, seq, worker, lease, limit, int(suspects), at_once, self.inline, self.chunk),
             *(ids, numbers, payloads, "\n".join(queues)),
         )
-        return unpack_answer(reply)
+        if not apart:
+            return lambda: unpack_answer(self.run("exchange", *arguments))
+        end = script("exchange").begin(self.server, self.keys.meta, *arguments)
+        return lambda: unpack_answer(end())
 
     def stow(self, run_id: str, job: int, fence: int, payloads: Sequence[bytes]) -> bool:
         """Put the items of a list aside, before the settle that expands it; whether the lease still holds."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from executors._store import StaleCallError
 from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
@@ -67,6 +67,13 @@ _KINDS: Final[dict[tuple[bool, int], type[Grant]]] = {
 }
 
 
+class InFlight(NamedTuple):
+    """An exchange that is under way: `executors._store.Flight`."""
+
+    is_answered: Callable[[], bool]
+    land: Callable[[], Reply]
+
+
 class RedisStore:
     """Runs in one shard of a namespace. Safe to call from any thread; each verb is one atomic step.
 
@@ -114,26 +121,37 @@ class RedisStore:
             StaleCallError: *seq* is older than the last one answered; nothing was changed.
             UnavailableError: The server is away; whether it took the step is unknown, and the same *seq* finds out.
         """
+        return self.begin_exchange(loop, seq, settles, want, worker).land()
+
+    def begin_exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> InFlight:
+        """As `exchange`, which is sent; see `executors._store.Flight`."""
         shard = self._loops.get(loop) or self._open_loop(loop)
         now = self.clock()
         outcomes = [outcome_of(settle, now) for settle in settles]
         for settle in settles:
             if settle.end is End.EXPANDED:
                 self._stow(shard, settle)
-        try:
-            answer = shard.exchange(
-                *(loop, seq, outcomes, sorted(want.queues or ())),
-                limit=want.limit,
-                at_once=want.at_once,
-                suspects=want.suspects,
-                worker=worker or loop,
-                lease=int(self.lease_seconds * MICRO),
-            )
-        except Exception as error:
-            if str(error).startswith("STALE"):
-                raise StaleCallError(str(error)) from error
-            raise
-        return self._reply(answer, settles, shard)
+        end = shard.begin_exchange(
+            *(loop, seq, outcomes, sorted(want.queues or ())),
+            limit=want.limit,
+            at_once=want.at_once,
+            suspects=want.suspects,
+            worker=worker or loop,
+            lease=int(self.lease_seconds * MICRO),
+        )
+
+        def land() -> Reply:
+            try:
+                answer = end()
+            except Exception as error:
+                if str(error).startswith("STALE"):
+                    raise StaleCallError(str(error)) from error
+                raise
+            return self._reply(answer, settles, shard)
+
+        return InFlight(cast("Any", shard.server).is_answered, land)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
