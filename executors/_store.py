@@ -47,7 +47,10 @@ class Flight(Protocol):
         ...
 
     def land(self) -> Reply:
-        """Wait for the answer; raises what `Store.exchange` does. To be called once."""
+        """Wait for the answer; raises what `Store.exchange` does. To be called once.
+
+        The grants need not be a list, only a sequence: they may be made when they are first looked at.
+        """
         ...
 
 

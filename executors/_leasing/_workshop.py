@@ -18,7 +18,7 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from executors._leasing._any_attempts import AnyAttempts
@@ -91,6 +91,7 @@ class Workshop:
         self._woken = True
         self._stopped = False
         self._asked = (0, 0.0)
+        self._granted = 0.0
         self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
         self._flight: tuple[Exchange, float, Flight] | None = None
         self._unlisten: Callable[[], None] | None = None
@@ -247,9 +248,12 @@ class Workshop:
 
     def _carry_out(self) -> None:
         core = self.core
+        late: list[Start] = []
         for effect in core.effects():
             if isinstance(effect, Exchange):
                 self._exchange(effect)
+            elif isinstance(effect, Start) and self._begin is not None:
+                late.append(effect)  # what else is to be sent is sent first: the store works while we do
             elif isinstance(effect, Start):
                 self._start(effect.grants)
             elif isinstance(effect, Recall):
@@ -258,6 +262,8 @@ class Workshop:
                 say(logging.getLevelNamesMapping()[effect.level.upper()], "worker %s: %s", self.name, effect.text)
             else:
                 self._stopped = True
+        for start in late:
+            self._start(start.grants)
 
     def _exchange(self, call: Exchange) -> None:
         if call.want.limit:
@@ -288,14 +294,16 @@ class Workshop:
 
     def _answered(self, call: Exchange, sent: float, reply: Reply) -> None:
         self.clock.heard(sent, time.monotonic(), reply.now)
+        self._granted = self._asked[1]
         for settle in call.settles:
             del self._settling[settle.grant]
         if call.settles:
             self._reports.ended(call.settles, reply.refused)
         self.core.replied(call.seq, reply, self.clock())
 
-    def _start(self, grants: list[Grant]) -> None:
-        self._held.update(dict.fromkeys(grants, self._asked[1]))
+    def _start(self, granted: Sequence[Grant]) -> None:
+        grants = list(granted)
+        self._held.update(dict.fromkeys(grants, self._granted))
         self._reports.started(grants)
         self._floor.place(grants)
         if self.core.ahead and self._floor.has_async:

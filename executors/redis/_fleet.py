@@ -14,9 +14,10 @@ from executors._leasing._process_checks import process_handler
 from executors._store import Listener
 from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
+from executors.redis._flight import InFlight
 from executors.redis._listener import Waker
 from executors.redis._server import check_namespace
-from executors.redis._store import MICRO, InFlight, RedisStore, stated
+from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import carried_trace

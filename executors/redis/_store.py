@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
 from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
+from executors.redis._flight import InFlight, LateGrants
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
 from executors.redis._layout import CONTROL, lay_out
@@ -67,13 +68,6 @@ _KINDS: Final[dict[tuple[bool, int], type[Grant]]] = {
 }
 
 
-class InFlight(NamedTuple):
-    """An exchange that is under way: `executors._store.Flight`."""
-
-    is_answered: Callable[[], bool]
-    land: Callable[[], Reply]
-
-
 class RedisStore:
     """Runs in one shard of a namespace. Safe to call from any thread; each verb is one atomic step.
 
@@ -121,7 +115,9 @@ class RedisStore:
             StaleCallError: *seq* is older than the last one answered; nothing was changed.
             UnavailableError: The server is away; whether it took the step is unknown, and the same *seq* finds out.
         """
-        return self.begin_exchange(loop, seq, settles, want, worker).land()
+        reply = self.begin_exchange(loop, seq, settles, want, worker).land()
+        reply.grants = list(reply.grants)
+        return reply
 
     def begin_exchange(
         self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
@@ -259,20 +255,22 @@ class RedisStore:
                 self._headers.put(run_id, header)
         apart = [grant for grant in answer.grants if grant.apart]
         told = self._told(apart, shard) if apart else {}
-        suspects = 0
-        grants: list[Grant] = []
         headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
-        for grant in answer.grants:
-            grants.append(self._grant(grant, headers[grant.run_id], told))
-            suspects += grant.flags & SUSPECT
-        if answer.deadlines:
-            for made in grants:
-                deadline = answer.deadlines.get(made.run.id)
-                if deadline is not None:
-                    cast("Brief", made.run).deadline_at = deadline / MICRO
+
+        def made() -> list[Grant]:
+            grants = [self._grant(grant, headers[grant.run_id], told) for grant in answer.grants]
+            if answer.deadlines:
+                for grant in grants:
+                    deadline = answer.deadlines.get(grant.run.id)
+                    if deadline is not None:
+                        cast("Brief", grant.run).deadline_at = deadline / MICRO
+            return grants
+
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else answer.due / MICRO
-        return Reply(answer.now / MICRO, grants, refused, answer.more, due, suspects)
+        suspects = sum(grant.flags & SUSPECT for grant in answer.grants)
+        grants = LateGrants(len(answer.grants), made) if answer.grants else []
+        return Reply(answer.now / MICRO, cast("list[Grant]", grants), refused, answer.more, due, suspects)
 
     def _header_of(self, run_id: str) -> Header | Unread:
         try:
