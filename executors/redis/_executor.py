@@ -42,12 +42,26 @@ class RedisRecord(StoredRecord):
 
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
+        written: The header, where it was written here: most who submit never read it.
         outlook: Looks at how this and other runs have ended; None for a run that was not submitted here.
     """
 
     tracing: RunTrace | None = None
     outlook: Outlook | None = None
+    written: bytes | None = None
     _seen: Seen | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique in the world."""
+        return self.run
+
+    @property
+    def header(self) -> Header:
+        """What its jobs have in common."""
+        if self._header is None and self.written is not None:
+            self._header = Header(self.written)
+        return super().header
 
     @property
     def seen(self) -> Ended | None:
@@ -142,7 +156,8 @@ class RedisExecutor(Operating):
                 tracing.finish("completed", None)
             return self._joined(options.key or "", holder.run_id, holder.fingerprint, plan)
         self._unserved.look_after(packed.shape.queues)
-        record = RedisRecord(self.reader, options.run_id, Header(packed.header), plan)
+        record = RedisRecord(self.reader, options.run_id, None, plan)
+        record.written = packed.header
         record.tracing = tracing
         record.outlook = self._outlook
         self._outlook.add(record)
