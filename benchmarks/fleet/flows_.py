@@ -1,8 +1,10 @@
 """This library over Redis: `python -m benchmarks.fleet.flows_ client PORT DATABASE`, or `worker`; see `drivers`."""
 
+import asyncio
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import flows
@@ -43,12 +45,20 @@ def turn(url: str, shape: str, size: int, calls: int) -> dict[str, Any]:
             [fan_in(3) for _ in range(size)] if shape == "orders" else [{"chain": chain}.get(shape, fan_in)(size)]
         )
         began = time.perf_counter()
-        runs = [flows.submit(flow, executor=url) for flow in declared]
+        if len(declared) > 1:
+            runs = asyncio.run(submitted(declared, url))
+        else:
+            runs = [flows.submit(flow, executor=url) for flow in declared]
         for run in runs:
             run.wait()
         value = sum(run.value for run in runs)
         seconds.append(time.perf_counter() - began)
     return {"seconds": seconds, "value": value}
+
+
+async def submitted(declared: Sequence[Any], url: str) -> list[flows.Run[Any]]:
+    """All of them at the same time."""
+    return await asyncio.gather(*[flows.asubmit(flow, executor=url) for flow in declared])
 
 
 def serve(url: str) -> None:

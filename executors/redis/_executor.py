@@ -6,12 +6,13 @@ import dataclasses
 import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
-from executors._stored import Header, Limits, StoredRecord, pack, read
+from executors._stored import Header, Limits, Packed, StoredRecord, pack, read
 from executors.redis._connection import Link
 from executors.redis._fleet import FleetStore, served_of
 from executors.redis._listener import close_idle
@@ -19,7 +20,9 @@ from executors.redis._operating import Operating
 from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._reading import ServerReader
 from executors.redis._server import check_namespace
-from executors.redis._store import RedisStore
+from executors.redis._shard import Holder
+from executors.redis._store import RedisStore, new_run
+from executors.redis._together import Together
 from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from executors.redis._waiting import Hub
@@ -131,26 +134,36 @@ class RedisExecutor(Operating):
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
         self._outlook = Outlook(self.reader.look_ahead)
+        self._together = Together(self.store.shard.put_many)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
         """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
+        self._look_at(plan)
+        with _traced(plan, options) as (options, tracing):
+            packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+            holder = self.store.put_run(packed)
+        return self._accepted(plan, packed, holder, tracing)
+
+    async def asubmit(self, plan: Plan[Any], options: RunOptions) -> RedisRecord:
+        """As `submit`; the loop goes on meanwhile, and what is submitted at the same time shares round trips."""
+        self._look_at(plan)
+        with _traced(plan, options) as (options, tracing):
+            packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+            holder = await self._together.put(new_run(packed))
+        return self._accepted(plan, packed, holder, tracing)
+
+    def _look_at(self, plan: Plan[Any]) -> None:
+        """See that a plan can be worked off here."""
         if _main_import.under_way:
             _main_import.refuse()
         check_places(plan)
         if any(one.idempotency_key is not None for one in plan.distinct):
             check_shared(plan)
         self._check()
-        tracing = trace_run(plan.name, len(plan), options)
-        if tracing is not None:
-            options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
-        try:
-            packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
-            holder = self.store.put_run(packed)
-        except BaseException:
-            if tracing is not None:
-                tracing.finish("failed", None)
-            raise
+
+    def _accepted(self, plan: Plan[Any], packed: Packed, holder: Holder, tracing: RunTrace | None) -> RedisRecord:
+        options = packed.options
         if holder.run_id != options.run_id:
             if tracing is not None:
                 tracing.finish("completed", None)
@@ -293,3 +306,17 @@ class RedisExecutor(Operating):
         oldest = float(starts[-1])  # infinite: that job has been claimed and has not begun
         left = rate[1] if oldest == math.inf else rate[1] - (self.store.clock() - oldest / 1_000_000)
         return f"rate limit of queue {queue}, next in {max(0.0, left):.1f} s" if left > 0 else None
+
+
+@contextmanager
+def _traced(plan: Plan[Any], options: RunOptions) -> Iterator[tuple[RunOptions, RunTrace | None]]:
+    """The options with the trace that the run begins, if any; that ends with what is raised here."""
+    tracing = trace_run(plan.name, len(plan), options)
+    if tracing is not None:
+        options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
+    try:
+        yield options, tracing
+    except BaseException:
+        if tracing is not None:
+            tracing.finish("failed", None)
+        raise

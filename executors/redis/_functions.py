@@ -40,8 +40,8 @@ class Functions:
         usable: Whether to try; not once the server has said that it has none, or that we may not use them.
     """
 
-    def __init__(self) -> None:
-        self.usable = True
+    def __init__(self, *, usable: bool = True) -> None:
+        self.usable = usable
 
     def called(self, server: Any, made: Library, *arguments: Any) -> Any:
         """Call a function; a server that does not know it is told first.

@@ -98,19 +98,21 @@ class Script(NamedTuple):
             server.call("SCRIPT", "LOAD", self.text)
         return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
 
+    def command(self, functions: Functions, *arguments: Any) -> tuple[Any, ...]:
+        """What runs it on a server that knows it."""
+        if self.library is not None and functions.usable:
+            return ("FCALL", self.library.name, len(self.keys), *arguments)
+        return ("EVALSHA", self.sha, len(self.keys), *arguments)
+
     def begin(self, channel: Any, *arguments: Any) -> Callable[[], Any]:
         """Have *channel* send it, and return what waits for the answer."""
-        functions: Functions = channel.functions
-        if self.library is not None and functions.usable:
-            channel.send("FCALL", self.library.name, len(self.keys), *arguments)
-        else:
-            channel.send("EVALSHA", self.sha, len(self.keys), *arguments)
+        channel.send(*self.command(channel.functions, *arguments))
 
         def end() -> Any:
             try:
                 return channel.receive()
             except Exception as error:
-                if not is_unknown(error) and not functions.lacks(error):
+                if not is_unknown(error) and not channel.functions.lacks(error):
                     raise
             return self.on(channel, *arguments)
 
