@@ -17,6 +17,7 @@ VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2
 MADE    := $(VENV)/.python-$(VERSION)
 RUN     := $(VENV)/.run-$(VERSION)
 TEST    := $(VENV)/.test-$(VERSION)
+DOCS    := $(VENV)/.docs-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Fewer examples of each property after every change than in `make test`.
@@ -28,11 +29,12 @@ PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytec
 SPREAD  := -n $(WORKERS) --dist worksteal
 report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
-.PHONY: help demo test test-fast check simulate mutate soak proof bench notebooks clean distclean
+.PHONY: help demo test test-fast check docs simulate mutate soak proof bench bench-all bench-targets notebooks clean \
+	distclean
 .DEFAULT_GOAL := help
 
 help: ## This list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUN) ## Install what is needed and run the order flow.
 	@$(BIN)/python examples/order_flow.py
@@ -55,6 +57,9 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+docs: $(DOCS) ## The documentation, to docs/_build/html.
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
 	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)
 
@@ -64,14 +69,21 @@ simulate: $(TEST) ## Flows and faults from many numbers: SEEDS=100000 FIRST=0. F
 proof: ## Check the models of leases and of the sweep (needs spin and a C compiler).
 	$(PYTHON) proof/check.py
 
-bench: $(TEST) ## Benchmarks against the peers: ratios within one run.
+bench: $(TEST) ## Benchmarks beside the peers, a short set: docs/benchmarks.md. Installs the peers first, each apart.
+	$(BIN)/python -m benchmarks.contest $(BENCH_ARGS)
+
+bench-all: $(TEST) ## The same with larger sizes and more rounds, and then what our own targets say.
+	$(BIN)/python -m benchmarks.contest --all $(BENCH_ARGS)
+	$(MAKE) bench-targets
+
+bench-targets: $(TEST) ## Our own speed, judged by targets; ratios within one run.
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 notebooks: $(TEST) ## Execute the notebooks and store them with their outputs.
 	$(BIN)/python notebooks/store.py
 
 clean: ## Remove caches and build output.
-	rm -rf build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
+	rm -rf build dist docs/_build docs/_generated .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage htmlcov
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 distclean: clean ## Remove the environment too.
@@ -90,4 +102,8 @@ $(RUN): $(MADE) pyproject.toml constraints.txt
 
 $(TEST): $(MADE) pyproject.toml constraints.txt
 	$(PIP) -e '.[test]'
+	@touch $(RUN) $@
+
+$(DOCS): $(MADE) pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
 	@touch $(RUN) $@

@@ -1,4 +1,5 @@
-"""Benchmarks: `flows` beside Dask's threaded scheduler and a hand-written asyncio loop, on the same graphs.
+"""Benchmarks, run from the root of the repository.
 
-Run `python -m benchmarks --help` from the root of the repository.
+`python -m benchmarks.contest` is flows beside its peers, each in its own environment; it writes docs/benchmarks.md.
+`python -m benchmarks` judges our own targets, beside what can take turns with us in one process.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from textwrap import fill
 
 from benchmarks import durable, fleet
-from benchmarks.fleet.drivers import PEERS as OVER_REDIS
+from benchmarks.fleet import PEERS as OVER_REDIS
 from benchmarks.measure import measure, measure_imports, warm_up
 from benchmarks.peers import PEERS, load
 from benchmarks.pictures import NAME as PICTURES

@@ -98,6 +98,8 @@ def _judge(workload: Workload, its: Series, faster: Mapping[str, Spread]) -> tup
             limit = STRAGGLER_FACTOR * calm + STRAGGLER_GRACE
             text = f"<= {STRAGGLER_FACTOR:g}x without + {STRAGGLER_GRACE * 1e3:.0f} ms"
             return f"without: {_ms(calm)} ms", (Target(text, time / calm, time <= limit),)
+        case "memory" | "idle" | "start":
+            return "", ()
 
 
 def limited(what: str, jobs: int, samples: Sequence[float], limit: float) -> Row:

@@ -14,7 +14,7 @@ SLOTS = 50
 NAP = 0.05
 LONG_NAP = 0.5
 
-Kind = Literal["throughput", "orders", "latency", "overlap", "straggler", "growth"]
+Kind = Literal["throughput", "orders", "latency", "overlap", "straggler", "growth", "memory", "idle", "start"]
 ALL_KINDS: frozenset[Kind] = frozenset({"throughput", "orders", "latency", "overlap", "straggler"})
 """What every peer can do; lists known only at run time (`growth`) are ours alone."""
 NO_OPS: frozenset[Kind] = frozenset({"throughput", "orders", "latency"})
@@ -93,10 +93,15 @@ class Node(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A DAG. `slots` is how many handlers may run at once; None leaves it to the peer's default."""
+    """A DAG. `slots` is how many handlers may run at once; None leaves it to the peer's default.
+
+    `shape` and `size` are what `shaped` made it from, so that a program elsewhere makes the same one.
+    """
 
     nodes: tuple[Node, ...]
     slots: int | None = None
+    shape: str = ""
+    size: int = 0
 
     @property
     def roots(self) -> tuple[int, ...]:
@@ -123,7 +128,8 @@ class Workload:
     Attributes:
         kind: What is taken as the figure: seconds a run (`throughput`, `overlap`), those of many short runs in all
             (`orders`) or their p50 (`latency`), how long after the start the last no-op ended (`straggler`), or seconds
-            a run beside those of a fan-in of as many jobs (`growth`).
+            a run beside those of a fan-in of as many jobs (`growth`). Between peers also bytes that a job leaves behind
+            (`memory`), what workers do without work (`idle`) and seconds from nothing to a first value (`start`).
         graph: What runs.
         calm: For `straggler`, the same graph with a no-op in the slow handler's place; for `growth`, the fan-in.
         rounds: How often each peer has its turn.
@@ -166,6 +172,26 @@ def fan_in(leaves: tuple[Node, ...]) -> tuple[Node, ...]:
 def chain(length: int) -> tuple[Node, ...]:
     """One node after the other."""
     return (Node(source), *(Node(step, (index,)) for index in range(length - 1)))
+
+
+def numbers_up_to(count: int) -> tuple[Node, ...]:
+    """A list that is known only at run time, a job for each of its items, and one that takes all their results."""
+
+    def numbers() -> list[int]:
+        return list(range(count))
+
+    return (Node(numbers), Node(Each(step), (0,)), Node(gather, (1,)))
+
+
+def shaped(shape: str, size: int) -> Graph:
+    """A `fan_in` of so many leaves, a `chain` of so many jobs, `layers` of size x size, `growth` to so many."""
+    nodes = {
+        "fan_in": lambda: fan_in((Node(source),) * size),
+        "chain": lambda: chain(size),
+        "layers": lambda: layered(size, size),
+        "growth": lambda: numbers_up_to(size),
+    }
+    return Graph(nodes[shape](), shape=shape, size=size)
 
 
 def small_flow() -> tuple[Node, ...]:
@@ -270,17 +296,12 @@ def _stragglers(size: Size) -> list[Workload]:
 
 def _growth(size: Size) -> Workload:
     count = {"full": 20_000, "quick": 5_000, "tiny": 20}[size]
-
-    def numbers() -> list[int]:
-        return list(range(count))
-
-    nodes = (Node(numbers), Node(Each(step), (0,)), Node(gather, (1,)))
     plain = fan_in((Node(source),) * count)
     return Workload(
         "each",
         "growth",
         f"{count} no-ops over a list known at run time, beside a fan-in of as many",
-        Graph(nodes),
+        shaped("growth", count),
         {"full": 7, "quick": 3, "tiny": 1}[size],
         calm=Graph(plain),
     )

@@ -58,6 +58,18 @@ def executor_of(given: str | Executor | None) -> Executor:
         return found
 
 
+def check_there(url: str) -> None:
+    """Refuse a URL of a store that comes to be with its first use; for those who look at what is there.
+
+    Raises:
+        UnavailableError: There is none yet; nothing was made.
+    """
+    scheme, colon, _ = url.partition(":")
+    check = getattr(_factory(scheme.lower()), "check_there", None) if colon and scheme else None
+    if check is not None:
+        check(url)
+
+
 def _made(url: str) -> Executor:
     scheme, colon, rest = url.partition(":")
     if not colon or not scheme:

@@ -107,7 +107,7 @@ def log_job(plan: Plan[Any], run_id: str, trace_id: str, told: Told, seconds: fl
         "flows_job": plan.ids[job],
         "flows_task": plan.names[job],
         "flows_queue": plan.queues_of[job],
-        "flows_attempt": told.attempt,
+        "flows_attempt": None if job in plan.lists else told.attempt,
         "flows_attempts": attempts,
         "flows_seconds": seconds,
         "flows_error": None if failed is None else failed.type,

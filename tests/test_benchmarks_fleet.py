@@ -1,13 +1,12 @@
 """The benchmarks over Redis: each peer's client and worker are driven, figures judged, who is not there is named."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from benchmarks import fleet
-from benchmarks.fleet import drivers, server
-from benchmarks.fleet.server import NotThereError
+from benchmarks import fleet, server
+from benchmarks.contest.contenders import CONTENDERS
 from benchmarks.measure import Series, WrongValueError
 from benchmarks.report import table
 
@@ -16,14 +15,12 @@ FAN_IN = fleet.shapes("full")["redis_fan_in"]
 
 @pytest.mark.slow
 def test_we_are_measured_and_who_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def absent() -> tuple[str, ...]:
-        raise NotThereError("no such thing")
-
-    monkeypatch.setattr(drivers, "PEERS", {"flows": drivers.ours, "bullmq-node": absent})
-    monkeypatch.setattr(fleet, "PEERS", drivers.PEERS)
+    ours = CONTENDERS["flows-redis"]
+    ending = replace(ours, name="bullmq-node", module="benchmarks.no_such_thing")
+    monkeypatch.setattr(fleet, "CONTENDERS", {"flows-redis": ours, "bullmq-node": ending})
     names = [name for name in fleet.ABOUT if name not in {"redis_workers", "redis_flat"}]
     lines, missing = fleet.fleet_rows(names, "tiny", ("flows", "bullmq-node"))
-    assert missing == {"bullmq-node over redis": "no such thing"}
+    assert [*missing] == ["bullmq-node over redis"]
     assert [(row.workload, row.peer) for row in lines] == [(name, "flows") for name in names]
     assert all(row.seconds is not None and row.seconds.low > 0 for row in lines)
     assert "redis_chain" in table(lines)
@@ -60,8 +57,8 @@ def test_two_workers_are_judged_where_there_are_cores_for_them(monkeypatch: pyte
         def __init__(self, peer: str, port: int, workers: int) -> None:
             self.seconds = {1: 1.3, 2: 1.0}[workers]
 
-        def turn(self, *_: Any) -> drivers.Turn:
-            return drivers.Turn([self.seconds], 0)
+        def turn(self, *_: Any) -> tuple[list[float], int]:
+            return [self.seconds], 0
 
         def close(self) -> None:
             pass
@@ -82,28 +79,10 @@ def test_a_wrong_sum_gets_no_figure() -> None:
         fleet.measure(FAN_IN, {"wrong": turn})
 
 
-def test_without_package_managers_the_peers_say_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(NotThereError, match="node and npm"):
-        drivers.bullmq_node()
-    for name in ("node", "npm"):
-        (tmp_path / name).write_text("#!/bin/sh\necho 'registry away' >&2\nexit 1\n")
-        (tmp_path / name).chmod(0o755)
-    with pytest.raises(NotThereError, match="npm could not install it: registry away"):
-        drivers.bullmq_node()
-
-
 @pytest.mark.slow
-def test_a_peer_that_ends_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(drivers.PEERS, "flows", lambda: ("/bin/sh", "-c", "exit 3", "sh"))
-    with pytest.raises(NotThereError, match="ended with code 3"):
-        drivers.Fleet("flows", 1)
-
-
-@pytest.mark.slow
-def test_servers_are_private() -> None:
+def test_servers_are_private_and_answer() -> None:
     with server.private_server() as one, server.private_server() as other:
         assert one != other
+        assert server.asked(one, "SET", "key", "value") == "+OK"
+        assert server.asked(one, "GET", "key") == "value"
+        assert server.told(one, "stats", "total_commands_processed") > 1

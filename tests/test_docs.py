@@ -9,15 +9,19 @@ import pytest
 from tests.markdown_blocks import Block, run, script
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if script(page.read_text("utf-8"))]
 
 
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(page, marks=[pytest.mark.slow] if page.name != "README.md" else []) for page in PAGES],
+    [ROOT / "README.md", *(pytest.param(page, marks=pytest.mark.slow) for page in PAGES)],
     ids=lambda page: page.name,
 )
-def test_page_runs_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+def test_page_runs_and_prints_what_it_shows(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if any("redis:" in block.text for block, _ in script(page.read_text("utf-8"))):
+        monkeypatch.setenv("REDIS_URL", request.getfixturevalue("redis_flows"))
     # A process each: tasks are registered by name, and two pages may well define the same one.
     # -P: or the folder tests/, with its tests/flows, would come first on the path.
     done = subprocess.run(
@@ -25,7 +29,7 @@ def test_page_runs_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -65,6 +69,18 @@ def test_a_block_opts_out_only_with_a_reason(tmp_path: Path) -> None:
     run(page(tmp_path, "<!-- not run: needs a server -->\n'''python\n1 / 0\n'''\n"))
     with pytest.raises(ValueError, match="line 3: say why"):
         run(page(tmp_path, "<!-- not run: -->\n'''python\n1 / 0\n'''\n"))
+
+
+def test_a_file_is_written_and_a_shell_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    file = "<!-- file: shown.txt -->\n~~~python\nwritten at 12:30:05\n~~~\n"
+    asked = "<!-- shell -->\n~~~console\n$ cat shown.txt\nwritten at {0}\n$ (exit {1})\n~~~\n"
+    run(page(tmp_path, file + asked.format("10:00:00", 0)))
+    with pytest.raises(AssertionError, match=r"page\.md:7: the output is another one"):
+        run(page(tmp_path, file + asked.format("noon", 0)))
+    with pytest.raises(AssertionError, match=r"page\.md:9: \(exit 3\): exit code 3"):
+        run(page(tmp_path, file + asked.format("10:00:00", 3)))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PACKAGES = ("flows", "executors")
 MODULES = ("pytest_flows.py",)
-EXTRAS = {"redis", "otel", "viz", "notebook", "cli", "dask", "test", "all"}
+EXTRAS = {"redis", "otel", "viz", "notebook", "cli", "dask", "docs", "test", "all"}
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,12 @@
-"""Who is measured. A peer makes a graph ready (not timed) and gives back the call that is timed."""
+"""Who is measured. A peer makes a graph ready (not timed) and gives back the call that is timed.
+
+`PEERS` are those in the environment and the process of the benchmarks. All the others, and what they need, are in
+`benchmarks.contest.contenders`: they are peers by the same protocol, in processes and environments of their own.
+"""
 
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import Protocol
+from typing import Any, Protocol
 
 from benchmarks.workloads import Graph, Kind
 
@@ -26,6 +30,38 @@ class Peer(Protocol):
     def close(self) -> None:
         """End what it holds open."""
         ...
+
+
+class Queued:
+    """A peer whose flows are handed to workers: many can be handed over before the first is waited for.
+
+    A peer says how a graph is written in its own words (`declare`), handed over (`submit`) and waited for (`wait`).
+    """
+
+    def declare(self, graph: Graph) -> Any:
+        """What the peer is handed; afresh for each run, and not timed."""
+        raise NotImplementedError
+
+    def submit(self, declared: Any) -> Any:
+        """Hand it over; what comes back can be waited for."""
+        raise NotImplementedError
+
+    def wait(self, submitted: Any) -> int:
+        """The value of its only root."""
+        raise NotImplementedError
+
+    def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
+        """One flow: submitted and waited for."""
+        declared = self.declare(graph)
+        return lambda: (self.wait(self.submit(declared)),)
+
+    def prepare_many(self, graph: Graph, copies: int) -> Callable[[], int]:
+        """So many flows: all submitted, then all waited for. The call returns the sum of their values."""
+        declared = [self.declare(graph) for _ in range(copies)]
+        return lambda: sum([self.wait(one) for one in [self.submit(flow) for flow in declared]])
+
+    def close(self) -> None:
+        """Nothing, for most: connections end with the process."""
 
 
 PEERS = {

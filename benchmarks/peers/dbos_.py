@@ -1,97 +1,55 @@
-"""DBOS beside us: durable steps on SQLite, in a process of a virtual environment of its own.
+"""DBOS: a workflow whose steps are durable, in a SQLite file; one step a job, one after the other."""
 
-DBOS asks for versions of packages that ours need not have, so it never comes into our own environment. Its own is
-made when it is first measured, inside the environment that runs the benchmarks.
-"""
+from collections.abc import Callable
+from typing import Any
 
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-from types import TracebackType
-from typing import NamedTuple
+from dbos import DBOS
 
-REQUIREMENT = "dbos==3.4.0"
-SCRIPT = Path(__file__).parent.parent / "dbos_steps.py"
-PLACE = Path(sys.prefix) / "peers" / REQUIREMENT.replace("==", "-")
-WARM_UP = 5
+from benchmarks.workloads import Each, Graph, gather, join, shaped, source, step
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {fn.__name__: fn for fn in (source, step, join, gather)}
 
 
-class NotThereError(Exception):
-    """DBOS cannot be installed here."""
+@DBOS.step()
+def job(name: str, taken: list[Any]) -> Any:
+    """One durable step."""
+    return _FUNCTIONS[name](*taken)
 
 
-class Took(NamedTuple):
-    """Seconds that a number of steps took, and those of the processor in them."""
-
-    seconds: float
-    processor: float
-
-
-def interpreter() -> Path:
-    """The Python that has DBOS; its environment is made, where there is none.
-
-    Raises:
-        NotThereError: It cannot be, with the reason.
-    """
-    python = PLACE / "bin" / "python"
-    done = PLACE / "installed"
-    if not done.exists():
-        shutil.rmtree(PLACE, ignore_errors=True)
-        for command in (
-            [sys.executable, "-m", "venv", str(PLACE)],
-            [str(python), "-m", "pip", "install", "--quiet", REQUIREMENT],
-        ):
-            ran = subprocess.run(command, capture_output=True, text=True, check=False)
-            if ran.returncode:
-                shutil.rmtree(PLACE, ignore_errors=True)
-                raise NotThereError(f"{REQUIREMENT}: {ran.stderr.strip().splitlines()[-1]}")
-        done.touch()
-    return python
+@DBOS.step()
+def numbers(count: int) -> list[int]:
+    """The list that is known only at run time."""
+    return list(range(count))
 
 
-class Steps:
-    """DBOS, ready to run steps over a file in *folder*; a context manager, at whose end its process ends.
+@DBOS.workflow()
+def run(shape: str, size: int) -> list[int]:
+    """Steps in the order of the graph, as a workflow calls them: its own code hands results on."""
+    graph = shaped(shape, size)
+    made: list[Any] = []
+    for fn, parents, listed, _ in graph.nodes:
+        taken = [made[parent] for parent in parents]
+        if isinstance(fn, Each):
+            made.append([job("step", [item]) for item in taken[0]])
+        elif graph.shape == "growth" and not parents:
+            made.append(numbers(size))
+        elif listed:
+            made.append(job("gather", taken if shape == "growth" else [taken]))
+        else:
+            made.append(job(fn.__name__, taken))
+    return [made[root] for root in graph.roots]
 
-    Raises:
-        NotThereError: It cannot be installed, or did not start.
-    """
 
-    def __init__(self, folder: Path) -> None:
-        command = [str(interpreter()), str(SCRIPT), str(folder)]
-        pipe = subprocess.PIPE
-        self._child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
-        self.run(WARM_UP)
+class Workflow:
+    """A call of the workflow."""
 
-    def run(self, steps: int) -> Took:
-        """Run so many steps, one after the other.
+    def __init__(self, folder: str) -> None:
+        url = f"sqlite:///{folder}/dbos.db"
+        DBOS(config={"name": "contest", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"})
+        DBOS.launch()
 
-        Raises:
-            NotThereError: Its process has ended.
-        """
-        assert self._child.stdin is not None
-        assert self._child.stdout is not None
-        try:
-            self._child.stdin.write(f"{steps}\n")
-            self._child.stdin.flush()
-            seconds, processor = self._child.stdout.readline().split()
-        except (ValueError, OSError) as error:
-            self.__exit__(None, None, None)
-            raise NotThereError(f"{REQUIREMENT} does not run here (exit code {self._child.returncode})") from error
-        return Took(float(seconds), float(processor))
+    def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
+        return lambda: tuple(run(graph.shape, graph.size))
 
-    def __enter__(self) -> "Steps":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self._child.stdin is not None:
-            self._child.stdin.close()
-        try:
-            self._child.wait(10)
-        except subprocess.TimeoutExpired:
-            self._child.kill()
-            self._child.wait()
-        if self._child.stdout is not None:
-            self._child.stdout.close()
+    def close(self) -> None:
+        DBOS.destroy()

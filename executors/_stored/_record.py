@@ -117,6 +117,10 @@ class StoredRecord:
         """The state of a job, by its public name."""
         return STATE_NAMES[self._glance[job].state]
 
+    def states_of(self, jobs: Sequence[int]) -> list[str]:
+        """The states of *jobs*, asked of the store together."""
+        return [STATE_NAMES[facts.state] for facts in self._reader.jobs(self.run, jobs)]
+
     def states(self) -> bytes:
         """The states of all jobs, from one look."""
         return bytes([facts.state for facts in self._glance.all()])
@@ -266,8 +270,10 @@ class StoredRecord:
             detail = read(stored.detail)
         elif kind == "ended":
             detail = end_state(self)
-        name = None if job is None else self.plan.ids[job]
-        return Event(kind, _instant(stored.at), name, stored.attempt, detail)
+        if job is None:
+            return Event(kind, _instant(stored.at), None, stored.attempt, detail)
+        attempt = None if job in self.plan.lists else stored.attempt
+        return Event(kind, _instant(stored.at), self.plan.ids[job], attempt, detail)
 
 
 def _past(past: PastAttempt) -> Attempt:

@@ -153,6 +153,7 @@ class Course(LimitVerbs, SharedResults):
             run.deadline_at = now + run.options.timeout
             self._deadlines[run] = None
             self._overdue_at = min(self._overdue_at, run.deadline_at)
+            self._listeners.overdue(run.deadline_at)
 
     def _pass_deadlines(self, now: float) -> None:
         """Cancel the runs whose time is over."""

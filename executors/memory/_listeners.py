@@ -35,6 +35,11 @@ class Listeners(dict[str, "Listener"]):
         for one in tuple(self.values()):
             one.stop(run.id)
 
+    def overdue(self, instant: float) -> None:
+        """A run may be overdue by then."""
+        for one in tuple(self.values()):
+            one.overdue(instant)
+
     def add(self, name: str, one: Listener) -> Callable[[], None]:
         """Tell *one* from now on; returns what ends it."""
         self[name] = one

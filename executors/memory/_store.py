@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -48,7 +49,10 @@ class MemoryStore(Settling):
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Tell a worker of any run when there may be work for it; returns what ends that."""
-        return self._listeners.add(worker, listener)
+        end = self._listeners.add(worker, listener)
+        if self._overdue_at < math.inf:
+            listener.overdue(self._overdue_at)
+        return end
 
     def put_run(self, run: MemoryRun) -> None:
         """Accept a run, release the jobs that wait for nothing, put the limits of its queues into force."""
@@ -246,6 +250,8 @@ class MemoryStore(Settling):
                 if expired:
                     rescued[run] = len(expired)
                     self._sweep(run, now, out)
+            if self._overdue_at < math.inf:
+                self._listeners.overdue(self._overdue_at)  # they remember only the next one that they are told
             woken, stirred = self._limits.waking(now), self._listeners.taken()
         for run in rescued:
             run.notify()

@@ -45,6 +45,7 @@ class Link:
         self._idle: list[Channel] = []
         self._pid = os.getpid()
         self._closed = threading.Event()
+        self._closings = 0
 
     def at(self, host: Host) -> Link:
         """The same, but of another node."""
@@ -80,6 +81,7 @@ class Link:
             return []
         deadline = time.monotonic() + patience
         pause, attempts = FIRST_PAUSE, 0
+        closings = self._closings
         while True:
             channel = self._free_channel(deadline)
             known = channel.connected
@@ -92,10 +94,12 @@ class Link:
                 channel.close()
                 raise
             else:
-                if len(self._idle) < IDLE_CHANNELS and not self._closed.is_set():
+                if len(self._idle) < IDLE_CHANNELS:
                     self._idle.append(channel)
                 else:
                     channel.close()
+                if closings != self._closings:  # closed while this call was under way
+                    self._drop_idle()
                 return replies
             attempts += 1
             if known:  # it may have died long ago, and with it the others
@@ -118,6 +122,7 @@ class Link:
 
     def close(self) -> None:
         """End the connections that are free now, and the others when they become free. It can still be used."""
+        self._closings += 1
         self._closed.set()
         self._drop_idle()
         self._closed.clear()

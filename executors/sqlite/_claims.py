@@ -208,17 +208,22 @@ class Claims(Course):
             claimed = grant.number, grant.claim
             over[claimed] = over.get(claimed, 0) + 1
         for (number, claim), count in over.items():
-            left = self._open.get(claim)
-            if left is None:
-                row = self.database.one("claim_open", self.session, number, claim)
-                left = 0 if row is None else row[0]
-            left -= count
-            if left > 0:
+            self._release_claim(self.session, number, claim, count)
+
+    def _release_claim(self, session: int, number: int, claim: int, count: int) -> None:
+        """So many attempts of a claim are over."""
+        left = self._open.get(claim)
+        if left is None:
+            row = self.database.one("claim_open", session, number, claim)
+            left = 0 if row is None else row[0]
+        left -= count
+        if left > 0:
+            if session == self.session:
                 self._open[claim] = left
-                self.database.do("claim_set", left, self.session, number, claim)
-            else:
-                self._open.pop(claim, None)
-                self.database.do("claim_drop", self.session, number, claim)
+            self.database.do("claim_set", left, session, number, claim)
+        else:
+            self._open.pop(claim, None)
+            self.database.do("claim_drop", session, number, claim)
 
     def _drawn(self, grants: Sequence[Held]) -> list[Drawn]:
         """The material for the briefs of grants that were just made."""
@@ -238,7 +243,7 @@ class Claims(Course):
                 Drawn(
                     run,
                     grant,
-                    None if stamped else self._row_read(run, grant.job),
+                    None if stamped else self._rows_read_of(run, (grant.job,))[0],
                     layout.places(grant.job) if stamped else (),
                     inputs,  # type: ignore[arg-type]  # which become what is known of them below
                     run.columns.sparse["since"].get(grant.job),
@@ -264,12 +269,14 @@ class Claims(Course):
         layout, state = run.known.layout, run.state
         if layout.listed or state.cut or run.columns.sparse["since"]:
             return None
-        inputs, row = layout.shape.inputs, self._row_read
-        taken = [inputs[grant.job] for grant in grants]
+        inputs = layout.shape.inputs
+        jobs = [grant.job for grant in grants]
+        taken = [inputs[job] for job in jobs]
         ends = self._ends(run, list({child for children in taken for child in children})).__getitem__
+        rows = self._rows_read_of(run, jobs)
         return [
-            Drawn(run, grant, row(run, grant.job), (), [*map(ends, children)], None)
-            for grant, children in zip(grants, taken, strict=True)
+            Drawn(run, grant, row, (), [*map(ends, children)], None)
+            for grant, row, children in zip(grants, rows, taken, strict=True)
         ]
 
     def _ends(self, run: OpenRun, jobs: list[int]) -> dict[int, Input]:

@@ -13,12 +13,16 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from executors.sqlite._file import connect, said, translated
 from executors.sqlite._queries import query
+from flows.errors import UnavailableError
 
 MICROS: Final = 1_000_000
+
+
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 class Queries(Protocol):
@@ -62,14 +66,18 @@ class Database:
             or the file has seen a later time, and never shrinks: time does not go back, nor stand still.
         mark: The newest fence given and time seen, in microseconds.
         rows: How many rows this process has read and written in steps; for tests.
+        lock: Held during each step of this process.
+        carry_over: Makes the tables say what some steps have left to be said.
     """
+
+    carry_over: Callable[[], None] | None = None
 
     def __init__(self, path: Path, synchronous: str = "full", clock: Callable[[], float] | None = None) -> None:
         self.path = path.absolute()
         self.clock: Callable[[], float] = clock or time.monotonic
         self.epoch = 0.0 if clock is not None else time.time() - time.monotonic()
         self._follows = clock is None
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._reading = threading.RLock()
         self._steps = connect(self.path, synchronous)
         self._reads = connect(self.path, synchronous)
@@ -91,7 +99,7 @@ class Database:
         Raises:
             UnavailableError: The file could not be written; nothing has changed.
         """
-        with self._lock:
+        with self.lock:
             steps = self._steps
             try:
                 steps.execute("BEGIN IMMEDIATE")
@@ -112,6 +120,38 @@ class Database:
             except sqlite3.Error as error:
                 raise said(self.path, error) from error
 
+    def add(self, name: str, row: Callable[[int], Row], forget: Callable[[], None]) -> Row | None:
+        """A step that writes one row, if no other process has written since the last step of this one.
+
+        Args:
+            name: The statement.
+            row: Gives its values, when asked with the instant of the step.
+            forget: What was learnt in earlier steps is not true any more.
+
+        Returns:
+            The row that was written; None where nothing has changed.
+        """
+        with self.lock:
+            steps = self._steps
+            try:
+                steps.execute("BEGIN IMMEDIATE")
+                if steps.execute("PRAGMA data_version").fetchone()[0] != self._version:
+                    steps.execute("ROLLBACK")
+                    return None
+                self._tell_time()
+                values = row(self.now)
+                steps.execute(query(name), values)
+                steps.execute("COMMIT")
+            except BaseException as error:
+                self._version = -1
+                if steps.in_transaction:
+                    steps.execute("ROLLBACK")
+                forget()
+                if isinstance(error, sqlite3.Error):
+                    return None
+                raise
+            return values
+
     def _look(self, forget: Callable[[], None]) -> None:
         (version,) = self._steps.execute("PRAGMA data_version").fetchone()
         if version != self._version:
@@ -119,6 +159,9 @@ class Database:
             forget()
             (self.mark,) = self._steps.execute(query("mark")).fetchone()
             self._marked = self.mark
+        self._tell_time()
+
+    def _tell_time(self) -> None:
         now = self.clock() + self.epoch
         if self._follows:
             later = max(time.time(), self.mark / MICROS) - now
@@ -162,6 +205,9 @@ class Database:
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """What several queries find is of one moment: that of the last step of anybody when the first is asked."""
+        if self.carry_over is not None and self.read("ahead_any"):
+            with contextlib.suppress(UnavailableError):  # held by somebody, or full: what the tables say was true, too
+                self.carry_over()
         with self._reading, translated(self.path):
             self._reads.execute("BEGIN")
             try:
@@ -186,11 +232,11 @@ class Database:
 
     def tidy(self, pages: int) -> None:
         """Give back up to *pages* free pages to the system; within no step."""
-        with self._lock, translated(self.path):
+        with self.lock, translated(self.path):
             self._steps.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
 
     def close(self) -> None:
         """Let go of the file."""
-        with self._lock, self._reading:
+        with self.lock, self._reading:
             self._steps.close()
             self._reads.close()

@@ -72,6 +72,17 @@ class SqliteExecutor(Operating):
         self._opened: Home | None = None
         self._home()
 
+    @staticmethod
+    def check_there(url: str) -> None:
+        """Refuse a URL of a file that is not there yet.
+
+        Raises:
+            UnavailableError: There is no such file; none was made.
+        """
+        path = place_of(url).path
+        if not path.exists():
+            raise UnavailableError(f"there is no file {path.absolute()}; it is made when a flow is first run there")
+
     def _home(self) -> Home:
         home = self._opened
         if home is None or home.pid != os.getpid():  # after a fork: connections and locks are the parent's

@@ -19,9 +19,17 @@ from executors.sqlite._queries import schema
 from flows.errors import ExecutorError, UnavailableError, UnsupportedError
 
 APPLICATION_ID: Final = 0x666C6F77
-VERSION: Final = 1
+VERSION: Final = 2
 
-MIGRATIONS: Final[dict[int, str]] = {}
+MIGRATIONS: Final[dict[int, str]] = {
+    1: """
+CREATE TABLE ahead (
+    fence INTEGER PRIMARY KEY, session INTEGER NOT NULL, job INTEGER NOT NULL, follower INTEGER NOT NULL,
+    claim INTEGER NOT NULL, payload BLOB NOT NULL, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,
+    worker TEXT, at INTEGER NOT NULL, until INTEGER
+);
+""",
+}
 """Version -> the statements that lead from it to the next."""
 
 BUSY_SECONDS: Final = 5.0

@@ -22,6 +22,7 @@ PAYLOAD_BYTES: Final = 64 * 1024 * 1024
 """How much of the results that went through this process it remembers, since the next jobs take them."""
 
 _SHIFT: Final = 7
+_MASK: Final = (1 << _SHIFT) - 1
 
 
 class Payloads:
@@ -80,11 +81,15 @@ class Ground:
             by: The run whose own crew does it, which need not be told.
         """
         with self.database.step(self._forget, self._flush) as now:
+            self._carry_over()
             yield now
             touched = set(self._touched)
         ended, self._ended = self._ended, []
         interrupted, self._interrupted = self._interrupted, []
         self._tell(touched, ended, interrupted, by)
+
+    def _carry_over(self) -> None:
+        """Before all else in a step: tables are made to say what they do not say yet."""
 
     def _tell(self, touched: set[int], ended: list[int], interrupted: list[int], by: int) -> None:
         """A step was written: it has touched, ended, or begun to cancel these runs. Not within a step."""
@@ -143,13 +148,27 @@ class Ground:
         if rows is None:
             (packed,) = self.database.one("plan_rows", chunk)
             rows = self._rows[chunk] = packed.split(b"\n")
-        return rows[job & ((1 << _SHIFT) - 1)]
+        return rows[job & _MASK]
 
-    def _row_read(self, run: OpenRun, job: int) -> Any:
-        """The same for its brief: read already, together with its neighbours, where it holds no data.
+    def _row_known(self, run: OpenRun, job: int) -> bool:
+        """Whether what was submitted of a job is known without reading."""
+        return chunk_row(run.number, job >> _SHIFT) in self._rows
 
-        Data is read anew for each attempt: handlers may change what they are given.
+    def _rows_read_of(self, run: OpenRun, jobs: Iterable[int]) -> list[Any]:
+        """The same for briefs: of a job that is asked for the first time read already, together with its neighbours.
+
+        Where it holds data it is not, nor for another attempt: handlers may change what they are given.
         """
+        found: list[Any] = []
+        near, rows = -1, []
+        for job in jobs:
+            if job >> _SHIFT != near:
+                near, rows = job >> _SHIFT, self._rows_near(run, job)
+            found.append(rows[job & _MASK])
+            rows[job & _MASK] = None  # thousands of lists that nobody needs again cost the collector of garbage time
+        return [self._row(run, job) if row is None else row for job, row in zip(jobs, found, strict=True)]
+
+    def _rows_near(self, run: OpenRun, job: int) -> list[Any]:
         chunk = chunk_row(run.number, job >> _SHIFT)
         rows = self._rows_read.get(chunk)
         if rows is None:
@@ -158,7 +177,7 @@ class Ground:
             plain = [row for row in written if b"{" not in row]
             read = iter(rows_from(plain))
             rows = self._rows_read[chunk] = [row if b"{" in row else next(read) for row in written]
-        return rows[job & ((1 << _SHIFT) - 1)]
+        return rows
 
     def _payloads_of(self, run: OpenRun, jobs: Iterable[int]) -> dict[int, bytes | None]:
         """What stands in the results of jobs that have ended."""

@@ -46,8 +46,11 @@ class Home:
         self.store = SqliteStore(self.database, self._brief)
         self.store.briefs = self._briefs  # type: ignore[method-assign]
         self.store.told = self._told
+        self.store.overdue = self._overdue
         self.store.writing = Bytes
         self.store.settling = self._settling
+        self.store.handed = self._handed
+        self.store.watched = lambda: bool(self._watchers)
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
         self.depths = Depths(self.store)
         self.pid = os.getpid()
@@ -123,6 +126,7 @@ class Home:
         with self.lock:
             self._listeners[worker] = listener
         self._watch()
+        self._look_at_deadlines()
 
         def end() -> None:
             with self.lock:
@@ -154,12 +158,18 @@ class Home:
         for number, group in itertools.groupby(drawn, _NUMBER):
             run = self._worked.get(number)
             if run is not None:
-                run.rated = self.store.rated
                 run.briefs(self.store, group)
             else:
                 found: dict[int, Found] = {}
                 for one in group:
                     one.grant.run = brief_of(self.store, one.run.known.header, one, found)
+
+    def _handed(self, settle: Settle, drawn: Drawn) -> None:
+        run = self._worked.get(drawn.grant.number)
+        if run is not None:
+            run.handed(self.store, settle.grant.job, drawn)
+        else:
+            self._briefs((drawn,))
 
     def _settling(self, settles: Sequence[Settle]) -> None:
         for number, group in itertools.groupby(settles, _NUMBER):
@@ -194,6 +204,15 @@ class Home:
         for listener in tuple(self._listeners.values()):
             listener.wake()
 
+    def _look_at_deadlines(self) -> None:
+        ((first,),) = self.database.read("run_next_overdue")
+        if first is not None:
+            self._overdue(self.store.seconds(first))
+
+    def _overdue(self, instant: float) -> None:
+        for listener in tuple(self._listeners.values()):
+            listener.overdue(instant)
+
     def _watch(self) -> None:
         """Look after the doings of other processes, in a thread, while somebody watches."""
         with self.lock:
@@ -217,4 +236,6 @@ class Home:
                     self.notify(number)
                 for listener in tuple(self._listeners.values()):
                     listener.wake()
+                if self._listeners:
+                    self._look_at_deadlines()
             pause.wait(LOOK_SECONDS)

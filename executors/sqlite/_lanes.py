@@ -182,6 +182,10 @@ class Lanes:
                 found[priority, queue] = self._by_id[lane_id] = known
         return found
 
+    def known(self, number: int) -> Iterable[Lane]:
+        """The lanes of a run in which jobs may wait, as far as is known without reading."""
+        return self._of.get(number, {}).values()
+
     def lane(self, number: int, queue: str, priority: int) -> Lane:
         """Where the run's jobs of that queue and priority wait."""
         lanes = self.of(number)

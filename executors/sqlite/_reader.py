@@ -93,7 +93,8 @@ class FileReader:
     def payloads(self, run: str, jobs: Sequence[int]) -> Sequence[bytes | None]:
         """Values and failures; of lists None."""
         first = row_of(self.number(run), 0)
-        found = dict(self._database.read("result_payloads", json.dumps([first + job for job in jobs])))
+        with self._database.snapshot() as snapshot:
+            found = dict(snapshot.all("result_payloads", json.dumps([first + job for job in jobs])))
         return [found.get(first + job) for job in jobs]
 
     def ends(self, run: str, jobs: Sequence[int]) -> Sequence[Input]:

@@ -16,10 +16,10 @@ from executors.sqlite._database import MICROS, Database
 from executors.sqlite._keys import chunk_row
 from executors.sqlite._layout import Layout
 from executors.sqlite._locks import locks_of
+from executors.sqlite._passing import Passing
 from executors.sqlite._retention import Holder
 from executors.sqlite._run import Known, fetch_of
 from executors.sqlite._shapes import facts_of, written, written_bodies
-from executors.sqlite._standing import Standing
 from flows import _machine as machine
 from flows._state import ACTIVE, Commands, RunState
 from flows._verbs import Grant, Reply, Settle, Want
@@ -42,7 +42,7 @@ class Put(NamedTuple):
     now: int
 
 
-class SqliteStore(Standing):
+class SqliteStore(Passing):
     """The verbs of a store over a file. Safe to call from any thread and process; each verb is one atomic step.
 
     A step that cannot be written (a full disk, a file held too long) raises and has changed nothing.
@@ -54,14 +54,16 @@ class SqliteStore(Standing):
     Attributes:
         told: Is told of each step: the runs that it touched, ended, began to cancel; whose own crew did
             it; and whether a limit has given way.
-        settling: Is told of settles before they are taken.
+        settling: Is told of settles before they are taken; not of those that are passed on.
         writing: What makes bytes of results, in the hand that ran the handler.
+        overdue: Tells workers when a run may be overdue.
         listen: Tells a listener of a worker and its queues when there may be work; set by whoever owns the store.
     """
 
     told: Callable[[set[int], list[int], list[int], int, bool], None] | None = None
     settling: Callable[[Sequence[Settle]], None] | None = None
     writing: Any = None
+    overdue: Callable[[float], None] | None = None
     listen: Callable[[str, frozenset[str], Listener], Callable[[], None]]
 
     def __init__(self, database: Database, brief: Callable[[Drawn], Any]) -> None:
@@ -214,10 +216,6 @@ class SqliteStore(Standing):
             dues.append(opens)
         return min(dues) - self.database.epoch if dues else None
 
-    def pass_on(self, settle: Settle, worker: str) -> Grant | None:
-        """None: an exchange does it in one transaction, too."""
-        return None
-
     def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
         """None: for those who work alone, too, an exchange is the smallest step."""
         return None
@@ -279,6 +277,9 @@ class SqliteStore(Standing):
                         self._cancel(run, "timeout", now)
             self.database.do("run_overdue_done", now)
             count = self._free_expired(now) + self._free_dead(now, None, always=True)
+            (following,) = self.database.one("run_next_overdue")
+        if following is not None and self.overdue is not None:
+            self.overdue(self.seconds(following))
         return count
 
 

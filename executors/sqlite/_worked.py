@@ -98,20 +98,28 @@ class WorkedRun:
 
     def briefs(self, store: SqliteStore, drawn: Iterable[Drawn]) -> None:
         """Give each grant what a hand must know of it."""
-        live, handlers, tracing, rated = self._live, self.handlers, self.tracing, store.rated
+        live, handlers, tracing = self._live, self.handlers, self.tracing
+        rated = self.rated = store.rated
+        header, cancelling = self.header, self.state.cancelling
         found: dict[int, Found] = {}
         for one in drawn:
-            job = one.grant.job
-            made = live[job] = brief_of(store, self.header, one, found)
-            one.grant.run = made
+            grant = one.grant
+            made = live[grant.job] = grant.run = brief_of(store, header, one, found)
             if made.handler is not None:
-                handlers[job] = made.handler
+                handlers[grant.job] = made.handler
             if tracing is not None:
                 made.tracing = tracing
             if rated:
                 made.rated = True
-            if self.state.cancelling:
-                made.state.cancelling = True
+            if cancelling:
+                made.cancelling = True
+
+    def handed(self, store: SqliteStore, job: int, drawn: Drawn) -> None:
+        """An attempt made here has completed, and its follower was granted with that."""
+        self._live.pop(job, None)
+        if self.exceptions:
+            self.exceptions.pop(job, None)
+        self.briefs(store, (drawn,))
 
     def all_settled(self, settles: Sequence[Settle]) -> None:
         """Attempts made here are over."""

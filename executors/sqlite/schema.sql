@@ -1,4 +1,4 @@
--- Version 1. Instants are microseconds since 1970 by the store's clock; packed columns are little-endian.
+-- Version 2. Instants are microseconds since 1970 by the store's clock; packed columns are little-endian.
 -- A job's row id is run << 27 | job, a chunk's run << 20 | job >> 7: one integer key, so that a range is a run.
 
 -- kinds: which sparse columns were ever written, a bit each. growing: lists that may be ready for items, as JSON.
@@ -106,6 +106,14 @@ CREATE TABLE claim (
 ) WITHOUT ROWID;
 INSERT INTO claim VALUES (0, 0, 0, NULL, 0, NULL, x'', 0);
 CREATE INDEX claim_until ON claim (until) WHERE until IS NOT NULL;
+
+-- Steps of which the other tables do not tell yet, under the fence of what each has granted: a job has completed, and the
+-- one that it released was granted at once. Few: whoever makes any other step carries them over first, and empties it.
+CREATE TABLE ahead (
+    fence INTEGER PRIMARY KEY, session INTEGER NOT NULL, job INTEGER NOT NULL, follower INTEGER NOT NULL,
+    claim INTEGER NOT NULL, payload BLOB NOT NULL, started_at INTEGER NOT NULL, finished_at INTEGER NOT NULL,
+    worker TEXT, at INTEGER NOT NULL, until INTEGER
+);
 
 -- What is told of a run: events, a row for some steps (run << 27 | the number of the first); progress and logs, a row a
 -- job or line.

@@ -48,13 +48,16 @@ def doctor(
 
 
 def _checks(url: str) -> Sequence[Check]:
+    from flows._executors import check_there
     from flows.errors import UnavailableError
     from flows.operating import Check, operator
 
     try:
+        check_there(url)
         return operator(url, "doctor").doctor()
     except UnavailableError as error:
-        return [Check("reachable", "fail", str(error), "start it, or check host, port and password in the URL")]
+        remedy = "start it, or check the URL: host, port and password, or the path of the file"
+        return [Check("reachable", "fail", str(error), remedy)]
 
 
 def _show(url: str, checks: Sequence[Check]) -> None:

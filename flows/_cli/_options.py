@@ -62,16 +62,31 @@ def stored(url: str | None) -> str:
     return named
 
 
+def existing(url: str | None) -> str:
+    """As `stored`, for those who look at what is there: nothing is made.
+
+    Raises:
+        WrongCommandError: No executor was named.
+        UnavailableError: The URL is of a store that would only come to be by being used.
+    """
+    from flows._executors import check_there
+
+    named = stored(url)
+    check_there(named)
+    return named
+
+
 def operating(url: str | None, *verbs: Verb) -> Operator:
     """The operator's side of the executor that was named.
 
     Raises:
         WrongCommandError: None was named.
         UnsupportedError: It does not offer these verbs.
+        UnavailableError: It is not there.
     """
     from flows.operating import operator
 
-    return operator(stored(url), *verbs)
+    return operator(existing(url), *verbs)
 
 
 def found(run_id: str | None, key: str | None, url: str | None) -> Run[Any]:
@@ -85,7 +100,7 @@ def found(run_id: str | None, key: str | None, url: str | None) -> Run[Any]:
 
     if (run_id is None) == (key is None):
         raise WrongCommandError("which run? Give its id, or its key with --key; `flows runs ls` lists them")
-    named = stored(url)
+    named = existing(url)
     try:
         return flows.get(run_id, key=key, executor=named)
     except flows.UnknownRunError:

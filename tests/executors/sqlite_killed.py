@@ -1,4 +1,4 @@
-"""A process to be killed: works a flow of lists, retries and a wide fan-in off, and writes each effect in a ledger.
+"""A process to be killed: works a flow of lists, retries and a wide fan-in off, or a chain; writes effects in a ledger.
 
 Run as a script: ``sqlite_killed.py DATABASE LEDGER KEY [COMMIT MICROSECONDS TRACE]``. Each line of the ledger is
 written by one call and names the job's idempotency key, so that lines of a process that dies are whole or not there.
@@ -18,6 +18,7 @@ from flows import Job
 
 LEDGER = -1
 WIDTH = 40
+LINKS = 130
 
 
 def effect() -> None:
@@ -66,8 +67,18 @@ def killed_flow() -> Job[int]:
     return killed_sum([job.out for job in wide], items.out, other.out)
 
 
+@flows.flow
+def killed_chain() -> Job[int]:
+    link = killed_step(0)
+    for _ in range(LINKS - 1):
+        link = killed_step(link.out)
+    return link
+
+
 TOTAL = sum(number + 2 for number in range(WIDTH)) + sum(range(1, 9)) + 5
 EFFECTS = 2 * WIDTH + 1 + 8 + 3
+FLOWS: dict[str, tuple[Any, int, int]] = {"order": (killed_flow, TOTAL, EFFECTS), "chain": (killed_chain, LINKS, LINKS)}
+"""What a key begins with -> the flow, its value, and how many effects it has."""
 
 
 class Struck:
@@ -103,7 +114,7 @@ def main(database: str, ledger: str, key: str, commit: str = "", micros: str = "
     if commit:
         steps: Any = Struck(executor.store.database._steps, int(commit), int(micros), trace)
         executor.store.database._steps = steps
-    return flows.execute(killed_flow, executor=executor, key=key)
+    return flows.execute(FLOWS[key.partition(":")[0]][0], executor=executor, key=key)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ class Ear:
     def __init__(self, store: MemoryStore, name: str) -> None:
         self.woken = 0
         self.stopped: list[str] = []
+        self.overdue_at: list[float] = []
         self.close = store.listen(name, frozenset({"default"}), self)
 
     def wake(self) -> None:
@@ -29,7 +30,7 @@ class Ear:
         self.stopped.append(run_id)
 
     def overdue(self, instant: float) -> None:
-        pass  # in memory, who works on a run looks after its deadline
+        self.overdue_at.append(instant)
 
     def heard(self) -> bool:
         woken, self.woken = self.woken, 0
@@ -116,3 +117,17 @@ def test_the_day_begins_anew_once_a_handler_was_there(store: MemoryStore, clock:
     clock.now += 2.0
     call(away(grant))
     assert states(run) == ["delayed"]
+
+
+def test_workers_hear_of_each_deadline_until_it_has_passed(store: MemoryStore, clock: Clock) -> None:
+    ear = Ear(store, "w")
+    now = clock.now
+    later, sooner, longest = (put(store, plan_of(CHAIN), timeout=timeout) for timeout in (20.0, 10.0, 40.0))
+    assert ear.overdue_at == [now + 20.0, now + 10.0, now + 40.0]
+    other = Ear(store, "other")
+    assert other.overdue_at == [now + 10.0]
+    for passed, following in ((10.0, 20.0), (20.0, 40.0)):
+        clock.now = now + passed
+        store.rescue()
+        assert other.overdue_at[-1] == now + following
+    assert (later.ended, sooner.ended, longest.ended) == (True, True, False)

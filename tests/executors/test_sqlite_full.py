@@ -68,14 +68,14 @@ def fill(executor: SqliteExecutor, room: int = 0) -> None:
     """From now on the file may grow by so many pages only; waits until a handler runs."""
     assert begun.wait(60)
     steps = executor.store.database._steps
-    with executor.store.database._lock:
+    with executor.store.database.lock:
         (pages,) = steps.execute("PRAGMA page_count").fetchone()
         steps.execute(f"PRAGMA max_page_count = {pages + room}")
     held.set()
 
 
 def room(executor: SqliteExecutor) -> None:
-    with executor.store.database._lock:
+    with executor.store.database.lock:
         executor.store.database._steps.execute("PRAGMA max_page_count = 1000000")
 
 

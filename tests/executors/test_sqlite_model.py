@@ -16,7 +16,7 @@ from flows._state import STATE_NAMES
 from flows._verbs import End, FailedSettle, Grant, Settle, Want
 from tests.executors.columns import Clock, plan_of, put
 from tests.executors.sqlite_runs import Numbered, packed_of, store_at
-from tests.flows.naive_run import Dag, dags
+from tests.flows.naive_run import Dag, Edge, dags
 
 COUNTERS = ("dooms", "skips", "cancels", "conts", "cause", "cut", "made", "lost")
 ENDS = (*[End.COMPLETED] * 5, End.FAILED, End.RETRY, End.RETRY, End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST)
@@ -61,6 +61,19 @@ class Pair:
         assert first.more == second.more
         if of is None:
             assert first.due_at == second.due_at
+
+    def pass_on(self, both: tuple[Grant, Grant]) -> bool:
+        """Settle a job and claim its follower, by one row if the store will; says whether it did."""
+        theirs, ours = settled(both, End.COMPLETED, 0.0)
+        grant = self.store.pass_on(ours, "w")
+        if grant is None:
+            return False
+        run: Any = both[0].run
+        reply = self.model.exchange("loop", next(self.seq), [theirs], Want(1, run), "w")
+        assert [said(one) for one in reply.grants] == [said(grant)]
+        assert not reply.refused
+        self.held.append((reply.grants[0], grant))
+        return True
 
     def compare(self) -> None:
         store = self.store
@@ -129,6 +142,15 @@ def play(pair: Pair, order: list[tuple[str, Any, Any]]) -> None:
             pair.exchange(settles, two, None)
         elif what == "zombie" and pair.past:
             pair.exchange([settled(pair.past[one % len(pair.past)], two, 0.0)], 0, None)
+        elif what == "hand":
+            for _ in range(two if pair.held else 0):
+                both = pair.held.pop(one % len(pair.held))
+                pair.past.append(both)
+                if not pair.pass_on(both):
+                    pair.held.append(pair.past.pop())
+                    break
+            else:
+                continue  # the next move is to find it as it is
         elif what == "pass":
             pair.clock.now += one
         elif what == "rescue":
@@ -178,6 +200,42 @@ def test_a_store_in_a_file_stands_as_the_model_does(
                 break
         else:
             raise AssertionError("no end")
+    finally:
+        for store in pair.stores:
+            store.database.close()
+        shutil.rmtree(place)
+
+
+links = st.one_of(
+    *[st.tuples(st.just("hand"), st.integers(0, 30), st.integers(1, 4))] * 4,
+    st.tuples(
+        st.just("settle"), st.lists(st.tuples(st.integers(0, 30), st.sampled_from(ENDS), st.just(0.0))), st.just(4)
+    ),
+    st.tuples(st.just("zombie"), st.integers(0, 30), st.sampled_from(ENDS)),
+    st.tuples(st.just("pass"), st.sampled_from((1.0, 31.0)), st.none()),
+    st.tuples(st.just("rescue"), st.none(), st.none()),
+    st.tuples(st.just("extend"), st.none(), st.none()),
+    st.tuples(st.just("other"), st.none(), st.none()),
+)
+
+
+@settings(
+    max_examples=min(40, settings().max_examples),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+    report_multiple_bugs=False,
+)
+@given(st.lists(st.integers(2, 8), min_size=1, max_size=2), st.lists(links, min_size=4, max_size=16))
+def test_links_that_are_passed_on_stand_as_if_they_had_been_exchanged(
+    lengths: list[int], order: list[tuple[str, Any, Any]]
+) -> None:
+    place = Path(tempfile.mkdtemp())
+    try:
+        pair = Pair(place / "runs.db")
+        for length in lengths:
+            pair.put(Dag(("fail",) * length, tuple(Edge(link, link + 1) for link in range(length - 1))))
+        pair.exchange([], 8, None)
+        play(pair, order)
+        pair.compare()
     finally:
         for store in pair.stores:
             store.database.close()

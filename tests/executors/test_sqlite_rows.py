@@ -13,8 +13,8 @@ from flows.operating import operator
 from tests.executors.sqlite_runs import Numbered, packed_of, store_at
 
 QUERIES = sorted(path.stem for path in (Path(flows.__file__).parents[1] / "executors/sqlite/queries").glob("*.sql"))
-SMALL = {"queue", "session", "suspect"}
-"""Tables with a row a queue, a process, a job that has lost its worker: few, however many jobs there are."""
+SMALL = {"ahead", "queue", "session", "suspect"}
+"""Tables with a row a queue, a process, a job that has lost its worker, a step to be carried over: few in any file."""
 LISTINGS = {"claim_all", "delayed_all", "dead_counts", "lane_counts"}
 """What asks how it stands everywhere looks at what is open everywhere: operators, and limits that are new."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from flows import _machine as machine
 from flows._state import ACTIVE, EFFECTS, IGNORE, ORDER_ONLY, STATE_NAMES, WAITING_CHILDREN, Commands, Retry, RunState
+from tools import pages
 
 POLICIES = ("fail", "ignore", "continue", "remove", "skip")
 KINDS = ("value", "optional", "order")
@@ -53,6 +54,13 @@ EXPECTED: dict[tuple[str, str, str], tuple[str, str]] = {
     ("skipped", "skip", "value"): ("waits", "skipped"),
     ("skipped", "skip", "order"): DONE,
 }
+
+
+def test_the_table_of_the_documentation_says_the_same() -> None:
+    said = {"optional": "optional", "value": "result", "order": "order only"}
+    words = {cell: pages.SAID[expected] for cell, expected in EXPECTED.items()}
+    assert {cell: pages.fate(cell[0], cell[1], said[cell[2]]) for cell in EXPECTED} == words
+
 
 # Dependents that do not wait for their children any more: nothing may touch them.
 PAST = ("released early", "delayed", "active", "completed", "failed", "cancelled", "skipped")

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ import flows
 from executors.memory import MemoryExecutor
 from executors.memory import _run as run_module
 from executors.memory import _teller as teller_module
+from executors.sqlite import SqliteExecutor
 from flows import Backoff, _job_log
 from flows._run_options import run_options
 
@@ -256,3 +258,33 @@ def test_every_job_of_a_wide_run_is_logged_once(kept: Kept) -> None:
     flows.execute(total([one.using(id=f"one{n}")().out for n in range(500)]))
     completed = [record.__dict__["flows_job"] for record in kept.records if record.levelno == logging.INFO]
     assert sorted(completed) == sorted([*(f"one{n}" for n in range(500)), "total"])
+
+
+@flows.task(queue="logged")
+def several() -> list[int]:
+    return [1, 2]
+
+
+@flows.task(queue="logged")
+def same(item: int) -> int:
+    return item
+
+
+@flows.task(queue="logged")
+def together(items: list[int], other: int) -> int:
+    return len(items) + other
+
+
+@pytest.mark.parametrize("file", [False, True])
+@pytest.mark.parametrize("amiss", [False, True])
+def test_the_line_of_a_list_tells_of_no_attempt_whatever_else_goes_wrong(
+    kept: Kept, tmp_path: Path, file: bool, amiss: bool
+) -> None:
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/logged.db?synchronous=normal") if file else MemoryExecutor()
+    items = flows.each(same, several().out)
+    run = flows.execute(together(items.out, (charge if amiss else one)().out), executor=executor)
+    assert {event.attempt for event in run.events() if event.job == "same"} == {None}
+    if isinstance(executor, SqliteExecutor):
+        executor.close()
+    (line,) = [record for record in kept.records if record.getMessage().startswith("same completed")]
+    assert vars(line)["flows_attempt"] is None

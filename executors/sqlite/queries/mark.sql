@@ -1,2 +1,2 @@
 -- The newest fence and time.
-SELECT granted_at FROM claim WHERE session = 0 AND run = 0 AND fence = 0
+SELECT max(granted_at, coalesce((SELECT max(fence) FROM ahead), 0)) FROM claim WHERE session = 0 AND run = 0 AND fence = 0

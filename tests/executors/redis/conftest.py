@@ -1,11 +1,30 @@
 """Servers for the tests of this folder, started when the first test asks."""
 
+import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from executors.redis._channel import Channel
 from tests.executors.redis.leaks import leaked
 from tests.executors.redis.servers import Server, shared
+
+
+@pytest.fixture(autouse=True)
+def _connections_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Or they would be found open when garbage is collected, in the middle of another test that is blamed for them."""
+    made: weakref.WeakSet[Channel] = weakref.WeakSet()
+    begin = Channel.__init__
+
+    def noted(channel: Channel, *args: Any, **options: Any) -> None:
+        begin(channel, *args, **options)
+        made.add(channel)
+
+    monkeypatch.setattr(Channel, "__init__", noted)
+    yield
+    for channel in list(made):
+        channel.close()
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from flows._verbs import End, FailedSettle, Grant, Reply, Settle, Want
 from flows.errors import RunError
 from flows.executor import RunOptions
 from tests.executors.redis.model import HOUR, Clock, Model
+from tests.executors.redis.shards import abandon
 from tests.executors.twins import plain
 
 KEPT: Final = 1e7
@@ -138,6 +139,15 @@ class Followed:
         """As another process has it."""
         return RedisStore(self.link, NAMESPACE, shard=self.shard, lease_seconds=HOUR)
 
+    def replace(self) -> None:
+        """By a process that knows nothing of the runs yet."""
+        abandon(self.store)
+        self.store = self.another()
+
+    def close(self) -> None:
+        abandon(self.store)
+        self.link.close()
+
     def put(self, plan: Plan[Any], **options: Any) -> None:
         run = Run(plan, self.model, **options)
         self.runs[run.options.run_id] = run
@@ -189,7 +199,9 @@ class Followed:
         call = (loop, self.seqs[loop], [ours for _, ours in settles], want, "w")
         reply = self.store.exchange(*call)
         if is_lost:
-            again = self.another().exchange(*call)
+            other = self.another()
+            again = other.exchange(*call)
+            abandon(other)
             assert [_said(grant) for grant in again.grants] == [_said(grant) for grant in reply.grants]
             assert again.refused == reply.refused
             reply = again

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from executors._stored import Shape
+from executors.redis._channel import Channel
 from executors.redis._connection import Link
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._layout import COURSE, EXTRA, GATED, RECORD, SPARSE, lay_out, name_of
 from executors.redis._shard import NewRun, Shard
+from executors.redis._store import RedisStore
 from executors.redis._url import parse
 from executors.redis._wire import CONTROLLED, SUSPECT, Answer, Granted, Outcome
 from flows import _machine as machine
@@ -293,3 +295,9 @@ class Followed:
         course = course_of(self.shard, self.run_id)
         assert (course[0], course[1], bool(course[5])) == (run.open, run.turn, run.cancelling)
         assert bool(course[6]) == (run.open == 0)
+
+
+def abandon(store: RedisStore) -> None:
+    """Its process ends, and with it the connections; the server keeps what it knows of its loops."""
+    for shard in store._loops.values():
+        cast("Channel", shard.server).close()

@@ -1,18 +1,21 @@
 """Random runs and random histories: whatever the shard does, the machine would have done, and both end up the same."""
 
-from typing import Any
+from contextlib import closing
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executors.redis._connection import Link
 from executors.redis._reopen import reopen
+from executors.redis._shard import Shard
 from executors.redis._wire import Granted, Outcome
 from flows import _machine as machine
 from flows import _reopening
 from flows._state import COMPLETED, Commands
 from flows._verbs import End
-from tests.executors.redis.servers import VALKEY, Server, installed, shared
+from tests.executors.redis.servers import VALKEY, installed, shared
 from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
@@ -44,8 +47,8 @@ def outcome_of(followed: Followed, grant: Granted, pick: int) -> Outcome:
 class History:
     """Deeds done to a run in a shard and in the machine."""
 
-    def __init__(self, server: Server, dag: Dag, gated: int, delayed: int, chunk: int) -> None:
-        self.shard = shard_on(server, chunk=chunk)
+    def __init__(self, shard: Shard, dag: Dag, gated: int, delayed: int) -> None:
+        self.shard = shard
         self.followed = Followed(self.shard, dag, gated=gated, delayed=delayed)
         self.loop = Loop(self.shard, ("q0", "q1", "flows:control"))
 
@@ -174,7 +177,12 @@ Steps = list[tuple[Any, ...]]
 def follow(kind: str, dag: Dag, gated: int, delayed: int, chunk: int, history: Steps, again: Steps) -> None:
     server = shared(kind)
     server.ask("FLUSHALL")
-    told = History(server, dag, gated & delayed & 0b10101, delayed & 0b1001001, chunk)
+    shard = shard_on(server, chunk=chunk)
+    with closing(cast("Link", shard.server)):
+        tell(History(shard, dag, gated & delayed & 0b10101, delayed & 0b1001001), history, again)
+
+
+def tell(told: History, history: Steps, again: Steps) -> None:
     told.followed.compare()
     for step in history:
         told.do(*step)

@@ -1,5 +1,6 @@
 """Links and channels: what is sent, what is sent again, and what becomes of connections."""
 
+import contextlib
 import os
 import threading
 import warnings
@@ -173,6 +174,22 @@ def test_a_forked_child_has_connections_of_its_own(valkey: Server, link: Link) -
     assert channel.call("LRANGE", "children", 0, -1) == [str(child).encode()]
     assert link.call("PING") == b"PONG"
     channel.close()
+
+
+def test_a_call_that_outlasts_the_close_leaves_no_connection(valkey: Server, link: Link) -> None:
+    def wait() -> None:
+        with contextlib.suppress(UnavailableError):  # a machine that is very slow: it ends its connection all the same
+            link.call("BLPOP", "slow", 0)
+
+    link.call("PING")
+    thread = threading.Thread(target=wait)
+    thread.start()
+    until(lambda: "cmd=blpop" in valkey.ask("CLIENT", "LIST").decode(), "it blocks")
+    link.close()
+    valkey.ask("RPUSH", "slow", "now")
+    thread.join()
+    until(lambda: "name=flows:mine:client" not in valkey.ask("CLIENT", "LIST").decode(), "its connection has ended")
+    assert link.call("PING") == b"PONG"
 
 
 def test_channels_end_with_their_link_or_are_ended(valkey: Server) -> None:

@@ -22,7 +22,7 @@ from flows._handlers import perform
 from flows._verbs import Grant, Settle, Want
 from flows.executor import RunOptions
 from tests.executors.redis.servers import VALKEY, Server, shared
-from tests.executors.redis.shards import course_of, forget, records_of
+from tests.executors.redis.shards import abandon, course_of, forget, records_of
 from tests.executors.shelf import Shelf, inside
 from tests.executors.test_stored_runs import LUCK, _luck
 from tests.flows.naive_lists import flow_of, listed, lone, scopes
@@ -148,4 +148,5 @@ def beside_the_shelf(steps: Any, seed: int, chunk: int, inline: int) -> None:
         forget(beside.store.shard)
         assert not [key for key in beside.link.call("KEYS", "*") if b":r:" in key or b":j:" in key]
     finally:
+        abandon(beside.store)
         beside.link.close()

@@ -68,8 +68,8 @@ class Following(RuleBasedStateMachine):
     @rule(loop=loops, pick=picks, count=st.integers(0, 8), limit=st.sampled_from((64, 64, 1, 2, 0)), lost=st.booleans())
     def work(self, loop: str, pick: int, count: int, limit: int, lost: bool) -> None:
         """Some attempts end, and jobs are claimed; now and then the reply is lost, and the call comes again."""
-        if pick % 8 == 0:  # by a process that knows nothing of the runs yet
-            self.followed.store = self.followed.another()
+        if pick % 8 == 0:
+            self.followed.replace()
         self.exchange(loop, pick, count, limit, QUEUES, is_lost=lost and pick % 3 == 0)
 
     @rule(loop=loops, pick=picks)
@@ -140,7 +140,7 @@ class Following(RuleBasedStateMachine):
                 self.finish()
                 self.clear()
         finally:
-            followed.link.close()
+            followed.close()
 
     def clear(self) -> None:
         followed = self.followed

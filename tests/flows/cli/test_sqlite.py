@@ -45,3 +45,26 @@ def test_a_pruned_file_shrinks(cli: Cli, file: SqliteExecutor, shop: Any, tmp_pa
     assert cli("runs", "prune", "--older-than", "0s", "--yes").exit_code == 0
     assert lines(cli("runs", "ls", "--json")) == []
     assert file.store.database.pragmas("page_count")["page_count"][0][0] < pages
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "doctor",
+        "runs ls",
+        "queues",
+        "queues pause a",
+        "dead list",
+        "runs prune --older-than 1d --yes",
+        "runs show abcdef",
+        "runs show --key k",
+    ],
+)
+def test_a_file_that_is_not_there_is_not_made_by_looking(cli: Cli, tmp_path: Path, command: str) -> None:
+    where = tmp_path / "missing.db"
+    name, *rest = command.split()
+    url = f"sqlite:///{where}"
+    result = cli(name, *rest, url) if name == "doctor" else cli(name, *rest, "-e", url)
+    assert result.exit_code not in (0, 2)
+    assert f"there is no file {where}" in result.output.replace("\n", " ")
+    assert not list(tmp_path.iterdir())

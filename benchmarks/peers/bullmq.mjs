@@ -1,21 +1,40 @@
-// BullMQ on Node: `node bullmq.mjs FOLDER worker PORT DATABASE`, and `... client PORT`, which takes its turns from standard input
-// (see drivers.py). FOLDER is where npm has installed it.
+// BullMQ on Node: `node bullmq.mjs worker|client URL`. The client takes its turns from standard input, as all clients do
+// (contest/hosting.py). Where npm has installed it is in NODE_PATH.
 import { createRequire } from 'node:module';
 import { createInterface } from 'node:readline';
 
-const [folder, role, port, database] = process.argv.slice(2);
-const { FlowProducer, QueueEvents, Worker } = createRequire(`${folder}/`)('bullmq');
-const connection = { host: '127.0.0.1', port: Number(port), db: Number(database), maxRetriesPerRequest: null };
+const [role, url] = process.argv.slice(2);
+const { FlowProducer, Queue, QueueEvents, Worker, WaitingChildrenError } = createRequire(`${process.env.NODE_PATH}/`)('bullmq');
+const { hostname, port, pathname } = new URL(url);
+const connection = { host: hostname, port: Number(port), db: Number(pathname.slice(1)), maxRetriesPerRequest: null };
 const SLOTS = 50;
 
 const total = (values) => Object.values(values).reduce((sum, value) => sum + value, 0);
 const HANDLERS = {
   source: async () => 1,
+  child: async (job) => job.data.value + 1,
   step: async (job) => total(await job.getChildrenValues()) + 1,
   gather: async (job) => total(await job.getChildrenValues()),
+  grow,
 };
 
-const job = (name, queueName, children) => ({ name, queueName, data: {}, children });
+// Children that are known only at run time: added by their parent, which then waits for them.
+let bench;
+async function grow(job, token) {
+  const { numbers } = job.data;
+  if (numbers !== undefined) {
+    await job.updateData({});
+    bench ??= new Queue('bench', { connection });
+    const parent = { id: job.id, queue: job.queueQualifiedName };
+    await bench.addBulk(
+      Array.from({ length: numbers }, (_, value) => ({ name: 'child', data: { value }, opts: { parent } })),
+    );
+    if (await job.moveToWaitingChildren(token)) throw new WaitingChildrenError();
+  }
+  return total(await job.getChildrenValues());
+}
+
+const job = (name, queueName, children, data = {}) => ({ name, queueName, data, children });
 const fanIn = (width) => job('gather', 'roots', Array.from({ length: width }, () => job('source', 'bench')));
 
 function chain(length) {
@@ -26,10 +45,15 @@ function chain(length) {
   return last;
 }
 
+function declared(shape, size) {
+  if (shape === 'growth') return job('grow', 'roots', undefined, { numbers: size });
+  return shape === 'chain' ? chain(size) : fanIn(size);
+}
+
 // Roots have a queue of their own, so that the client hears of no other jobs.
 async function work() {
   const workers = ['bench', 'roots'].map(
-    (queue) => new Worker(queue, (one) => HANDLERS[one.name](one), { connection, concurrency: SLOTS }),
+    (queue) => new Worker(queue, (one, token) => HANDLERS[one.name](one, token), { connection, concurrency: SLOTS }),
   );
   await Promise.all(workers.map((worker) => worker.waitUntilReady()));
   console.log('ready');
@@ -71,17 +95,17 @@ class Client {
   }
 }
 
-async function turn(client, { shape, size, calls }) {
+async function turn(client, { shape, size, calls, copies }) {
   const seconds = [];
   let value = 0;
+  const before = process.memoryUsage().rss;
   for (let call = 0; call < calls; call += 1) {
-    const many = Array.from({ length: shape === 'orders' ? size : 0 }, () => fanIn(3));
-    const flow = shape === 'chain' ? chain(size) : fanIn(size);
+    const flows = Array.from({ length: copies }, () => declared(shape, size));
     const began = process.hrtime.bigint();
-    value = many.length > 0 ? total(await client.orders(many)) : await client.run(flow);
+    value = copies > 1 ? total(await client.orders(flows)) : await client.run(flows[0]);
     seconds.push(Number(process.hrtime.bigint() - began) / 1e9);
   }
-  return { seconds, value };
+  return { seconds, value: [value], memory: [before, process.resourceUsage().maxRSS * 1024] };
 }
 
 async function serve() {

@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from benchmarks.environments import NotThereError
+
 START_SECONDS = 20.0
 TRIES = 5
-
-
-class NotThereError(Exception):
-    """What a peer needs is not on this machine, and cannot be had; says what."""
 
 
 def binary() -> str:
@@ -68,3 +66,21 @@ def _answers(port: int) -> bool:
             return connection.recv(5) == b"+PONG"
     except OSError:
         return False
+
+
+def asked(port: int, *words: str) -> str:
+    """What the server answers to a command: the text of a bulk string, or the line of any other reply."""
+    with (
+        socket.create_connection(("127.0.0.1", port), START_SECONDS) as connection,
+        connection.makefile("rwb") as lines,
+    ):
+        lines.write(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w.encode()) for w in words))
+        lines.flush()
+        head = lines.readline().strip().decode()
+        return lines.read(int(head[1:])).decode() if head.startswith("$") else head
+
+
+def told(port: int, section: str, field: str) -> int:
+    """A number that `INFO` has in one of its sections."""
+    lines = dict(line.split(":", 1) for line in asked(port, "INFO", section).splitlines() if ":" in line)
+    return int(lines[field])

@@ -10,10 +10,12 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from statistics import median
 
-from benchmarks.fleet.drivers import PEERS, Fleet
-from benchmarks.fleet.server import NotThereError, private_server
+from benchmarks.contest.contenders import CONTENDERS
+from benchmarks.contest.driver import AtWork, FellOutError
+from benchmarks.environments import NotThereError
 from benchmarks.measure import Series, Spread, WrongValueError, speedup
 from benchmarks.report import HEADLINE, Row, Target
+from benchmarks.server import private_server
 
 WORKERS_TARGET = 1.3
 FLAT_TARGET = 0.2
@@ -30,11 +32,17 @@ ABOUT = {
 }
 
 
+PEERS = {HEADLINE: "flows-redis", "bullmq-node": "bullmq-node", "bullmq-python": "bullmq-python"}
+"""Names in the report, and those of the contenders."""
+TURN_SECONDS = 600.0
+
+
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What clients are told to do, and what is wanted of it.
 
     Attributes:
+        copies: Flows in one call.
         jobs: In one call.
         value: What a call comes to.
         targets: By peer, how many times as fast we are to be.
@@ -43,6 +51,7 @@ class Shape:
     shape: str
     size: int
     calls: int
+    copies: int
     rounds: int
     jobs: int
     value: int
@@ -58,11 +67,38 @@ def shapes(size: str) -> dict[str, Shape]:
     }[size]
     wide = {"bullmq-node": 4.0, "bullmq-python": 15.0}
     return {
-        "redis_fan_in": Shape("fan_in", leaves, 1, rounds, leaves + 1, leaves, wide),
-        "redis_orders": Shape("orders", orders, 1, rounds, 4 * orders, 3 * orders, {"bullmq-node": 3.5}),
-        "redis_chain": Shape("chain", links, 1, rounds, links, links, {"bullmq-node": 2.0}),
-        "redis_small_flow": Shape("fan_in", 3, calls, rounds, 4, 3, {"bullmq-node": 1 / 0.7}),
+        "redis_fan_in": Shape("fan_in", leaves, 1, 1, rounds, leaves + 1, leaves, wide),
+        "redis_orders": Shape("fan_in", 3, 1, orders, rounds, 4 * orders, 3 * orders, {"bullmq-node": 3.5}),
+        "redis_chain": Shape("chain", links, 1, 1, rounds, links, links, {"bullmq-node": 2.0}),
+        "redis_small_flow": Shape("fan_in", 3, calls, 1, rounds, 4, 3, {"bullmq-node": 1 / 0.7}),
     }
+
+
+class Fleet:
+    """One of `PEERS` at work, in a database of its own, warm.
+
+    Raises:
+        NotThereError: It cannot be had here.
+        FellOutError: It did not start.
+    """
+
+    def __init__(self, peer: str, port: int, workers: int = 1) -> None:
+        place = f"redis://127.0.0.1:{port}/{list(PEERS).index(peer)}"
+        self._at_work = AtWork(CONTENDERS[PEERS[peer]], place, workers)
+        try:
+            self._at_work.turn("fan_in", 3, calls=5, limit=TURN_SECONDS)  # what is loaded late is loaded now
+        except BaseException:
+            self.close()
+            raise
+
+    def turn(self, shape: Shape) -> tuple[list[float], int]:
+        """The seconds of each call, and the value of the last one."""
+        done = self._at_work.turn(shape.shape, shape.size, calls=shape.calls, copies=shape.copies, limit=TURN_SECONDS)
+        return done.seconds, sum(done.value)
+
+    def close(self) -> None:
+        """End its processes."""
+        self._at_work.close()
 
 
 def fleet_rows(
@@ -72,6 +108,7 @@ def fleet_rows(
 
     Raises:
         WrongValueError: A peer came to another value than there are children.
+        FellOutError: A peer ended in the midst of it.
     """
     names = list(names)
     compared = {name: shape for name, shape in shapes(size).items() if name in names}
@@ -100,7 +137,7 @@ def _compared(compared: dict[str, Shape], port: int, wanted: Collection[str], mi
         for peer in (peer for peer in PEERS if peer in wanted):
             try:
                 fleets[peer] = Fleet(peer, port)
-            except NotThereError as error:
+            except (NotThereError, FellOutError) as error:
                 missing[f"{peer} over redis"] = str(error)
             else:
                 ends.callback(fleets[peer].close)
@@ -109,12 +146,12 @@ def _compared(compared: dict[str, Shape], port: int, wanted: Collection[str], mi
     return lines
 
 
-def measure(shape: Shape, turns: dict[str, Callable[..., tuple[list[float], int]]]) -> list[Series]:
+def measure(shape: Shape, turns: dict[str, Callable[[Shape], tuple[list[float], int]]]) -> list[Series]:
     """Seconds of a call (their p50, where a turn has several), peers in turn."""
     series = {peer: Series(peer) for peer in turns}
     for _ in range(shape.rounds):
         for peer, turn in turns.items():
-            seconds, value = turn(shape.shape, shape.size, shape.calls)
+            seconds, value = turn(shape)
             if value != shape.value:
                 raise WrongValueError(f"{peer}: {value} instead of {shape.value}")
             series[peer].samples.append(median(seconds))
@@ -140,7 +177,7 @@ def workers_rows(shape: Shape, port: int) -> list[Row]:
     for _ in range(shape.rounds):
         for workers, its in series.items():
             with closing(Fleet(HEADLINE, port, workers)) as fleet:
-                its.samples += fleet.turn(shape.shape, shape.size, shape.calls).seconds
+                its.samples += fleet.turn(shape)[0]
     gain = speedup(series[2], series[1]).median
     cores = os.cpu_count() or 1
     target = Target(f">= {WORKERS_TARGET:g}x one worker", gain, gain >= WORKERS_TARGET)
@@ -155,7 +192,7 @@ def _flat(sizes: Sequence[int], port: int) -> list[tuple[int, Series]]:
     with closing(Fleet(HEADLINE, port)) as fleet:
         for _ in range(3):
             for jobs, its in measured:
-                seconds, value = fleet.turn("fan_in", jobs - 1)
+                seconds, value = fleet.turn(Shape("fan_in", jobs - 1, 1, 1, 1, jobs, jobs - 1, {}))
                 if value != jobs - 1:
                     raise WrongValueError(f"{HEADLINE}: {value} instead of {jobs - 1}")
                 its.samples += seconds

@@ -1,0 +1,2 @@
+-- The other tables tell of all steps.
+DELETE FROM ahead
