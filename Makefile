@@ -29,7 +29,7 @@ PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytec
 SPREAD  := -n $(WORKERS) --dist worksteal
 report   = $(if $(REPORTS),--junit-xml=$(REPORTS)/$(1).xml)
 
-.PHONY: help demo test test-fast check docs simulate mutate soak proof bench bench-all bench-targets notebooks clean \
+.PHONY: help demo test test-fast check docs packages simulate mutate soak proof bench bench-all bench-targets notebooks clean \
 	distclean
 .DEFAULT_GOAL := help
 
@@ -59,6 +59,9 @@ check: $(TEST) ## Linters, formatting, types, import contracts.
 
 docs: $(DOCS) ## The documentation, to docs/_build/html.
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+packages: $(TEST) ## Install what is built as strangers do, and with the lowest versions that are allowed.
+	$(BIN)/python -m tools.packages
 
 mutate: $(TEST) ## Plant mistakes in the modules that decide, and count what the tests find: docs/mutation.md.
 	$(BIN)/python -m tools.mutate $(MUTATE_ARGS)

@@ -113,14 +113,6 @@ class Store(Protocol):
         """
         ...
 
-    def step(self, run: Any, settle: Settle | None, worker: str, /) -> Grant | None:
-        """An exchange of one: settle an attempt and claim the next job of its run, for those who work alone.
-
-        Returns:
-            The grant; None when nothing of the run can be claimed in this way at the moment.
-        """
-        ...
-
     def abandon(self, run: Any, reason: str, /) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""
         ...

@@ -59,7 +59,10 @@ def execute(
     run: Run[R] | None = None
     try:
         run = Run(chosen, chosen.submit(planned, asked, background=False), planned)
-        with _watched(run):
+        if "ipykernel" in sys.modules:
+            with _watched(run):
+                run.wait()
+        else:
             run.wait()
     except BaseException as error:
         _stop(chosen, asked, run, error)

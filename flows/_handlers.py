@@ -72,26 +72,32 @@ def perform(grant: Grant, clock: Clock) -> Settle:
         BaseException: What is not an `Exception` (KeyboardInterrupt, SystemExit) passes through: it is meant for the
             worker.
     """
-    run, job = grant.run, grant.job
-    handler = run.handlers[job]
-    binding = run.bindings[job]
     started_at = clock()
     try:
-        if handler.plain and type(binding) is tuple:  # the common cases of `_inputs`, kept tight
-            current_grant.set(grant)
-            value = copy_context().run(handler.fn, *map(run.values.__getitem__, binding))
-        elif handler.plain and isinstance(binding, Arguments) and binding.plain:
-            current_grant.set(grant)
-            value = copy_context().run(handler.fn, *binding.args)
-        else:
-            args, kwargs = _inputs(grant, handler)
-            current_grant.set(grant)
-            value = copy_context().run(handler.fn, *args, **kwargs)
-        if type(value) in _UNFINISHED:
-            raise _unfinished(value)
+        value = outcome_of(grant)
     except Exception as error:
         return judge_error(grant, error, started_at, clock())
     return Settle(grant, _COMPLETED, value, started_at, clock())
+
+
+def outcome_of(grant: Grant) -> Any:
+    """What the sync handler returns; as in `perform`, which judges what this raises."""
+    run, job = grant.run, grant.job
+    handler = run.handlers[job]
+    binding = run.bindings[job]
+    if handler.plain and type(binding) is tuple:  # the common cases of `_inputs`, kept tight
+        current_grant.set(grant)
+        value = copy_context().run(handler.fn, *map(run.values.__getitem__, binding))
+    elif handler.plain and isinstance(binding, Arguments) and binding.plain:
+        current_grant.set(grant)
+        value = copy_context().run(handler.fn, *binding.args)
+    else:
+        args, kwargs = _inputs(grant, handler)
+        current_grant.set(grant)
+        value = copy_context().run(handler.fn, *args, **kwargs)
+    if type(value) in _UNFINISHED:
+        raise _unfinished(value)
+    return value
 
 
 async def perform_async(grant: Grant, clock: Clock) -> Settle:

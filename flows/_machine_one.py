@@ -1,30 +1,43 @@
-"""The most frequent step of the machine, for those who settle one job at a time; see `flows._machine`."""
+"""The most frequent step of the machine, for those who work a small run off one job at a time; see `flows._machine`."""
 
 from __future__ import annotations
 
-from flows._state import COMPLETED, WAITING, WAITING_CHILDREN, RunState
+from collections import deque
+from collections.abc import Iterable
+
+from flows._state import ACTIVE, COMPLETED, WAITING, RunState
 
 
-def complete_one(run: RunState, job: int, limit: int) -> list[int] | None:
-    """As `flows._machine.complete` for one active job, without the records of a call that may do more.
+def set_out(run: RunState, leaves: Iterable[int]) -> None:
+    """Release the jobs that wait for nothing, in a run without delays: as `begin` does, where they are known."""
+    state = run.state
+    for job in leaves:
+        state[job] = WAITING
+
+
+def advance(run: RunState, job: int, line: deque[int]) -> int:
+    """Complete the active *job* and give the first of *line* to a worker: as `complete` and `grant` do, in one step.
+
+    Only for a run in which nothing is amiss: no delays, conditions or lists, no edges left to sweep, and all that has
+    happened in it is that jobs were granted and completed.
+
+    Args:
+        line: The jobs that wait for a worker; those that *job* releases join it.
 
     Returns:
-        The jobs to put in their queues; None, and nothing has changed, where more is to be seen to.
+        The job that was given out; -1 where none waits.
     """
-    dependents = run.edges[job]
-    if run.cause or run.later or run.cascade or run.sweeping >= 0 or len(dependents) > limit:
-        return None
-    if run.delays or run.gated or run.lists:
-        return None
     state, pending = run.state, run.pending
-    ready = []
     state[job] = COMPLETED
     run.open -= 1
     run.turn = run.ordinal[job] = run.turn + 1
-    for dependent in dependents:
-        left = pending[dependent] - 1
-        pending[dependent] = left
-        if not left and state[dependent] == WAITING_CHILDREN:
+    for dependent in run.edges[job]:
+        left = pending[dependent] = pending[dependent] - 1
+        if not left:
             state[dependent] = WAITING
-            ready.append(dependent)
-    return ready
+            line.append(dependent)
+    if not line:
+        return -1
+    first = line.popleft()
+    state[first] = ACTIVE
+    return first

@@ -138,6 +138,14 @@ class Plan(Drawable, Generic[R_co]):
         return self._traits
 
     @property
+    def leaves(self) -> Sequence[int]:
+        """The jobs that wait for nothing."""
+        traits = self.traits
+        if traits.leaves is None:
+            traits.leaves = [job for job, edges in enumerate(self.pending) if not edges]
+        return traits.leaves
+
+    @property
     def ids(self) -> list[str]:
         """Job ids, a column like the others; numbers are given out when first asked for."""
         if self._ids is None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FALLBACK_SECONDS = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: it is made with each retry, and would take three times as long
 class Verdict:
     """What becomes of a job whose attempt failed.
 

@@ -94,10 +94,10 @@ class Run(Drawable, Generic[R_co]):
         """
         record = self._record
         plan = record.plan
-        together = getattr(record, "values_of", None)  # of a store that would be asked twice for each root
-        values = together(plan.roots) if together is not None and plan.several else None
-        if values is not None:
-            return tuple(values)  # type: ignore[return-value]
+        if plan.several and hasattr(record, "values_of"):  # of a store that would be asked twice for each root
+            values = record.values_of(plan.roots)
+            if values is not None:
+                return tuple(values)  # type: ignore[return-value]
         values = []
         for root in plan.roots:
             if record.state_of(root) != "completed":

@@ -11,20 +11,18 @@ KEPT: Final = 128
 _PLAIN: Final = frozenset((Exception, ValueError, TypeError, RuntimeError, OSError, ConnectionError, TimeoutError))
 """What is said in one line, without a guess at what was meant."""
 
-# Code objects of different files are equal where they read the same.
-_Place = tuple[CodeType, str, int, int | None]
-
-_kept: dict[tuple[_Place, ...], str] = {}
+_kept: dict[tuple[int | None, ...], tuple[str, list[CodeType]]] = {}
+"""Texts by the identities of code objects, which are kept beside them, and the places in them."""
 
 
 def traceback_text(exc: BaseException, last_line: str | None) -> str:
     """What `traceback.format_exception` says of *exc*; its own text replaced by *last_line*, where that is given."""
-    import traceback
-
     if last_line is not None:
         return _frames(exc.__traceback__) + last_line
     plain = exc.__cause__ is None and (exc.__context__ is None or exc.__suppress_context__)
     if not plain or exc.__traceback__ is None or isinstance(exc, BaseExceptionGroup):
+        import traceback
+
         return "".join(traceback.format_exception(exc))
     return f"Traceback (most recent call last):\n{_frames(exc.__traceback__)}{_only(exc)}"
 
@@ -41,19 +39,22 @@ def _only(exc: BaseException) -> str:
 
 
 def _frames(trace: TracebackType | None) -> str:
-    import traceback
-
-    places: list[_Place] = []
+    codes: list[CodeType] = []
+    places: list[int | None] = []
     following = trace
     while following is not None:
         code = following.tb_frame.f_code
-        places.append((code, code.co_filename, following.tb_lasti, following.tb_lineno))
+        codes.append(code)
+        places += (id(code), following.tb_lasti, following.tb_lineno)
         following = following.tb_next
     key = tuple(places)
-    text = _kept.get(key)
-    if text is None:
-        text = "".join(traceback.format_tb(trace))
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        _kept[key] = text
+    found = _kept.get(key)
+    if found is not None:
+        return found[0]
+    import traceback
+
+    text = "".join(traceback.format_tb(trace))
+    if len(_kept) >= KEPT:
+        _kept.clear()
+    _kept[key] = text, codes
     return text

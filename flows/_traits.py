@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows._state import Limits
@@ -34,11 +34,12 @@ class Traits:
         timed: Whether any job has a timeout.
         in_process: Whether any handler is to run in a process.
         shares: Whether any job shares its result under an idempotency key.
+        leaves: The jobs that wait for nothing, once somebody has asked for them: not kept of plans that run once.
         steady: Whether all that the jobs come to are plain calls of their handlers: nothing is in a process, shared,
             conditional or a list.
     """
 
-    __slots__ = ("attempts", "delays", "in_process", "queue", "shares", "steady", "timed")
+    __slots__ = ("attempts", "delays", "in_process", "leaves", "queue", "shares", "steady", "timed")
 
     def __init__(self, plan: Plan[Any]) -> None:
         settings, distinct, queues = plan.settings, plan.distinct, plan.queues_of
@@ -50,6 +51,7 @@ class Traits:
         first = queues[0]
         turns = plan.conditions or plan.lists or any(one.priority or one.lifo for one in distinct)
         self.queue: str | None = None if turns or queues.count(first) < len(queues) else first
+        self.leaves: Sequence[int] | None = None
         self.timed = any(one.timeout is not None for one in distinct)
         self.in_process = any(one.run_in == "process" for one in distinct)
         self.shares = any(one.idempotency_key is not None for one in distinct)

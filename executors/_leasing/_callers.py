@@ -13,10 +13,23 @@ from typing import Final
 _numbers: Final = itertools.count(1)
 """Tell the crews of this process apart."""
 
+_process: int
+"""Asked for once a process, and not once a run."""
+
 
 def next_name() -> str:
     """A name for who works a run off, unique on this machine."""
-    return f"{os.getpid()}-{next(_numbers)}"
+    return f"{_process}-{next(_numbers)}"
+
+
+def _note_process() -> None:
+    global _process
+    _process = os.getpid()
+
+
+_note_process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_process)
 
 
 def loop_runs_here() -> bool:

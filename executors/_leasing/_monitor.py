@@ -74,8 +74,9 @@ class Monitor:
                     except RuntimeError:  # the interpreter is going down: a lent thread needs no monitor
                         return
                     self._thread = thread
-        with contextlib.suppress(RuntimeError):  # it has been rung already
-            self._bell.release()
+        if self._bell.locked():  # else it has been rung already, as through a burst of small runs
+            with contextlib.suppress(RuntimeError):  # or was, just now
+                self._bell.release()
 
     def ring_before(self, instant: float) -> None:
         """Have a tick by *instant*, by the monotonic clock."""

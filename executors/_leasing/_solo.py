@@ -9,18 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from executors._leasing._monitor import TICK_SECONDS, monitor
-from flows._handlers import cancelled_inside, judge_error, perform
-from flows._verbs import End, Settle
+from flows._handlers import cancelled_inside, judge_error, outcome_of
+from flows._verbs import End, Grant, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._crew import Crew
-    from executors._store import Store
 
 SOLO_JOBS: Final = 24
 """Runs up to this size are begun alone; in larger ones a crew's batches pay."""
+
+
+class Stepping(Protocol):
+    """A store in whose runs one job after another can be settled and claimed; see `executors.memory.MemoryStore`."""
+
+    @property
+    def clock(self) -> Callable[[], float]: ...
+    def step(self, run: Any, settle: Settle | None, worker: str, /) -> Grant | None: ...
+    def complete(self, grant: Grant, value: Any, ended_at: float, worker: str, /) -> Grant | None: ...
+    def abandon(self, run: Any, reason: str, /) -> None: ...
 
 
 class Solo:
@@ -33,14 +42,13 @@ class Solo:
         crew: Makes the run's crew when there is work for more than one.
     """
 
-    __slots__ = ("_crew", "_mark", "_name", "_run", "_steps", "_store")
+    __slots__ = ("_crew", "_mark", "_name", "_run", "_store")
 
-    def __init__(self, store: Store, run: Any, name: str, crew: Callable[[], Crew]) -> None:
+    def __init__(self, store: Stepping, run: Any, name: str, crew: Callable[[], Crew]) -> None:
         self._store = store
         self._run = run
         self._name = name
         self._crew: Callable[[], Crew] = crew
-        self._steps = 0
         self._mark = -1
 
     def work(self) -> None:
@@ -61,27 +69,32 @@ class Solo:
 
     def tick(self, now: float) -> float:
         """The monitor's look: has the same job been running since the last one, while others wait?"""
-        if self._mark == self._steps and any(lane.jobs for lane in self._run.lanes):
+        turn = self._run.state.turn
+        if self._mark == turn and any(lane.jobs for lane in self._run.lanes):
             monitor.unwatch(self)
             self._crew().start()
-        self._mark = self._steps
+        self._mark = turn
         return now + TICK_SECONDS
 
     def _work(self) -> None:
-        run, name, step, clock = self._run, self._name, self._store.step, self._store.clock
+        run, name, complete, clock = self._run, self._name, self._store.complete, self._store.clock
         state = run.state
-        grant = step(run, None, name)
+        grant = self._store.step(run, None, name)
         while grant is not None:
             if state.cancelling:
                 now = clock()
-                settle = Settle(grant, End.CANCELLED, None, now, now)
+                grant = self._store.step(run, Settle(grant, End.CANCELLED, None, now, now), name)
+                continue
+            try:
+                value = outcome_of(grant)
+            except BaseException as error:
+                grant = self._store.step(run, self._judged(grant, error), name)
             else:
-                try:
-                    settle = perform(grant, clock)
-                except BaseException as error:
-                    if type(error).__name__ != "CancelledError":  # of asyncio, which this module does not load
-                        raise
-                    now = clock()
-                    settle = judge_error(grant, cancelled_inside(error), now, now)
-            self._steps += 1
-            grant = step(run, settle, name)
+                grant = complete(grant, value, clock(), name)
+
+    def _judged(self, grant: Grant, error: BaseException) -> Settle:
+        if not isinstance(error, Exception):
+            if type(error).__name__ != "CancelledError":  # of asyncio, which this module does not load
+                raise error
+            error = cancelled_inside(error)
+        return judge_error(grant, error, self._run.started[grant.job], self._store.clock())

@@ -9,7 +9,6 @@ from executors.memory._limits import Limit, Limits
 from executors.memory._queues import Queues
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
-from flows._state import ACTIVE, WAITING
 from flows._verbs import ControlGrant, Grant, Settle, SuspectGrant, Want
 
 
@@ -50,26 +49,11 @@ class Claims:
 
     def take_one(self, run: MemoryRun, now: float, worker: str) -> Grant | None:
         """Grant the next job of a run that has no control jobs and no limits."""
-        state = run.state
-        states = state.state
+        grants: list[Grant] = []
         for lane in run.lanes:
-            jobs = lane.jobs
-            while jobs:
-                job = jobs.popleft()
-                if states[job] != WAITING:
-                    continue  # cancelled meanwhile
-                if state.made or self.lease_seconds is not None:
-                    grants: list[Grant] = []
-                    self._grant(run, (job,), now, worker, grants)
-                    return grants[0]
-                states[job] = ACTIVE
-                fence = self.fence = self.fence + 1
-                run.fences[job] = fence
-                run.started[job] = now
-                run.workers[job] = worker
-                run.journal.append((now, "started", (job,)))
-                return Grant(run, job, 1, fence)
-        return None
+            while lane.jobs and not grants:  # what was cancelled meanwhile is passed over
+                self._grant(run, (lane.jobs.popleft(),), now, worker, grants)
+        return grants[0] if grants else None
 
     def extend(self, grants: Sequence[Grant], now: float) -> list[Grant]:
         """Extend leases by their full length; returns the grants that hold none any more."""
@@ -201,6 +185,7 @@ class Claims:
         if run.state.gated or run.plan.lists:
             jobs = self._grant_control(run, jobs, now, grants)
         fences, started, workers, made = run.fences, run.started, run.workers, run.state.made
+        run.calm = False
         first = len(grants)
         granted = machine.grant(run.state, jobs)
         for fence, job in enumerate(granted, self.fence + 1):

@@ -21,11 +21,14 @@ from flows.errors import Failed, FailedState
 if TYPE_CHECKING:
     from flows._bodies import Body
 
+Tried = tuple[int, float, float, Outcome | None, Failed | None, str | None]
+"""An attempt: its number, start and end by the store's clock, and what came of it; see `Attempt`."""
+
 OUTCOMES: dict[int, Outcome] = {COMPLETED: "completed", FAILED: "failed", SKIPPED: "skipped", CANCELLED: "cancelled"}
 
 
 def _initial(plan: Plan[Any], moulds: Mapping[Body, Mould]) -> RunState:
-    size, traits = len(plan), plan.traits
+    size, traits = len(plan.names), plan.traits
     limits = traits.attempts
     if moulds:  # the columns will grow by jobs that may differ
         distinct = {one.attempts for each in (plan, *[body.plan for body in moulds]) for one in each.distinct}
@@ -54,7 +57,7 @@ class Columns:
     Attributes:
         numbers: The number of a job's last attempt, where it was not the first.
         since: When the first attempt of a job began, for jobs on another attempt.
-        earlier: Attempts before the last.
+        earlier: Attempts before the last, as they are told to `Attempt`, which is made when somebody reads them.
         replayed: Jobs that completed with the result of another, without an attempt.
         due: When each job that was ever delayed became or becomes ready.
         unhandled: When each job first met a worker without a handler for it.
@@ -74,7 +77,7 @@ class Columns:
         moulds: Mapping[Body, Mould],
         epoch: float,
     ) -> None:
-        size = len(plan)
+        size = len(plan.names)
         self.epoch = epoch
         self.plan = plan
         self.handlers: list[Handler] = handlers if isinstance(handlers, list) else list(handlers)
@@ -82,15 +85,16 @@ class Columns:
         self.lists = Lists(moulds) if moulds else _NO_LISTS
         self.state = _initial(plan, moulds)
         self.conditions = plan.conditions
-        self.values: list[Any] = [None] * size
+        nothing: list[Any] = [None] * size  # copies cost half as much
+        self.values, self.workers = nothing, cast("list[str | None]", nothing.copy())
         self.fences = [0] * size
-        self.started, self.finished = [0.0] * size, [0.0] * size
-        self.workers: list[str | None] = [None] * size
+        self.started = [0.0] * size
+        self.finished = self.started.copy()
         self.numbers: dict[int, int] = {}
         self.since: dict[int, float] = {}
         self.errors: dict[int, Failed] = {}
         self.exceptions: dict[int, BaseException] = {}
-        self.earlier: dict[int, list[Attempt]] = {}
+        self.earlier: dict[int, list[Tried]] = {}
         self.progress: dict[int, object] = {}
         self.logs: dict[int, list[str]] = {}
         self.journal: list[Entry] = []
@@ -103,16 +107,19 @@ class Columns:
         """Whether what is to be done about the job is the library's own work."""
         return job in self.state.gated or job in self.plan.lists
 
-    def attempt(self, job: int, outcome: Outcome | None, error: Failed | None) -> Attempt:
+    def tried(self, job: int, outcome: Outcome | None, error: Failed | None) -> Tried:
         """The last attempt of a job as the columns tell it."""
-        end = None if outcome is None else self.instant(self.finished[job])
-        return Attempt(
-            self.numbers.get(job, 1), self.instant(self.started[job]), end, outcome, error, self.workers[job]
-        )
+        return self.numbers.get(job, 1), self.started[job], self.finished[job], outcome, error, self.workers[job]
+
+    def attempt(self, tried: Tried) -> Attempt:
+        """An attempt as users see it."""
+        number, started, finished, outcome, error, worker = tried
+        end = None if outcome is None else self.instant(finished)
+        return Attempt(number, self.instant(started), end, outcome, error, worker)
 
     def keep_attempt(self, job: int, outcome: Outcome, error: Failed | None) -> None:
         """File the last attempt among the earlier ones: there will be another."""
-        self.earlier.setdefault(job, []).append(self.attempt(job, outcome, error))
+        self.earlier.setdefault(job, []).append(self.tried(job, outcome, error))
         self.finished[job] = 0.0
 
     def keep_error(self, job: int, settle: Settle) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 
 from executors.memory._claims import Claims
@@ -47,6 +47,7 @@ class Course(LimitVerbs, SharedResults):
 
     def _sweep(self, run: MemoryRun, now: float, out: Commands | None = None) -> None:
         """Take a chunk of the run's unswept edges, and do what the machine asks."""
+        run.calm = False
         out = out or Commands()
         left = machine.sweep(run.state, self.chunk, out)
         if out.grow or run.lists.growing:
@@ -78,7 +79,7 @@ class Course(LimitVerbs, SharedResults):
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
             self._check_root(run, out.ended, now)
 
-    def _queue_up(self, run: MemoryRun, ready: list[int]) -> None:
+    def _queue_up(self, run: MemoryRun, ready: Sequence[int]) -> None:
         lane = run.only_lane
         if lane is None:
             self._enqueue(run, ready)
@@ -89,7 +90,7 @@ class Course(LimitVerbs, SharedResults):
         if self._listeners:
             self._listeners.stirred = True
 
-    def _enqueue(self, run: MemoryRun, ready: list[int]) -> None:
+    def _enqueue(self, run: MemoryRun, ready: Sequence[int]) -> None:
         plan, gated = run.plan, run.state.gated
         former: object = None
         home = ""
@@ -122,7 +123,7 @@ class Course(LimitVerbs, SharedResults):
             if lane.listed:
                 self._claims.queues.delist(lane)
             lane.jobs.clear()
-        for runs in (self._open, self._timed, self._deadlines, self._claims.leased):
+        for runs in (self._timed, self._deadlines, self._claims.leased):
             if runs:
                 runs.pop(run, None)
         if run.holding or run.lines:
@@ -132,7 +133,12 @@ class Course(LimitVerbs, SharedResults):
         run.delayed.clear()
         if run.shares:
             self._forget_pending(run)
-        run.journal.append((now, "ended", ((None, None, end_state(run)),)))
+        self._close(run, now, end_state(run))
+
+    def _close(self, run: MemoryRun, now: float, end: str) -> None:
+        """A run of which nothing is left to be done stands as ended from now on."""
+        self._open.pop(run, None)
+        run.journal.append((now, "ended", ((None, None, end),)))
         run.closed_at = now
         run.ended = True  # last: whoever sees it may read the rest
         if run.on_end is not None:

@@ -50,18 +50,24 @@ class _Home:
 
     def __init__(self) -> None:
         self.store = MemoryStore()
-        self.runs: weakref.WeakValueDictionary[str, MemoryRun] = weakref.WeakValueDictionary()
+        self.runs: dict[str, weakref.ref[MemoryRun]] = {}
+        """By id, those that somebody holds; a WeakValueDictionary would take as long as a job of theirs."""
         self.retention = Retention(self.forget)
         self.lock = threading.Lock()
 
     def put(self, run: MemoryRun) -> None:
         """Accept a run and release its leaves."""
-        self.runs[run.id] = run
+        self.runs[run.id] = weakref.ref(run, functools.partial(self.runs.pop, run.id))
         self.store.put_run(run)
 
     def forget(self, run: MemoryRun) -> None:
         """A run was retired: its id finds it no longer."""
         self.runs.pop(run.id, None)
+
+    def find(self, run_id: str | None) -> MemoryRun | None:
+        """The run of that id, if there is one."""
+        reference = self.runs.get(run_id or "")
+        return None if reference is None else reference()
 
     def dismiss(self, run: MemoryRun) -> None:
         """A run has ended."""
@@ -71,7 +77,7 @@ class _Home:
     def depths(self) -> dict[tuple[str, str], int]:
         """How many jobs have not ended, by queue and state."""
         counts: Counter[tuple[str, int]] = Counter()
-        for reference in self.runs.valuerefs():
+        for reference in list(self.runs.values()):
             run = reference()
             if run is not None and not run.ended:
                 counts.update(zip(run.plan.queues_of, run.state.state, strict=False))
@@ -124,17 +130,18 @@ class MemoryExecutor(Operating):
         handlers = _handlers(plan)
         bindings = _bindings(plan, handlers)
         home = self._home
-        run = MemoryRun(options, plan, handlers, bindings, home.store.clock, home.store.epoch, _moulds(plan))
+        store = home.store
+        run = MemoryRun(options, plan, handlers, bindings, store.clock, store.epoch, _moulds(plan))
         if run.shares:
             check_shared(plan)
         if options.key is None:
-            home.retention.look_after(home.store.clock())
+            home.retention.look_after(store.clock())
             run.observe(home)
             home.put(run)
         else:
-            if home.retention.is_free(options.key, home.store.clock()):
+            if home.retention.is_free(options.key, store.clock()):
                 run.observe(home)  # what another submitter has made of it a moment before leaves no trace
-            run = home.retention.enter(options.key, run, home.put, home.store.clock())
+            run = home.retention.enter(options.key, run, home.put, store.clock())
         if background:
             self._start(run)
         return run
@@ -145,7 +152,7 @@ class MemoryExecutor(Operating):
         if key is not None:
             return home.retention.find(key, home.store.clock())
         home.retention.look_after(home.store.clock(), run_id)
-        return home.runs.get(run_id or "")
+        return home.find(run_id)
 
     def work(self, record: MemoryRun, timeout: float | None) -> bool:
         """Work the run off, lending it the calling thread where that is safe, and return when it has ended."""
@@ -245,7 +252,7 @@ class MemoryExecutor(Operating):
         if line is None:
             return
         if line.loop_thread.runs_here():
-            runs = [self._home.runs.get(run_id) for run_id in reached(run.id)]
+            runs = [self._home.find(run_id) for run_id in reached(run.id)]
             stuck = run.has_async or any(one is not None and one.has_async and not one.ended for one in runs)
         else:
             blocked_on = line.loop_thread.blocked_on

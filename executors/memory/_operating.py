@@ -17,7 +17,7 @@ from flows._views import end_state
 from flows.errors import DefinitionError, UnknownRunError
 
 if TYPE_CHECKING:
-    from weakref import WeakValueDictionary
+    from weakref import ref
 
     from executors.memory._retention import Retention
     from executors.memory._run import MemoryRun
@@ -30,8 +30,10 @@ class Home(Protocol):
     """Where the runs live."""
 
     store: MemoryStore
-    runs: WeakValueDictionary[str, MemoryRun]
+    runs: dict[str, ref[MemoryRun]]
     retention: Retention
+
+    def find(self, run_id: str | None) -> MemoryRun | None: ...
 
 
 _dropped: WeakKeyDictionary[MemoryRun, dict[str, datetime | None]] = WeakKeyDictionary()
@@ -90,7 +92,7 @@ class Operating:
 
     def drop_dead_letters(self, run_id: str, jobs: Sequence[str] | None = None) -> int:
         """Take dead letters of a run off the list."""
-        run = self._home.runs.get(run_id)
+        run = self._home.find(run_id)
         if run is None:
             raise UnknownRunError(f"there is no run of id {shown(run_id)} here")
         letters = [letter for letter in _undropped(run) if jobs is None or letter.job in jobs]
@@ -144,7 +146,7 @@ class Operating:
     def _found(self, wanted: Callable[[MemoryRun], bool]) -> Iterator[MemoryRun]:
         home: Home = self._home
         home.retention.look_after(home.store.clock())
-        for reference in home.runs.valuerefs():
+        for reference in list(home.runs.values()):
             run = reference()
             if run is not None and wanted(run):
                 yield run

@@ -100,12 +100,12 @@ class Record(Columns):
     def attempts_of(self, job: int) -> Sequence[Attempt]:
         if job in self.plan.lists:
             return ()
-        attempts = list(self.earlier.get(job, ()))
+        attempts = list(map(self.attempt, self.earlier.get(job, ())))
         state = self.state.state[job]
         if state == ACTIVE and job not in self.state.gated:
-            attempts.append(self.attempt(job, None, None))
+            attempts.append(self.attempt(self.tried(job, None, None)))
         elif self.finished[job] and state in OUTCOMES:  # else it has failed, and is about to be filed with the earlier
-            attempts.append(self.attempt(job, OUTCOMES[state], self.errors.get(job)))
+            attempts.append(self.attempt(self.tried(job, OUTCOMES[state], self.errors.get(job))))
         return attempts
 
     def progress_of(self, job: int) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from bisect import insort
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ class MemoryRun(Record):
         tracing: The run's trace, where somebody records it.
         telling: How far loggers and meters have heard of it, where there are any.
         is_simple: Whether a thread may work the run off alone.
+        calm: Whether all that has happened to the run is that its callers have claimed and completed jobs, one at a
+            time each: then a step may be the shortest there is.
         openings: How often the run was begun: more than once where it was reopened.
         ended: Whether every job is terminal and the journal says so.
         interrupters: Called when the run is cancelled, so that whoever runs its handlers can tell them.
@@ -64,7 +67,7 @@ class MemoryRun(Record):
     costly = False
 
     __slots__ = (
-        *("awaited_by", "crew", "deadline_at", "delayed", "ended", "has_async", "has_process", "has_sync"),
+        *("awaited_by", "calm", "crew", "deadline_at", "delayed", "ended", "has_async", "has_process", "has_sync"),
         *("has_timeout", "holding", "id", "interrupters", "is_simple", "key", "leases", "lines", "on_end"),
         *("only_lane", "openings", "options", "rated", "seats", "shares", "telling", "trace_id", "tracing"),
         *("wakers", "watchers", "_lane_of", "__weakref__"),
@@ -114,17 +117,20 @@ class MemoryRun(Record):
     def _note_kinds(self, moulds: Mapping[Body, Mould]) -> None:
         """What the run needs to be worked off."""
         plan, traits = self.plan, self.plan.traits
-        is_async = set(map(_is_async, self.handlers))
+        handlers: Iterable[Handler] = self.handlers
         timed, self.has_process, self.shares = traits.timed, traits.in_process, traits.shares
-        for body, mould in moulds.items():
-            is_async.update(map(_is_async, mould.handlers))
-            inner = body.plan.traits
-            timed, self.shares = timed or inner.timed, self.shares or inner.shares
-            self.has_process = self.has_process or inner.in_process
+        if moulds:
+            handlers = [*handlers, *itertools.chain.from_iterable(mould.handlers for mould in moulds.values())]
+            for body in moulds:
+                inner = body.plan.traits
+                timed, self.shares = timed or inner.timed, self.shares or inner.shares
+                self.has_process = self.has_process or inner.in_process
+        is_async = set(map(_is_async, handlers))
         self.has_async, self.has_sync = True in is_async, False in is_async
         timed = timed or self.options.timeout is not None
         self.has_timeout = timed and self.has_sync
         self.is_simple = traits.steady and not timed and not self.has_async and len(plan.names) <= SOLO_JOBS
+        self.calm = self.is_simple and traits.queue is not None and not traits.delays
 
     def lane(self, queue: str, priority: int) -> Lane:
         """Where the run's jobs of that queue and priority wait."""

@@ -9,7 +9,6 @@ from executors.memory._course import Course
 from executors.memory._run import MemoryRun
 from flows import _machine as machine
 from flows import _state
-from flows._machine_one import complete_one
 from flows._state import ACTIVE, COMPLETED, FAILED, Commands, Retry
 from flows._verbs import End, Grant, Settle
 from flows.errors import Failed, LeaseLostError
@@ -26,6 +25,7 @@ class Settling(Course):
         position = 0
         while position < len(settles):
             run: Any = settles[position].grant.run
+            run.calm = False
             out = touched.get(run)
             if out is None:
                 out = touched[run] = Commands()
@@ -38,33 +38,6 @@ class Settling(Course):
             if position < len(settles):
                 touched[run] = Commands()
         return refused
-
-    def _settle_one(self, run: MemoryRun, settle: Settle, now: float) -> None:
-        """As `_settle`, for one; tight where the attempt completed and nothing else is to be seen to."""
-        grant, state = settle.grant, run.state
-        job = grant.job
-        if (
-            settle.end is not _COMPLETED
-            or run.fences[job] != grant.fence
-            or state.state[job] != ACTIVE
-            or run.holding
-            or run.leases
-        ):
-            self._settle((settle,), now, {})
-            return
-        run.values[job] = settle.value  # before the job's state says that there is one
-        run.started[job] = settle.started_at
-        run.finished[job] = now
-        ready = complete_one(state, job, self.chunk)
-        if ready is None:
-            self._settle((settle,), now, {})
-            return
-        attempt = grant.attempt
-        run.journal.append((now, "completed", (job if attempt == 1 else (job, attempt, None),)))
-        if ready:
-            self._queue_up(run, ready)
-        elif not state.open:
-            self._end(run, now)
 
     def _settle_run(
         self, run: MemoryRun, settles: Sequence[Settle], position: int, now: float, out: Commands, refused: list[Settle]

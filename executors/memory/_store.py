@@ -15,8 +15,9 @@ from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from executors.memory._settling import Settling
 from flows import _machine as machine
+from flows._machine_one import advance, set_out
 from flows._state import ACTIVE, CANCELLED, SWEEP_LIMIT, Commands
-from flows._verbs import Grant, Reply, Settle, Want
+from flows._verbs import End, Grant, Reply, Settle, Want
 
 
 class MemoryStore(Settling):
@@ -41,6 +42,7 @@ class MemoryStore(Settling):
         super().__init__(clock, lease_seconds, chunk)
         self.epoch = time.time() - clock() if epoch is None else epoch
         self._loops: dict[str, tuple[int, Reply]] = {}
+        self._steps_calmly = lease_seconds is None and chunk >= SWEEP_LIMIT
 
     @property
     def lease_seconds(self) -> float | None:
@@ -64,12 +66,18 @@ class MemoryStore(Settling):
                 self._limits.publish(run.plan.limits, self._open)
             run.journal.append((now, "submitted", ((None, None, None),)))
             self._set_deadline(run, now)
-            out = Commands()
-            machine.begin(run.state, out)
-            if out.delayed:
-                self._carry_out(run, out, now)
+            run.calm = run.calm and self._steps_calmly
+            if run.calm:
+                leaves = run.plan.leaves
+                set_out(run.state, leaves)
+                self._queue_up(run, leaves)
             else:
-                self._queue_up(run, out.ready)
+                out = Commands()
+                machine.begin(run.state, out)
+                if out.delayed:
+                    self._carry_out(run, out, now)
+                else:
+                    self._queue_up(run, out.ready)
             woken = self._limits.waking(now) if self._limits.stirred else ()
             stirred = bool(self._listeners) and self._listeners.taken()
         if woken or stirred:
@@ -172,11 +180,10 @@ class MemoryStore(Settling):
         """
         woken: Sequence[MemoryRun] = ()
         with self._lock:
-            if settle is None:
-                now = self.clock()
-            else:
-                now = settle.ended_at
-                self._settle_one(run, settle, now)
+            calm = settle is None and run.calm and not self._limited  # and it will be after its first claim, too
+            now = self.clock() if settle is None else settle.ended_at
+            if settle is not None:
+                self._settle((settle,), now, {})
                 if self._limits.stirred:
                     woken = self._limits.waking(now)
             stirred = bool(self._listeners) and (self._listeners.taken() or bool(self._limited))
@@ -184,15 +191,42 @@ class MemoryStore(Settling):
                 grant = None
             else:
                 grant = self._claims.take_one(run, now, worker)
+            run.calm = calm
         if run.watchers:
             run.notify()
-        if self._interrupted:
-            self._interrupt()
-        if woken:
-            wake(woken)
-        if stirred:
-            self._listeners.wake()
+        self._interrupt()
+        self._announce(woken, stirred)
         return grant
+
+    def complete(self, grant: Grant, value: Any, ended_at: float, worker: str) -> Grant | None:
+        """As `step`, for an attempt that has completed; once for each. It began when it was granted."""
+        run: Any = grant.run
+        job = grant.job
+        lane = run.only_lane
+        with self._lock:
+            calm = run.calm and not self._limited and not self._listeners
+            if calm:
+                run.values[job] = value  # before the job's state says that there is one
+                run.finished[job] = ended_at
+                follower = advance(run.state, job, lane.jobs)
+                if follower < 0:
+                    run.journal.append((ended_at, "completed", (job,)))
+                    following = None
+                    if not run.state.open:
+                        self._claims.queues.delist(lane)
+                        self._close(run, ended_at, "completed")
+                else:
+                    self._claims.fence = fence = self._claims.fence + 1
+                    run.fences[follower] = fence
+                    run.started[follower] = ended_at
+                    run.workers[follower] = worker
+                    run.journal += ((ended_at, "completed", (job,)), (ended_at, "started", (follower,)))
+                    following = Grant(run, follower, 1, fence)
+        if not calm:
+            return self.step(run, Settle(grant, End.COMPLETED, value, run.started[job], ended_at), worker)
+        if run.watchers:
+            run.notify()
+        return following
 
     def abandon(self, run: MemoryRun, reason: str) -> None:
         """End a run at once, without waiting for the handlers that run; their results will be refused."""

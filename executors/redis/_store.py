@@ -244,10 +244,6 @@ class RedisStore:
         """Nothing is saved by an exchange of one: the round trip is what costs."""
         return None
 
-    def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
-        """As `pass_on`."""
-        return None
-
     def _stow(self, shard: Shard, settle: Settle) -> None:
         items, grant = cast("Items", settle.value), settle.grant
         if not is_small(items):

@@ -216,10 +216,6 @@ class SqliteStore(Passing):
             dues.append(opens)
         return min(dues) - self.database.epoch if dues else None
 
-    def step(self, run: Any, settle: Settle | None, worker: str) -> Grant | None:
-        """None: for those who work alone, too, an exchange is the smallest step."""
-        return None
-
     def cancel(self, run: Any, reason: str) -> None:
         """Cancel a run: what has not started ends at once, what runs is told to stop. A second call changes nothing."""
         with self.transaction() as now:

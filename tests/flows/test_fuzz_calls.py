@@ -53,11 +53,11 @@ def refused(call: Callable[..., Any]) -> None:
 
 
 def ended(call: Callable[..., Any], executor: Any) -> Any:
-    """The run; a deadline so short that it had passed is none that was refused."""
+    """The run; one that failed, or whose deadline was so short that it had passed, is none that was refused."""
     try:
         return call(executor=executor)
-    except flows.RunCancelledError as cancelled:
-        return cancelled.run
+    except (flows.FlowFailedError, flows.RunCancelledError) as stored:
+        return stored.run
 
 
 RUN_OPTIONS = st.dictionaries(st.sampled_from([*RunKeywords.__annotations__]) | text, anything, max_size=3)
