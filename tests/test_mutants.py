@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tools import planting, verdicts
+from tests.executors.redis.servers import shared
+from tools import planting, sayings, verdicts
 from tools.judging import FOUND, SURVIVED, Case
 from tools.mutants import lua_mutants, python_mutants
-from tools.mutate import TESTS, drawn
+from tools.mutate import TESTS, drawn, mutants_of
 from tools.mutation_page import PAGE, Result, interval, reasons_in, written
 from tools.verdicts import Verdicts
 
@@ -140,20 +141,32 @@ def test_of_scripts_a_share_is_drawn_that_grows_with_the_share() -> None:
     assert drawn("a.py", made, 0.1) == made
 
 
-def test_a_script_says_which_of_its_blocks_it_enters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "some.lua"
-    path.write_text(
-        "-- KEYS: meta\nlocal function double(n) return 2 * n end\nlocal function half(n)\n  if n > 1 then -- else\n"
-        "    return n / 2\n  end\nend\nreturn double(half(2))\n"
-    )
-    monkeypatch.setattr(planting, "ROOT", tmp_path)
-    assert [planting.opener("some.lua", line) for line in range(1, 9)] == [0, 2, 3, 3, 4, 3, 0, 0]
-    said = planting._logging(path).splitlines()
-    assert said[:4] == [
-        "-- KEYS: meta",
-        "redis.log(3, 'IN some:0')",
-        "local function double(n) redis.log(3, 'IN some:2')  return 2 * n end",
-        "local function half(n) redis.log(3, 'IN some:3') ",
-    ]
-    assert said[4] == "  if n > 1 then redis.log(3, 'IN some:4')"
-    planting._openers.cache_clear()
+def test_a_script_is_put_together_with_a_mutant_of_one_of_its_parts() -> None:
+    planter = planting.Scripts()
+    plain = planter.texts("{ 1, 2 }")
+    assert all(b"local moment = { 1, 2 }" in text for text in plain.values())
+    mutant = next(one for one in mutants_of("executors/redis/lua/limits.lua") if one.line > 10)
+    made = {name: planter.text("executors/redis/lua/limits.lua", mutant.text, "{ 1, 2 }", name) for name in plain}
+    others = {name for name, text in made.items() if text != plain[name]}
+    assert "exchange" in others
+    assert others.isdisjoint({"beat", "retire"}), "they have no limits in them"
+
+
+def test_what_a_test_said_is_said_again_to_a_mutant() -> None:
+    server = shared()
+    text = b"return redis.call('INCRBY', KEYS[1], ARGV[1])"
+    name = sayings.load(server, text)
+    asked = b"*5\r\n$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n1\r\n$3\r\nkey\r\n$1\r\n2\r\n" % name
+    said = sayings.Recording((asked,), (sayings.steady(asked, [2]),), (1,))
+
+    def told(mutant: bytes) -> object:
+        return sayings.difference(server, said, sayings.Names(server, {"it": name}, {"it": mutant}.get))
+
+    try:
+        assert told(text) is None
+        assert told(b"-- It means the same.\n" + text) is None
+        assert told(b"return redis.call('DECRBY', KEYS[1], ARGV[1])") == (asked, said.answers[0], [-2])
+        with pytest.raises(sayings.NotTakenError):
+            told(b"return return")
+    finally:
+        server.ask("FLUSHALL")

@@ -37,9 +37,14 @@ class Trials(Protocol):
 
 
 FOUND, SURVIVED, CANNOT = "found", "survived", "cannot"
+LATE: Final = "late"
+"""A test took too long: the mutant hangs, or the machine was busy. It is judged again, with more patience."""
 
 PATIENCE: Final = (2.0, 8.0)
 """Seconds that a test may take besides some times what it takes without a mutant: of this process, and in all."""
+
+MORE_PATIENCE: Final = 5.0
+"""So many times as long may a test take when its mutant is judged again; who is late then hangs, and is found."""
 
 FIRST: Final = 4
 """So many tests that have found most in the same place come first."""
@@ -50,11 +55,17 @@ class Case(NamedTuple):
 
     Attributes:
         hint: The test that found it the last time.
+        met: Files of tests that have let it pass before.
     """
 
     file: str
     mutant: Mutant
     hint: str = ""
+    met: frozenset[str] = frozenset()
+
+    def meets(self, test: str) -> bool:
+        """Whether a test, by its id, is news to it."""
+        return test.partition("::")[0] not in self.met
 
 
 @dataclass
@@ -75,6 +86,7 @@ class Judge:
     trials: Trials
     tell: Callable[[Case, str, str], None]
     _finders: dict[str, Counter[int]] = field(default_factory=dict)
+    _late: list[Case] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
@@ -82,47 +94,62 @@ class Judge:
         took, entering = self._tried(session)
         names = {item.nodeid: number for number, item in enumerate(session.items)}
         open_forks: dict[int, tuple[Case, IO[bytes]]] = {}
-        for case in self.cases:
-            items = self._ordered(session, case, entering.get(self.planter.place_of(case.file, case.mutant), ()), took)
-            reading, writing = os.pipe()
-            pid = os.fork()
-            if not pid:
-                self._judge(session, case, items, took, writing)
-            os.close(writing)
-            open_forks[pid] = case, os.fdopen(reading, "rb")
-            if len(open_forks) == self.jobs:
-                self._note(open_forks, names)
-        while open_forks:
-            self._note(open_forks, names)
+        cases = self.cases
+        for patience in (1.0, MORE_PATIENCE):
+            for case in cases:
+                entered = entering.get(self.planter.place_of(case.file, case.mutant), ())
+                items = self._ordered(session, case, entered, took)
+                reading, writing = os.pipe()
+                pid = os.fork()
+                if not pid:
+                    self._judge(session, case, items, [patience * seconds for seconds in took], writing, patience)
+                os.close(writing)
+                open_forks[pid] = case, os.fdopen(reading, "rb")
+                if len(open_forks) == self.jobs:
+                    self._note(open_forks, names, patience)
+            while open_forks:
+                self._note(open_forks, names, patience)
+            cases, self._late = self._late, []
         return True
 
-    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int]) -> None:
+    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int], patience: float) -> None:
         pid, _ = os.wait()
         case, pipe = open_forks.pop(pid)
         with pipe:
             word, _, by = pipe.read().decode().partition(" ")
+        if word == LATE and patience < MORE_PATIENCE:
+            self._late.append(case)
+            return
         if by in names:
             place = self.planter.place_of(case.file, case.mutant)
             self._finders.setdefault(place, Counter())[names[by]] += 1
+        word = FOUND if word == LATE else word
         self.tell(case, word or FOUND, by)  # who says nothing has been killed by what it did
 
     def _ordered(self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float]) -> list[int]:
         seen: Counter[str] = Counter()
         cost: dict[int, float] = {}
-        for item in sorted(items, key=took.__getitem__):
+        for item in sorted((item for item in items if case.meets(session.items[item].nodeid)), key=took.__getitem__):
             name = session.items[item].nodeid.partition("[")[0]
             seen[name] += 1
             cost[item] = took[item] * seen[name]
         best = self._finders.get(self.planter.place_of(case.file, case.mutant), Counter()).most_common(FIRST)
         for place, (item, _) in enumerate(best):
-            cost[item] = place - FIRST - 1.0
+            if item in cost:
+                cost[item] = place - FIRST - 1.0
         for item in cost:
             if session.items[item].nodeid == case.hint:
                 cost[item] = -FIRST - 2.0
         return sorted(cost, key=cost.__getitem__)
 
     def _judge(
-        self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float], writing: int
+        self,
+        session: pytest.Session,
+        case: Case,
+        items: Sequence[int],
+        took: Sequence[float],
+        writing: int,
+        patience: float,
     ) -> None:
         """Judge one in this fork, and end it."""
         by = ""
@@ -132,11 +159,11 @@ class Judge:
             self.planter.leave()
             os._exit(0)
 
-        _silence()
+        silence()
         if not self.planter.plant(case.file, case.mutant):
             end(CANNOT)
-        for caught in (signal.SIGALRM, signal.SIGPROF):  # whoever hangs has been found out
-            signal.signal(caught, lambda *_: end(FOUND))
+        for caught in (signal.SIGALRM, signal.SIGPROF):
+            signal.signal(caught, lambda *_: end(LATE))
         try:
             tests = [session.items[item] for item in items]
             for item, test, _ in zip([*items, -1], [*tests, None], _run(session, tests), strict=True):
@@ -144,8 +171,8 @@ class Judge:
                     end(FOUND)
                 if test is not None:
                     by = test.nodeid
-                    signal.setitimer(signal.ITIMER_PROF, PATIENCE[0] + 3.0 * took[item])
-                    signal.setitimer(signal.ITIMER_REAL, PATIENCE[1] + 5.0 * took[item])
+                    signal.setitimer(signal.ITIMER_PROF, patience * PATIENCE[0] + 3.0 * took[item])
+                    signal.setitimer(signal.ITIMER_REAL, patience * PATIENCE[1] + 5.0 * took[item])
         except BaseException:
             end(FOUND)
         by = ""
@@ -155,7 +182,7 @@ class Judge:
         """How long each test takes without a mutant, and which enter which place."""
         new = [item for item in session.items if self.trials.of(item.nodeid) is None]
         if new:
-            self.trials.add(_forked(lambda: self._try(session, new)))
+            self.trials.add(forked(lambda: self._try(session, new)))
         took: list[float] = []
         entering: dict[str, list[int]] = {}
         for number, item in enumerate(session.items):
@@ -166,7 +193,7 @@ class Judge:
         return took, entering
 
     def _try(self, session: pytest.Session, items: Sequence[pytest.Item]) -> dict[str, tuple[float, list[str]]]:
-        _silence()
+        silence()
         made: dict[str, tuple[float, list[str]]] = {}
         self.planter.watch()
         begun = time.perf_counter()
@@ -191,32 +218,43 @@ def _run(session: pytest.Session, items: Sequence[pytest.Item]) -> Iterator[None
     yield
 
 
-def _forked(work: Callable[[], Any]) -> Any:
-    """What *work* returns, done in a fork: it leaves nothing behind here."""
+def is_failing(session: pytest.Session, items: Sequence[pytest.Item]) -> bool:
+    """Run tests until one fails; whether one does."""
+    return any(session.testsfailed for _ in _run(session, items))
+
+
+def forked(work: Callable[[], Any], *, otherwise: Any = None) -> Any:
+    """What *work* returns, done in a fork: it leaves nothing behind here.
+
+    Args:
+        otherwise: What is returned where the fork dies, or *work* raises; left out: that raises here.
+    """
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
+        os.close(reading)
         try:
-            result: Any = work()
+            result: Any = (True, work())
         except BaseException as error:
-            result = f"{type(error).__name__}: {error}"
+            result = False, f"{type(error).__name__}: {error}"
         with open(writing, "wb") as pipe:
             pickle.dump(result, pipe)
         os._exit(0)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        result = pickle.load(pipe)
+        told = pipe.read()
     os.waitpid(pid, 0)
-    if isinstance(result, str):
+    done, result = pickle.loads(told) if told else (False, "it died")
+    if not done and otherwise is None:
         raise RuntimeError(result)
-    return result
+    return result if done else otherwise
 
 
 def limited(fails: Callable[[], bool], seconds: float = 120.0) -> bool:
     """Whether *fails* says so in a fork of this process, or works for longer than that, or ten times waits so long."""
     pid = os.fork()
     if not pid:
-        _silence()
+        silence()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -229,7 +267,8 @@ def limited(fails: Callable[[], bool], seconds: float = 120.0) -> bool:
     return status != 0
 
 
-def _silence() -> None:
+def silence() -> None:
+    """Say nothing any more."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)

@@ -36,6 +36,7 @@ class Result:
         judged: How many have.
         survivors: Those of the judged that no test found.
         alike: How many of these mean the same as what stood there, as the page says of them: they count neither way.
+        waiting: Function and mistake of those that have not been judged: what the page says of them stays.
     """
 
     file: str
@@ -44,6 +45,7 @@ class Result:
     judged: int
     survivors: tuple[Mutant, ...]
     alike: int = 0
+    waiting: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def found(self) -> int:
@@ -92,7 +94,7 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
         share = f"{one.found / one.counted:.1%}" if one.counted else ""
         rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {one.alike} | {share} |"
         known = reasons.get(one.file, {})
-        reasons[one.file] = {} if one.judged == one.wanted else dict(known)
+        reasons[one.file] = {name: reason for name, reason in known.items() if name in one.waiting}
         for each in one.survivors:
             reasons[one.file][each.function, each.change] = known.get((each.function, each.change), "")
             if not known.get((each.function, each.change)):

@@ -1,7 +1,7 @@
 """How mutants are put in the place of what they are mutants of, inside of a process that has collected the tests.
 
-A mutant of a Python function becomes the code of that function; one of a Lua script becomes what the script is put
-together from. Both also tell which places a test enters, so that a mutant meets only tests that get to it.
+A mutant of a Python function becomes the code of that function, and it is told which functions a test enters, so that a
+mutant meets only tests that get to it. One of a Lua script becomes what the script is put together from.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
-import re
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, SimpleNamespace
 from typing import Any, Final, Protocol
@@ -25,13 +21,6 @@ from tools.mutants import Mutant
 ROOT = Path(__file__).resolve().parent.parent
 
 _WATCHED: Final = (f"{ROOT}/flows/", f"{ROOT}/executors/")
-
-_SCRIPTS: Final = "executors.redis._scripts"
-
-_LOG: Final = "redis.log(3, 'IN {}:{}')"
-_OPENS: Final = re.compile(r"(?:\b(?:then|do|else)|^local function \w+\(.*\))$")
-_HEAD: Final = re.compile(r"^local function \w+\([^)]*\)")
-_SEEN: Final = re.compile(r"IN (\S+:\d+)$")
 
 
 class Planter(Protocol):
@@ -139,123 +128,91 @@ def _outermost(code: CodeType) -> Iterator[tuple[str, CodeType]]:
 
 
 class Scripts:
-    """Lua: scripts are put together from other files. Places are blocks, by the line that opens them.
-
-    Servers say in their logs which blocks they enter, while that is watched. Each fork has servers of its own.
-    """
+    """Lua: scripts are put together from other files, of which one is a mutant."""
 
     def __init__(self) -> None:
-        self._servers: list[Any] = []
-        self._read: dict[int, int] = {}
+        self._started: list[Any] = []
+        self._scripts: Any = importlib.import_module("executors.redis._scripts")
+        folder = ROOT / "executors" / "redis" / "lua"
+        self._parts = {path.name: path.read_text("utf-8") for path in folder.glob("*.lua")}
+        self._includes = {name: self._scripts._read(name)[0]["include"] for name in self._scripts.names()}
 
-    def place_of(self, file: str, mutant: Mutant) -> str:
-        """The block, by its first line."""
-        return f"{Path(file).stem}:{opener(file, mutant.line)}"
+    def server(self) -> Any:
+        """The one that tests share, started."""
+        return self._servers().shared()
 
-    def collected(self) -> None:
-        """Nothing to do."""
-
-    def plant(self, file: str, mutant: Mutant) -> bool:
-        """Put all scripts together anew."""
-        self._listen()
-        self._put({Path(file).name: mutant.text}, Path(file).parent)
-        return True
-
-    def watch(self) -> None:
-        """Put them together so that they say where they are."""
-        scripts: Any = importlib.import_module(_SCRIPTS)
-
-        folder = Path(str(scripts.resources.files("executors.redis").joinpath("lua")))
-        self._listen()
-        self._put({path.name: _logging(path) for path in folder.glob("*.lua")}, folder)
-
-    def entered(self) -> set[str]:
-        """The blocks of which the logs tell."""
-        found: set[str] = set()
-        for server in self._servers:
-            with contextlib.suppress(Exception):
-                self._until_read(server)
-            said = server._said
-            begin, self._read[id(server)] = self._read.get(id(server), 0), len(said)
-            found.update(seen[1] for line in said[begin:] if (seen := _SEEN.search(line)))
-        return found
-
-    def leave(self) -> None:
-        """Stop the servers."""
-        for server in self._servers:
-            with contextlib.suppress(Exception):
-                server.stop()
-
-    def _listen(self) -> None:
-        """Know each server that is started."""
-        servers: Any = importlib.import_module("tests.executors.redis.servers")
-        start, known = servers.Server.start, self._servers
+    def plant(self, file: str, text: str) -> None:
+        """Use a file's mutant from now on, in this fork."""
+        start, known = self._servers().Server.start, self._started
 
         def started(server: Any) -> None:
             known.append(server)
             start(server)
 
-        servers.Server.start = started
+        self._servers().Server.start = started
+        self._put({Path(file).name: text})
 
-    def _put(self, texts: dict[str, str], folder: Path) -> None:
-        scripts: Any = importlib.import_module(_SCRIPTS)
+    def leave(self) -> None:
+        """The fork ends: stop the servers that were started in it."""
+        for server in self._started:
+            with contextlib.suppress(Exception):
+                server.stop()
 
-        with tempfile.TemporaryDirectory() as made:
-            lua = Path(made, "lua")
-            lua.mkdir()
-            for path in (ROOT / folder).glob("*.lua"):
-                (lua / path.name).write_text(texts.get(path.name) or path.read_text("utf-8"), "utf-8")
-            before = scripts.resources
-            scripts.resources = SimpleNamespace(files=lambda package: Path(made))
-            for each in (scripts._read, scripts.names, scripts.script):
-                each.cache_clear()
-            for name in scripts.names():
-                scripts.script(name)
-            scripts.resources = before
+    def texts(self, clock: str) -> dict[str, bytes]:
+        """All scripts by name.
 
-    def _until_read(self, server: Any) -> None:
-        if not server.pid:
-            return
-        mark = f"IN mark:{time.monotonic_ns()}"
-        server.ask("EVAL", f"redis.log(3, '{mark}')", "0")
-        until = time.monotonic() + 10.0
-        while not any(line.endswith(mark) for line in server._said[-50:]) and time.monotonic() < until:
-            time.sleep(0.001)
+        Args:
+            clock: What tells the time to them, in the place of the server.
+        """
+        with self._putting(self._clocked(self._parts, clock)):
+            return {name: self._scripts.script(name).text for name in self._scripts.names()}
+
+    def made_of(self, file: str) -> list[str]:
+        """The scripts that a file is a part of."""
+        return [name for name, parts in self._includes.items() if Path(file).stem in (name, *parts)]
+
+    def text(self, file: str, text: str, clock: str, name: str) -> bytes:
+        """A script, with a mutant of a file that it may be made of."""
+        parts = self._parts | ({Path(file).name: text} if name in self.made_of(file) else {})
+        with self._putting(self._clocked(parts, clock)):
+            made: bytes = self._scripts.script(name).text
+        return made
+
+    @staticmethod
+    def _clocked(parts: dict[str, str], clock: str) -> dict[str, str]:
+        return parts | {"prelude.lua": parts["prelude.lua"].replace("call('TIME')", clock)}
+
+    @contextlib.contextmanager
+    def _putting(self, texts: dict[str, str]) -> Iterator[None]:
+        self._put(texts)
+        yield
+        self._put({})
+
+    def put_clock(self, clock: str) -> None:
+        """Use it from now on, in this fork."""
+        self._put(self._clocked(self._parts, clock))
+
+    def _put(self, texts: dict[str, str]) -> None:
+        folder = _Folder(self._parts | texts)
+        self._scripts.resources = SimpleNamespace(files=lambda package: folder)
+        for each in (self._scripts._read, self._scripts.names, self._scripts.script):
+            each.cache_clear()
+
+    @staticmethod
+    def _servers() -> Any:
+        return importlib.import_module("tests.executors.redis.servers")
 
 
-@cache
-def _openers(file: str) -> tuple[int, ...]:
-    """For each line of a script the line that opens the block around it; 0: the whole file."""
-    open_lines: list[tuple[int, int]] = []
-    found = []
-    for number, line in enumerate((ROOT / file).read_text("utf-8").splitlines(), 1):
-        code = line.partition("--")[0].rstrip()
-        depth = len(code) - len(code.lstrip())
-        while code and open_lines and open_lines[-1][0] >= depth:
-            open_lines.pop()
-        one_line = _HEAD.match(code)
-        found.append(number if one_line else open_lines[-1][1] if open_lines else 0)
-        if _OPENS.search(code):
-            open_lines.append((depth, number))
-    return tuple(found)
+class _Folder:
+    """A package with the scripts, as `importlib.resources` shows it."""
 
+    def __init__(self, texts: dict[str, str]) -> None:
+        self._texts = texts
 
-def opener(file: str, line: int) -> int:
-    """The line that opens the block in which *line* stands; for a function's first line this line."""
-    return _openers(file)[line - 1]
+    def joinpath(self, folder: str, name: str = "") -> Any:
+        """The folder itself, or a file in it."""
+        return SimpleNamespace(read_text=lambda encoding: self._texts[name]) if name else self
 
-
-def _logging(path: Path) -> str:
-    """A script that says which of its blocks it enters."""
-    lines, at = path.read_text("utf-8").splitlines(), 0
-    while at < len(lines) and lines[at].startswith("--"):
-        at += 1
-    made = [*lines[:at], _LOG.format(path.stem, 0)]
-    for number, line in enumerate(lines[at:], at + 1):
-        code = line.partition("--")[0].rstrip()
-        said, head = _LOG.format(path.stem, number), _HEAD.match(code)
-        if head:
-            made.append(f"{head[0]} {said} {code[head.end() :]}")
-        else:
-            made.append(f"{code} {said}" if _OPENS.search(code) else line)
-    return "\n".join(made) + "\n"
+    def iterdir(self) -> list[Any]:
+        """Its files."""
+        return [SimpleNamespace(name=name) for name in self._texts]

@@ -1,7 +1,8 @@
 """What has been found out about mutants, kept in files, so that judging can be stopped and goes on where it was.
 
 A verdict holds while the mutated function is as it was, and so is what is behind it: the test that found the mutant; of
-a survivor, all files that judge it. Of one that no longer holds the test is kept as a hint.
+a survivor, all files that judge it, and it meets again only those that have changed. Of a verdict that no longer holds
+the test is kept as a hint.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from tools.judging import FOUND, SURVIVED, Case
+from tools.judging import SURVIVED, Case
 from tools.mutants import Mutant
 from tools.planting import ROOT
+from tools.sayings import Recording
 
 KEPT: Final = ROOT / ".mutation"
 
@@ -45,7 +48,17 @@ class Verdicts:
     def of(self, mutant: Mutant) -> str | None:
         """The word about a mutant, if it still holds."""
         row = self._by_mutant.get(_digest(_identity(mutant)))
-        return row["word"] if row is not None and row["tests"] == self._state_behind(row["by"], row["word"]) else None
+        if row is None:
+            return None
+        if row["word"] == SURVIVED:
+            return SURVIVED if len(self.met(mutant)) == len(self.tests) else None
+        return str(row["word"]) if row["tests"] == self._behind(row["by"]) else None
+
+    def met(self, mutant: Mutant) -> frozenset[str]:
+        """The files of tests that have let it pass, and are as they were then."""
+        row = self._by_mutant.get(_digest(_identity(mutant)))
+        let = row["met"] if row is not None and row["word"] == SURVIVED else {}
+        return frozenset(file for file in self.tests if let.get(file) == _state(file))
 
     def survived(self, mutant: Mutant) -> bool:
         """Whether it survived when it was judged last, with other tests, it may be: nobody has found it yet."""
@@ -59,14 +72,22 @@ class Verdicts:
     def add(self, case: Case, word: str, by: str) -> None:
         """Keep one."""
         self.path.parent.mkdir(exist_ok=True)
-        row = {"mutant": _digest(_identity(case.mutant)), "name": _name(case.mutant), "word": word, "by": by}
+        row: dict[str, Any] = {
+            "mutant": _digest(_identity(case.mutant)),
+            "name": _name(case.mutant),
+            "word": word,
+            "by": by,
+        }
+        if word == SURVIVED:
+            row["met"] = {file: _state(file) for file in self.tests}
+        else:
+            row["tests"] = self._behind(by)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row | {"tests": self._state_behind(by, word)}) + "\n")
+            file.write(json.dumps(row) + "\n")
 
-    def _state_behind(self, by: str, word: str) -> str:
-        if by and word == FOUND:
-            return _source_of(by.partition("[")[0])
-        return _digest("".join(_state(file) for file in self.tests))
+    def _behind(self, by: str) -> str:
+        """What the word of a test rests on; where none is named, of all."""
+        return _source_of(by.partition("[")[0]) if by else _digest("".join(map(_state, self.tests)))
 
 
 class Trials:
@@ -99,6 +120,50 @@ class Trials:
 
     def _key(self, test: str) -> str:
         return _digest(f"{test} {_state(test.partition('::')[0])} {self._state}")
+
+
+class Sayings:
+    """What tests say to a server, and what it answers: see `tools.replaying`.
+
+    Args:
+        files: The scripts: what is known holds while they, the tests and what both are written with are as they were.
+    """
+
+    def __init__(self, files: Sequence[str], kept: Path = KEPT) -> None:
+        self.path = kept / "sayings"
+        beside = sorted((ROOT / "tests/executors/redis").glob("[!t]*.py")) + sorted(
+            (ROOT / "executors/redis").glob("*.py")
+        )
+        self._state = "".join(map(_state, [*files, *(str(path.relative_to(ROOT)) for path in beside)]))
+
+    def of(self, test: str) -> Recording | None:
+        """Of one; None: there is none yet."""
+        path = self._path(test)
+        made: Recording | None = pickle.loads(path.read_bytes()) if path.exists() else None
+        return made
+
+    def add(self, test: str, recording: Recording) -> None:
+        """Keep one."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._path(test).write_bytes(pickle.dumps(recording))
+
+    def _path(self, test: str) -> Path:
+        return self.path / _digest(f"{test} {_state(test.partition('::')[0])} {self._state}")
+
+
+class Differences:
+    """What a mutant answers otherwise in a test that passes all the same: for who writes the test that does not."""
+
+    def __init__(self, kept: Path = KEPT) -> None:
+        self.path = kept / "differences.jsonl"
+
+    def add(self, case: Case, test: str, sent: bytes, was: object, now: object) -> None:
+        """Keep one."""
+        self.path.parent.mkdir(exist_ok=True)
+        row = {"file": case.file, "line": case.mutant.line, "change": case.mutant.change, "test": test}
+        row |= {"sent": repr(sent)[:2000], "was": repr(was)[:2000], "now": repr(now)[:2000]}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
 
 
 def adder(verdicts: Sequence[Verdicts]) -> Callable[[Case, str, str], None]:

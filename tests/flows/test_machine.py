@@ -327,6 +327,13 @@ def test_completing_many_sweeps_within_the_limit_and_leaves_the_rest() -> None:
     assert list(run.ordinal)[:3] == [1, 2, 3]
 
 
+def test_who_completes_while_others_are_to_be_swept_comes_after_them() -> None:
+    run, out = begun(Dag(("fail",) * 3, (Edge(0, 2), Edge(1, 2)))), Commands()
+    assert machine.complete(run, (0,), 0, out), "there is no room left in this call"
+    assert not machine.complete(run, (1,), ALL, out)
+    assert list(run.ordinal)[:2] == [1, 2]
+
+
 # Followers
 
 

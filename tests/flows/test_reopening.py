@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,3 +268,16 @@ def test_what_items_had_done_to_a_list_is_forgotten() -> None:
     reopening.forget_items(run, 3)
     assert run.pending[3] == 0
     assert all(column == {2: 1} for column in kept)
+
+
+@pytest.mark.parametrize(
+    ("policy", "end"), [("fail", FAILED), ("skip", FAILED), ("fail", CANCELLED), ("fail", SKIPPED)]
+)
+def test_whoever_fails_skips_or_cancels_another_has_harmed_it(policy: str, end: int) -> None:
+    run, out = columns(Dag((policy, "fail"), (Edge(0, 1),))), Commands()
+    machine.begin(run, out)
+    machine.grant(run, [0])
+    machine.settle(run, 0, end, out)
+    machine.sweep(run, 10, out)
+    assert run.state[1] in (FAILED, SKIPPED, CANCELLED)
+    assert list(reopening.harmed(run, 0, ())) == [1]

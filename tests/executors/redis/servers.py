@@ -194,9 +194,13 @@ def server(kind: str = USUAL, **options: Any) -> Iterator[Server]:
         one.stop()
 
 
-@functools.cache
 def shared(kind: str = USUAL, **options: Any) -> Server:
     """A server of these options for all tests of the process. They leave it as they found it."""
+    return _shared(kind, **options)
+
+
+@functools.cache
+def _shared(kind: str, **options: Any) -> Server:
     one = Server(kind, **options)
     atexit.register(one.stop)
     return one

@@ -94,6 +94,7 @@ class Beside:
                 continue
             said = (record[9], record[14], record[15])
             assert said == (state.state[job], state.pending[job], state.ordinal[job]), job
+            assert record[12] or record[16:] == (0.0, 0, 0, 0.0, 0.0), "of what nobody has begun nothing is known"
         course = course_of(self.store.shard, self.run_id)
         assert (course[0], course[1], course[2]) == (state.open, state.turn, state.size)
         key = self.store.shard.keys.run(self.run_id, "x")

@@ -24,7 +24,7 @@ from tests.executors.redis.test_stateful import Following
 from tests.executors.redis.test_store import Worker, put
 from tests.executors.shelf import inside
 
-SAID: dict[str, Any] = {"items": [1, 2], "bad": set()}
+SAID: dict[str, Any] = {"items": [1, 2], "bad": set(), "names": []}
 
 
 @flows.task(name="redis-again-items")
@@ -51,7 +51,7 @@ def total(results: Any) -> Any:
 
 @pytest.fixture
 def store(valkey: Server) -> Iterator[RedisStore]:
-    SAID.update(items=[1, 2], bad=set())
+    SAID.update(items=[1, 2], bad=set(), names=[])
     link = Link(parse(valkey.url))
     yield RedisStore(link, "test")
     link.close()
@@ -59,6 +59,7 @@ def store(valkey: Server) -> Iterator[RedisStore]:
 
 class Hands(Worker):
     def settled(self, grant: Grant) -> Settle:
+        SAID["names"].append(grant.run.plan.ids[grant.job])
         return inside(writing(control if grant.control else perform))(grant, self.store.clock)
 
 
@@ -105,8 +106,23 @@ def test_a_list_is_expanded_anew(store: RedisStore, items_now: list[int]) -> Non
     source = next(job for job in range(4) if _name(store, run, job) == "redis-again-items")
     again(store, run, source, anew=True)
     assert told(store, run) == 10 * sum(items_now)
+    SAID["names"].clear()
     again(store, run, source, anew=True)
     assert told(store, run) == 10 * sum(items_now)
+    of_items = {name.partition("[")[2] for name in SAID["names"] if "[" in name}
+    assert of_items == {f"{place}]" for place in range(len(items_now))}
+
+
+def test_a_call_makes_jobs_of_as_many_items_as_it_has_room_for(store: RedisStore) -> None:
+    store.shard.chunk, SAID["items"] = 4, list(range(40))
+    run, hands, most = put(store, flows_of_lists()), Hands(store), 0
+    reply = hands.call()
+    while reply.grants or reply.more:
+        before = course_of(store.shard, run)[0]
+        reply = hands.call(*map(hands.settled, reply.grants))
+        most = max(most, course_of(store.shard, run)[0] - before)
+    assert most <= 4
+    assert told(store, run) == 10 * sum(range(40))
 
 
 def test_what_the_items_share_is_done_again(store: RedisStore) -> None:
