@@ -24,7 +24,7 @@ CORES_FOR_TWO = 4
 
 ABOUT = {
     "redis_fan_in": "a wide fan-in over Redis: one worker process, 50 jobs at once",
-    "redis_orders": "flows of a parent and 3 children over Redis, submitted one after the other and then waited for",
+    "redis_orders": "flows of a parent and 3 children over Redis, submitted all at once and then waited for",
     "redis_chain": "jobs in a row over Redis",
     "redis_small_flow": "a parent and 3 children over Redis: submit to result, p50",
     "redis_workers": "the fan-in with one worker process and with two",

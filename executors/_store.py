@@ -39,6 +39,21 @@ class Listener(Protocol):
         ...
 
 
+class Flight(Protocol):
+    """An exchange that is under way, for one thread at a time."""
+
+    def is_answered(self) -> bool:
+        """Whether `land` would return at once, as far as can be seen without waiting."""
+        ...
+
+    def land(self) -> Reply:
+        """Wait for the answer; raises what `Store.exchange` does. To be called once.
+
+        The grants need not be a list, only a sequence: they may be made when they are first looked at.
+        """
+        ...
+
+
 class Store(Protocol):
     """The verbs, as workers and clients use them. All may be called from any thread.
 
@@ -75,6 +90,9 @@ class Store(Protocol):
             StaleCallError: *seq* is older than the last one answered; nothing was changed.
         """
         ...
+
+    # A store that is far away may also have `begin_exchange`, which takes what `exchange` does, sends it, and returns a
+    # `Flight`: the caller may have something better to do than to wait.
 
     def pass_on(self, settle: Settle, worker: str, /) -> Grant | None:
         """An exchange of the smallest kind: settle a completed attempt and claim the one job that it releases.

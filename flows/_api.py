@@ -113,8 +113,15 @@ async def asubmit(
     key: str | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
-    """`submit` for async code."""
-    return submit(flow, executor=executor, key=key, **options)
+    """`submit` for async code; on a server the loop goes on meanwhile.
+
+    What is submitted at the same time, as by ``asyncio.gather``, shares round trips. Whether a run was accepted whose
+    submit was cancelled is not known; with a *key* it can be submitted again.
+    """
+    chosen, planned, asked = _prepared(flow, executor, key, options)
+    later = getattr(chosen, "asubmit", None)
+    record = chosen.submit(planned, asked, background=True) if later is None else await later(planned, asked)
+    return Run(chosen, record, planned)
 
 
 def get(run_id: str | None = None, *, key: str | None = None, executor: str | Executor | None = None) -> Run[Any]:

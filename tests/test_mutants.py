@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from executors.redis import _scripts
 from tests.executors.redis.servers import shared
 from tools import planting, sayings, verdicts
 from tools.judging import FOUND, SURVIVED, Case
@@ -150,6 +151,16 @@ def test_a_script_is_put_together_with_a_mutant_of_one_of_its_parts() -> None:
     others = {name for name, text in made.items() if text != plain[name]}
     assert "exchange" in others
     assert others.isdisjoint({"beat", "retire"}), "they have no limits in them"
+
+
+def test_what_is_recorded_calls_each_script_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    planter = planting.Scripts()
+    with monkeypatch.context() as patch:
+        patch.setattr(_scripts, "OFTEN", _scripts.OFTEN)
+        planter.put_clock("{ 1, 2 }")
+        assert all(_scripts.script(name).library is None for name in _scripts.names())
+    planter.texts("{ 1, 2 }")
+    assert _scripts.script("exchange").library is not None
 
 
 def test_what_a_test_said_is_said_again_to_a_mutant() -> None:

@@ -189,7 +189,8 @@ class Scripts:
         self._put({})
 
     def put_clock(self, clock: str) -> None:
-        """Use it from now on, in this fork."""
+        """Use it from now on, in this fork, and no functions: a script's own call tells which it is."""
+        self._scripts.OFTEN = frozenset()
         self._put(self._clocked(self._parts, clock))
 
     def _put(self, texts: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ UNSTEADY: Final = re.compile(
 KEYS: Final = re.compile(rb"\*\d+\r\n\$\d+\r\n(?:KEYS|SMEMBERS)\r\n", re.IGNORECASE)
 """Commands whose answers have no order."""
 STREAM_ID: Final = re.compile(rb"\b\d{13}-\d+\b")
-FORGETS: Final = re.compile(rb"\*\d+\r\n\$6\r\nSCRIPT\r\n")
+FORGETS: Final = re.compile(rb"\*\d+\r\n\$\d\r\n(?:SCRIPT|FUNCTION|FCALL)\r\n")
 
 HANGS_SECONDS: Final = 1.5
 """So long the server may be at work on what is sent at one go, by its own processor time."""

@@ -76,7 +76,8 @@ _OURS = (
         "redis",
         "benchmarks.peers.flows_",
         "OverRedis",
-        "`flows.submit` and `run.wait()`; one worker process, 50 jobs at once, otherwise as by default",
+        "`flows.submit`, many flows by `flows.asubmit`, and `run.wait()`; one worker process, 50 jobs at once, "
+        "otherwise as by default",
     ),
 )
 

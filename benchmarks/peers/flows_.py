@@ -1,5 +1,6 @@
 """This library: in process, from the flow (planning is timed) and from a ready plan; in a file; over Redis."""
 
+import asyncio
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -110,7 +111,7 @@ def work(url: str) -> None:
 
 
 class OverRedis(Queued):
-    """`flows.submit(flow)` and `run.wait()`; handlers run in a worker process."""
+    """`flows.submit(flow)`, many by `flows.asubmit`, and `run.wait()`; handlers run in a worker process."""
 
     def __init__(self, url: str) -> None:
         self._url = f"{url}?max_jobs={MAX_JOBS}"
@@ -124,6 +125,13 @@ class OverRedis(Queued):
     def wait(self, submitted: Any) -> int:
         value: int = submitted.wait().value
         return value
+
+    def prepare_many(self, graph: Graph, copies: int) -> Callable[[], int]:
+        declared = [self.declare(graph) for _ in range(copies)]
+        return lambda: sum([self.wait(run) for run in asyncio.run(self._submitted(declared))])
+
+    async def _submitted(self, declared: list[Any]) -> list[Any]:
+        return list(await asyncio.gather(*[flows.asubmit(flow, executor=self._url) for flow in declared]))
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         flow = for_workers(graph)

@@ -11,12 +11,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
 from executors._leasing._deadlines import Deadlines
 from executors._leasing._gate import Gate
+from executors._leasing._lending import Lending
 from executors._leasing._line import Lookout, emptied
 from executors._leasing._log import say
 from executors._leasing._long_tasks import LONG_SECONDS, LongTasks
@@ -47,6 +49,7 @@ class Floor:
         on_abandoned: Told how many threads are left behind with handlers that nobody waits for, when that changes.
         rescue_by: Has the store look at overdue runs, by the monotonic clock, and calls something after that.
         may_begin: Asked before each start whether the lease still holds.
+        succeed: Has another thread be the exchange, when the one that is has not come back from `lend`.
 
     Attributes:
         done: Outcomes. Of a handler that was given up there may be two; the first counts.
@@ -63,6 +66,7 @@ class Floor:
         on_abandoned: Callable[[int], None],
         rescue_by: Callable[[float, Callable[[], None] | None], None],
         may_begin: Callable[[Grant], bool],
+        succeed: Callable[[], None],
     ) -> None:
         self.name = name
         self.slots = slots
@@ -83,6 +87,7 @@ class Floor:
         self._lookout = Lookout()
         self._deadlines = Deadlines(self, time.monotonic)
         self._gate = Gate(slots, self._help)
+        self._lending = Lending(self._line, self._work, succeed)
         self._strangers = Strangers(name)
 
     @property
@@ -95,15 +100,25 @@ class Floor:
         """Whether there has been an async job; they have a line of their own."""
         return self._on_loop is not None
 
+    @property
+    def has_line(self) -> bool:
+        """Whether jobs for threads have not started."""
+        return bool(self._line)
+
     def place(self, grants: Sequence[Grant]) -> None:
-        """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed."""
+        """Put granted jobs in line, async ones on the loop; call hands where it is known that they are needed.
+
+        What no hand is called for is for `lend`.
+        """
         line: list[Grant] = []
         on_loop: list[Grant] = []
+        apart = False
         for grant in grants:
             if grant.run.deadline_at is not None:
                 self._rescue_by(self.clock.monotonic(grant.run.deadline_at), None)
             if grant.control:
                 line.append(grant)
+                apart = apart or grant.fetch is not None
                 continue
             try:
                 handler = grant.run.handlers[grant.job]
@@ -111,6 +126,7 @@ class Floor:
                 self.done.append(self._strangers.turned_away(grant, error, self.clock()))
                 continue
             (on_loop if handler.is_async else line).append(grant)
+            apart = apart or _is_apart(grant)
         if on_loop:
             if self._on_loop is None:
                 from executors._leasing._loop import LoopLine  # asyncio takes long to load
@@ -120,9 +136,29 @@ class Floor:
         if line:
             self._line.extend(line)
             long = self._long.waiting(self._line.copy()) if self._long else 0
-            self._gate.call(max(1, long), self._line)
+            if long or apart:
+                self._gate.call(max(1, long), self._line)
             if monitor.napping:
                 monitor.ring()
+
+    def lend(self) -> bool | None:
+        """Have the calling thread, the exchange's, run some of the jobs in line, if no hand is at work.
+
+        Returns:
+            Whether the caller is still the exchange: False where a job has held it up, and another thread is it now.
+            None where hands do the work.
+        """
+        if not self._gate.enter_alone():
+            self._gate.call(1, self._line)
+            return None
+        return Context().run(self._lend)
+
+    def _lend(self) -> bool:
+        if self._lending.run():
+            self._gate.leave()
+            return True
+        self._help()
+        return False
 
     def recall(self) -> None:
         """Give back what has not started."""
@@ -145,12 +181,14 @@ class Floor:
     def tick(self, now: float) -> float | None:
         """The monitor's look: is anything stuck, or out of time?"""
         self._deadlines.expire(now)
+        lent_until = self._lending.tick(now)
         if self._line:
             more = self._lookout.more(self.taken, len(self.done))
             if more:
                 self._gate.call(self._gate.hands + more, self._line)
             return now + self._lookout.pause
-        return self._deadlines.next_at
+        next_at = self._deadlines.next_at
+        return next_at if lent_until is None else lent_until if next_at is None else min(next_at, lent_until)
 
     def put(self, settle: Settle) -> None:
         """An attempt has ended."""
@@ -257,3 +295,11 @@ class Floor:
         with self._counting:
             self._abandoned += threads
             self._on_abandoned(self._abandoned)
+
+
+def _is_apart(grant: Grant) -> bool:
+    """Whether an attempt waits for more than its handler: for the store, or for a process."""
+    run = grant.run
+    settings = run.plan.settings[grant.job]
+    waits = settings.run_in == "process" or settings.idempotency_key is not None or run.rated
+    return waits or grant.fetch is not None

@@ -34,6 +34,14 @@ class Gate:
         with self._lock:
             self.hands += 1
 
+    def enter_alone(self) -> bool:
+        """The calling thread is a hand from now on, if nobody else is; says whether it is."""
+        with self._lock:
+            if self.hands:
+                return False
+            self.hands = 1
+            return True
+
     def leave(self) -> None:
         """A hand is one no longer."""
         with self._lock:

@@ -3,8 +3,10 @@
 State and flow. One thread, the *exchange*, owns the `WorkerCore`: it alone feeds it and calls ``store.exchange``, so
 that no handler waits for the network. Handlers run on the *floor*. Outcomes that have gathered there while a call was
 under way are settled by the next call, together with what is claimed: early outcomes of a batch do not wait for its
-slowest job. A second thread, the *keeper*, extends leases and looks after those of dead workers. With nothing to do,
-all of them rest until the store, which is listened to, has something.
+slowest job. Short jobs are run by the exchange's thread itself, while the store works on a call where there is one; if
+one of them turns out to be long, another thread becomes the exchange. A second thread, the *keeper*, extends leases and
+looks after those of dead workers. With nothing to do, all of them rest until the store, which is listened to, has
+something.
 
 Each grant is *held* until its outcome is taken from ``done``, once: what a handler that was given up brings later is
 dropped here. Then it is *settling* until the store has answered. Leases of both are kept.
@@ -16,21 +18,22 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
 from executors._leasing._ending import Ending
 from executors._leasing._floor import RUN_CANCELLED, Floor
+from executors._leasing._hands import hands
 from executors._leasing._lease_keeper import LeaseKeeper
 from executors._leasing._log import say
 from executors._leasing._monitor import monitor
 from executors._leasing._reports import Reports
 from executors._leasing._seats import Seats
 from executors._leasing._store_clock import StoreClock
-from executors._store import Store
-from flows._verbs import End, FailedSettle, Grant, Settle
+from executors._store import Flight, Store
+from flows._verbs import End, FailedSettle, Grant, Reply, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
 from flows.errors import GiveUp, LeaseLostError, UnavailableError
 
@@ -88,11 +91,15 @@ class Workshop:
         self._woken = True
         self._stopped = False
         self._asked = (0, 0.0)
+        self._granted = 0.0
+        self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
+        self._flight: tuple[Exchange, float, Flight] | None = None
+        self._unlisten: Callable[[], None] | None = None
         attempts = AnyAttempts(store, name, Seats(processes), self._over)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
-        told = (self._abandoned, self._keeper.rescue_by, self._may_begin)
+        told = (self._abandoned, self._keeper.rescue_by, self._may_begin, self._succeed)
         self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
 
@@ -136,23 +143,44 @@ class Workshop:
     # The exchange thread.
 
     def _run(self) -> None:
-        unlisten: Callable[[], None] | None = None
+        self._guarded(self._open)
+
+    def _succeed(self) -> None:
+        """A handler holds the exchange's thread up: another one is the exchange from now on."""
+        hands.run(lambda: self._guarded(self._go_on))
+
+    def _guarded(self, be_exchange: Callable[[], bool]) -> None:
+        over = True
         try:
-            unlisten = self.store.listen(self.name, self.queues, self)
-            monitor.watch(self._floor)
-            self._keeper.start()
-            say(logging.INFO, "worker %s serves %s", self.name, ", ".join(sorted(self.queues)))
-            while not self._stopped and not self._ending.now:
-                self._round()
-                self._bell.rest(self._is_idle, self._seconds())
+            over = be_exchange()
         except BaseException as error:
             self.error = error
             say(logging.ERROR, "worker %s cannot go on: %s: %s", self.name, type(error).__name__, error)
         finally:
-            self._close(unlisten)
+            if over:
+                self._close(self._unlisten)
 
-    def _round(self) -> None:
-        """Whatever there is to do now; under load there is always something, so that each look is at everything."""
+    def _open(self) -> bool:
+        self._unlisten = self.store.listen(self.name, self.queues, self)
+        monitor.watch(self._floor)
+        self._keeper.start()
+        say(logging.INFO, "worker %s serves %s", self.name, ", ".join(sorted(self.queues)))
+        return self._go_on()
+
+    def _go_on(self) -> bool:
+        """Be the exchange until the worker is to end; False when another thread is it instead."""
+        while not self._stopped and not self._ending.now:
+            if not self._round():
+                return False
+            self._bell.rest(self._is_idle, self._seconds())
+        return True
+
+    def _round(self) -> bool:
+        """Whatever there is to do now; under load there is always something, so that each look is at everything.
+
+        Returns:
+            Whether this thread is still the exchange.
+        """
         core, floor = self.core, self._floor
         busy = True
         while busy and not self._stopped and not self._ending.now:
@@ -169,7 +197,19 @@ class Workshop:
                 core.feed(Woken(), now)
                 busy = True
             self._carry_out()
+            lent = floor.lend() if floor.has_line and not self._is_answered() else None
+            if lent is False:
+                return False
+            if lent:
+                busy = True
+            elif self._flight is not None:
+                self._land(*self._flight)
+                busy = True
             self._reports.health(floor.active, self.slots, len(self._held))
+        return True
+
+    def _is_answered(self) -> bool:
+        return self._flight is not None and self._flight[2].is_answered()
 
     def _take_outcomes(self, now: float) -> None:
         """Feed what has ended to the core; of each grant once."""
@@ -208,9 +248,12 @@ class Workshop:
 
     def _carry_out(self) -> None:
         core = self.core
+        late: list[Start] = []
         for effect in core.effects():
             if isinstance(effect, Exchange):
                 self._exchange(effect)
+            elif isinstance(effect, Start) and self._begin is not None:
+                late.append(effect)  # what else is to be sent is sent first: the store works while we do
             elif isinstance(effect, Start):
                 self._start(effect.grants)
             elif isinstance(effect, Recall):
@@ -219,6 +262,8 @@ class Workshop:
                 say(logging.getLevelNamesMapping()[effect.level.upper()], "worker %s: %s", self.name, effect.text)
             else:
                 self._stopped = True
+        for start in late:
+            self._start(start.grants)
 
     def _exchange(self, call: Exchange) -> None:
         if call.want.limit:
@@ -226,20 +271,39 @@ class Workshop:
         sent = time.monotonic()
         if self._asked[0] != call.seq:
             self._asked = call.seq, sent  # leases run from the first time that they were asked for
+        asked = self._loop, call.seq, call.settles, call.want, self.name
         try:
-            reply = self.store.exchange(self._loop, call.seq, call.settles, call.want, self.name)
+            if self._begin is not None:
+                self._flight = call, sent, self._begin(*asked)
+                return
+            reply = self.store.exchange(*asked)
         except (UnavailableError, OSError) as error:
             self.core.feed(Unanswered(call.seq, error), self.clock())
             return
+        self._answered(call, sent, reply)
+
+    def _land(self, call: Exchange, sent: float, flight: Flight) -> None:
+        """Wait for the answer to the call that is under way."""
+        self._flight = None
+        try:
+            reply = flight.land()
+        except (UnavailableError, OSError) as error:
+            self.core.feed(Unanswered(call.seq, error), self.clock())
+            return
+        self._answered(call, sent, reply)
+
+    def _answered(self, call: Exchange, sent: float, reply: Reply) -> None:
         self.clock.heard(sent, time.monotonic(), reply.now)
+        self._granted = self._asked[1]
         for settle in call.settles:
             del self._settling[settle.grant]
         if call.settles:
             self._reports.ended(call.settles, reply.refused)
         self.core.replied(call.seq, reply, self.clock())
 
-    def _start(self, grants: list[Grant]) -> None:
-        self._held.update(dict.fromkeys(grants, self._asked[1]))
+    def _start(self, granted: Sequence[Grant]) -> None:
+        grants = list(granted)
+        self._held.update(dict.fromkeys(grants, self._granted))
         self._reports.started(grants)
         self._floor.place(grants)
         if self.core.ahead and self._floor.has_async:

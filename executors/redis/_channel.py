@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions
 
 from executors.redis._errors import ENDS_CONNECTION, code_of, error_of, masked, moving, redirect_of
+from executors.redis._functions import Functions
 from executors.redis._places import Fixed
 from executors.redis._sockets import Wire, connection_to
 from executors.redis._url import Address, Host
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from executors.redis._connection import Link
 
 MAX_REDIRECTS: Final = 5
-SCRIPTS: Final = ("EVALSHA", "EVAL")
+SCRIPTS: Final = ("EVALSHA", "EVAL", "FCALL")
 
 Command = Sequence[Any]
 
@@ -40,6 +41,12 @@ class Channel:
         self._reply_seconds = reply_seconds
         self._connection: Wire | None = None
         self._pid = 0
+        self._sent: Command = ()
+
+    @property
+    def functions(self) -> Functions:
+        """What is known of the server's functions."""
+        return self._link.functions
 
     @property
     def connected(self) -> bool:
@@ -79,6 +86,37 @@ class Channel:
             self._link.place_moved(node)
             self.close()
         raise UnavailableError(f"{self._link.address}: the nodes of the cluster send us in a circle")
+
+    def send(self, *command: Any) -> None:
+        """Send one command, whose reply `receive` fetches. Nothing else is asked of this channel in between.
+
+        Raises:
+            UnavailableError, ExecutorError: As `call`.
+        """
+        self._post(self.ready(), (command,))
+        self._sent = command
+
+    def is_answered(self) -> bool:
+        """Whether `receive` would return at once: there is a reply, or no connection any more."""
+        connection = self._connection
+        return connection is None or connection.is_readable
+
+    def receive(self) -> Any:
+        """The reply to what was sent.
+
+        Raises:
+            UnavailableError, ExecutorError, redis.exceptions.ResponseError: As `call`.
+        """
+        command, self._sent = self._sent, ()
+        connection = self._connection
+        if connection is None:
+            raise UnavailableError(f"{self._link.address}: the connection was ended")
+        (reply,) = self._fetched(connection, (command,))
+        if redirect_of(reply):  # it was not done
+            return self.call(*command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def abort(self) -> None:
         """End the connection from another thread, also while this one waits for a reply: it gets an error."""
@@ -141,14 +179,26 @@ class Channel:
 
     def _exchanged(self, commands: Sequence[Command], *, asking: bool) -> list[Any]:
         connection = self.ready()
-        replies: list[Any] = []
         if asking:
             commands = [part for command in commands for part in (("ASKING",), command)]
+        self._post(connection, commands)
+        return self._fetched(connection, commands)
+
+    def _post(self, connection: Wire, commands: Sequence[Command]) -> None:
         try:
             if len(commands) == 1:
                 connection.send_command(*commands[0], check_health=False)
             else:
                 connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        except Exception as error:
+            raise self._told(error, commands[0], connection) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _fetched(self, connection: Wire, commands: Sequence[Command]) -> list[Any]:
+        replies: list[Any] = []
+        try:
             for command in commands:
                 try:
                     replies.append(connection.read_response())
@@ -194,6 +244,8 @@ class Channel:
         """Raise our error for a reply that is about the server and not about the command."""
         if isinstance(error, exceptions.NoScriptError) or redirect_of(error):
             return
+        if (command == "FCALL" and self.functions.lacks(error)) or (command == "FUNCTION" and code_of(error) is None):
+            return  # a script does as well
         told = error_of(error, self._link.address, command)
         if told is not None:
             if code_of(error) in ENDS_CONNECTION:

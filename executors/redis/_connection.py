@@ -12,6 +12,7 @@ from typing import Any, Final
 from redis.crc import key_slot
 
 from executors.redis._channel import Channel, Command, ask
+from executors.redis._functions import Functions
 from executors.redis._places import BySentinels, BySlot, Fixed, Place
 from executors.redis._server import Checks
 from executors.redis._url import Address, Host
@@ -40,6 +41,7 @@ class Link:
         self.shard = shard
         self.place = _place(address, shard)
         self.checks = Checks(address)
+        self.functions = Functions()
         self._idle: list[Channel] = []
         self._pid = os.getpid()
         self._closed = threading.Event()
@@ -50,6 +52,7 @@ class Link:
         other = Link(self.address, self.shard)
         other.place = Fixed(host)
         other.checks = self.checks
+        other.functions = self.functions
         return other
 
     def call(self, *command: Any, patience: float = PATIENCE) -> Any:

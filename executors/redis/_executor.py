@@ -5,22 +5,26 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
-from executors._stored import Header, Limits, StoredRecord, pack
+from executors._stored import Header, Limits, Packed, StoredRecord, pack, read
 from executors.redis._fleet import FleetStore
 from executors.redis._operating import Operating
+from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._part import Part, check_limits, check_spread, placed, refuse_shared, served_in
 from executors.redis._server import check_namespace
+from executors.redis._shard import Holder
+from executors.redis._store import new_run
 from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from flows._idempotency import conflict, expired
 from flows._plan import Plan
 from flows._shared_results import check_shared
-from flows._state import CONTROL_QUEUE
+from flows._state import CONTROL_QUEUE, STATE_NAMES
 from flows._telemetry import trace_run
 from flows._views import end_state
 from flows.errors import FlowsError, UnknownRunError
@@ -37,13 +41,65 @@ class RedisRecord(StoredRecord):
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
         part: The shard that it is in.
+        written: The header, where it was written here: most who submit never read it.
+        outlook: Looks at how this and other runs have ended; None for a run that was not submitted here.
     """
 
     tracing: RunTrace | None = None
+    outlook: Outlook | None = None
+    written: bytes | None = None
+    _seen: Seen | None = None
 
-    def __init__(self, part: Part, run_id: str, header: Header, plan: Plan[Any] | None = None) -> None:
+    def __init__(self, part: Part, run_id: str, header: Header | None, plan: Plan[Any] | None = None) -> None:
         super().__init__(part.reader, run_id, header, plan)
         self.part = part
+
+    @property
+    def id(self) -> str:
+        """Unique in the world."""
+        return self.run
+
+    @property
+    def header(self) -> Header:
+        """What its jobs have in common."""
+        if self._header is None and self.written is not None:
+            self._header = Header(self.written)
+        return super().header
+
+    @property
+    def seen(self) -> Ended | None:
+        """How it has ended, where the calling thread has just seen that."""
+        seen = self._seen
+        return seen.end if seen is not None and seen.counts else None
+
+    def see(self, seen: Seen | None) -> None:
+        """Somebody has looked."""
+        self._seen = seen
+
+    def refresh(self) -> None:
+        """As `StoredRecord.refresh`."""
+        self._seen = None
+        super().refresh()
+
+    def state_of(self, job: int) -> str:
+        """As `StoredRecord.state_of`."""
+        ended = self._root_ended(job)
+        return super().state_of(job) if ended is None else STATE_NAMES[ended.state]
+
+    def value_of(self, job: int) -> Any:
+        """As `StoredRecord.value_of`."""
+        ended = self._root_ended(job)
+        if self.outlook is not None:
+            self.outlook.read(self)
+        if ended is None or ended.payload is None:
+            return super().value_of(job)
+        return self._returned(job, read(ended.payload))
+
+    def _root_ended(self, job: int) -> Ended | None:
+        outlook = self.outlook
+        if outlook is None or job not in self.origin.roots:
+            return None
+        return self.seen or outlook.see(self)
 
 
 class RedisExecutor(Operating):
@@ -76,6 +132,22 @@ class RedisExecutor(Operating):
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
         """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
+        self._look_at(plan)
+        with _traced(plan, options) as (options, tracing):
+            part, packed = self._packed(plan, options)
+            holder = part.store.put_run(packed)
+        return self._accepted(part, plan, packed, holder, tracing)
+
+    async def asubmit(self, plan: Plan[Any], options: RunOptions) -> RedisRecord:
+        """As `submit`; the loop goes on meanwhile, and what is submitted at the same time shares round trips."""
+        self._look_at(plan)
+        with _traced(plan, options) as (options, tracing):
+            part, packed = self._packed(plan, options)
+            holder = await part.together.put(new_run(packed))
+        return self._accepted(part, plan, packed, holder, tracing)
+
+    def _look_at(self, plan: Plan[Any]) -> None:
+        """See that a plan can be worked off here."""
         if _main_import.under_way:
             _main_import.refuse()
         check_places(plan)
@@ -84,26 +156,27 @@ class RedisExecutor(Operating):
                 refuse_shared(self.address)
             check_shared(plan)
         self._check()
-        tracing = trace_run(plan.name, len(plan), options)
-        if tracing is not None:
-            options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
-        try:
-            packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
-            if len(self.parts) > 1:
-                check_spread(self.address, packed)
-            part = self._placed(options.key or options.run_id)
-            holder = part.store.put_run(packed)
-        except BaseException:
-            if tracing is not None:
-                tracing.finish("failed", None)
-            raise
+
+    def _packed(self, plan: Plan[Any], options: RunOptions) -> tuple[Part, Packed]:
+        packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+        if len(self.parts) > 1:
+            check_spread(self.address, packed)
+        return self._placed(options.key or options.run_id), packed
+
+    def _accepted(
+        self, part: Part, plan: Plan[Any], packed: Packed, holder: Holder, tracing: RunTrace | None
+    ) -> RedisRecord:
+        options = packed.options
         if holder.run_id != options.run_id:
             if tracing is not None:
                 tracing.finish("completed", None)
             return self._joined(part, options.key or "", holder.run_id, holder.fingerprint, plan)
         self._unserved.look_after(packed.shape.queues)
-        record = RedisRecord(part, options.run_id, Header(packed.header), plan)
+        record = RedisRecord(part, options.run_id, None, plan)
+        record.written = packed.header
         record.tracing = tracing
+        record.outlook = part.outlook
+        part.outlook.add(record)
         return record
 
     def find(self, *, run_id: str | None = None, key: str | None = None) -> RedisRecord | None:
@@ -138,7 +211,7 @@ class RedisExecutor(Operating):
         def left() -> float | None:
             return None if deadline is None else deadline - time.monotonic()
 
-        if not record.part.ends.wait(record.run, lambda: record.ended, left):
+        if not record.part.ends.wait(record.run, lambda: record.part.outlook.has_ended(record), left):
             return False
         self._conclude(record)
         return True
@@ -157,6 +230,7 @@ class RedisExecutor(Operating):
     def reopen(self, record: RedisRecord, job: int | None, *, anew: bool) -> None:
         """Have jobs of an ended run done again."""
         opened = record.part.store.reopen(record, job, anew=anew)
+        drop()
         record.refresh()
         if opened and record.tracing is not None:
             record.tracing.reopen(len(record.plan))
@@ -211,7 +285,8 @@ class RedisExecutor(Operating):
 
     def _conclude(self, record: RedisRecord) -> None:
         """The run has ended: its trace does, too."""
-        record.refresh()
+        if record.seen is None:
+            record.refresh()
         tracing = record.tracing
         if tracing is not None:
             state = end_state(record)
@@ -222,3 +297,17 @@ class RedisExecutor(Operating):
         """Those of *queues* that a living worker serves."""
         served = {CONTROL_QUEUE}.union(*served_in(self.parts).values())
         return served.intersection(queues)
+
+
+@contextmanager
+def _traced(plan: Plan[Any], options: RunOptions) -> Iterator[tuple[RunOptions, RunTrace | None]]:
+    """The options with the trace that the run begins, if any; that ends with what is raised here."""
+    tracing = trace_run(plan.name, len(plan), options)
+    if tracing is not None:
+        options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
+    try:
+        yield options, tracing
+    except BaseException:
+        if tracing is not None:
+            tracing.finish("failed", None)
+        raise

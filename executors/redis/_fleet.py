@@ -14,6 +14,7 @@ from executors._leasing._process_checks import process_handler
 from executors._store import Listener
 from executors._stored import Brief, Header, Unread, writing, writing_async
 from executors.redis._connection import Link
+from executors.redis._flight import InFlight
 from executors.redis._keys import Keys
 from executors.redis._listener import Waker, patience
 from executors.redis._server import check_namespace
@@ -100,8 +101,10 @@ class FleetStore(RedisStore):
         self._token = False
         self._checked = False
 
-    def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
-        """As `RedisStore.exchange`; and who found less than it wanted is woken when there is more."""
+    def begin_exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> InFlight:
+        """As `RedisStore.begin_exchange`; and who found less than it wanted is woken when there is more."""
         if not self._checked:
             if self._link.shard == 0:  # whose node has the namespace's record
                 check_namespace(self._link, self._link.address.shards)
@@ -116,12 +119,17 @@ class FleetStore(RedisStore):
             self._token = False
         if self._traces and settles:
             tell_spans(self._loops.get(loop) or self._open_loop(loop), settles)
-        reply = super().exchange(loop, seq, settles, want, worker)
-        if waker is not None and want.limit and len(reply.grants) < want.limit:
-            waker.arm()
-        elif waker is not None:
-            waker.disarm()
-        return reply
+        flight = super().begin_exchange(loop, seq, settles, want, worker)
+
+        def land() -> Reply:
+            reply = flight.land()
+            if waker is not None and want.limit and len(reply.grants) < want.limit:
+                waker.arm()
+            elif waker is not None:
+                waker.disarm()
+            return reply
+
+        return InFlight(flight.is_answered, land)
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Tell *listener* when there may be work in *queues*, and of runs that are cancelled; see `Store.listen`."""

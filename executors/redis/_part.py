@@ -13,9 +13,11 @@ from executors.redis._fleet import served_of
 from executors.redis._keys import Keys
 from executors.redis._limited import Limited, limits_of
 from executors.redis._listener import close_idle
+from executors.redis._outlook import Outlook
 from executors.redis._reading import ServerReader
 from executors.redis._shard import Shard
 from executors.redis._store import RedisStore
+from executors.redis._together import Together
 from executors.redis._url import Address
 from executors.redis._waiting import Hub
 from flows.errors import UnsupportedError
@@ -41,6 +43,8 @@ class Part:
         self.stops = Hub(self.link, keys.of("stops"), aloud=False)
         events = Hub(self.link, keys.of("events"))
         self.reader = ServerReader(self.store.shard, events, self.store.clock, self._held_back)
+        self.outlook = Outlook(self.reader.look_ahead)
+        self.together = Together(self.store.shard.put_many)
         self._served = served
 
     def is_due(self, run_id: str) -> bool:

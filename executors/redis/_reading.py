@@ -18,6 +18,7 @@ from executors.redis._keys import BUCKET, VALUES
 from executors.redis._layout import COURSE, EXTRA, LIST, OWN, RECORD, REPLAYED, SPARSE, name_of
 from executors.redis._lists import moulds_of
 from executors.redis._moulds import Known, known_of
+from executors.redis._outlook import Ended
 from executors.redis._rows import read_all_rows
 from executors.redis._shard import Shard
 from executors.redis._told import History, told_of
@@ -76,6 +77,28 @@ class ServerReader:
         over = bool(stands[_ENDED])
         at = int(ended) / MICRO if over and ended else None
         return RunFacts(over, int(submitted) / MICRO, at, (reason or b"").decode(), int(openings or 1), stands[_SIZE])
+
+    def look_ahead(self, runs: Sequence[tuple[str, int]]) -> list[Ended | None]:
+        """How runs and their only roots, which are no lists, have ended; None where a run has not, or is gone.
+
+        Raises:
+            UnknownRunError: The first is gone.
+        """
+        keys, size = self._shard.keys, RECORD.size
+        asked: list[tuple[Any, ...]] = []
+        for run, root in runs:
+            at = root % BUCKET * size
+            asked.append(("HMGET", keys.run(run), "course", "submitted"))
+            asked.append(("GETRANGE", keys.run(run, f"c:{root // BUCKET}"), at, at + size - 1))
+            asked.append(("HMGET", keys.run(run, f"v:{root // VALUES}"), name_of(root)))
+        answered = self._shard.server.calls(asked)
+        for one in answered:
+            if isinstance(one, Exception):
+                raise one
+        if None in answered[0]:
+            raise unknown(runs[0][0])
+        triples = zip(runs, answered[::3], answered[1::3], answered[2::3], strict=True)
+        return [_end(run, *found) for (run, _), *found in triples]
 
     def header(self, run: str) -> bytes:
         """The run's header."""
@@ -279,6 +302,15 @@ class ServerReader:
 def unknown(run: str) -> UnknownRunError:
     """The run is gone."""
     return UnknownRunError(f"run {run} is not on the server any more; it was past its retention")
+
+
+def _end(run: str, fields: list[Any], raw: bytes, values: list[Any]) -> Ended | None:
+    """How a run and its root have ended, from its hash, the root's record and what is in the place of its value."""
+    if None in fields or not COURSE.unpack(fields[0])[_ENDED] or not raw:
+        return None
+    record = _record(run, raw, 0)
+    state = record[_STATE]
+    return Ended(state, (values[0] or b"null") if state == COMPLETED else None)
 
 
 def _record(run: str, raw: Any, at: int) -> tuple[Any, ...]:

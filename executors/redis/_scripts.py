@@ -21,9 +21,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from typing import Any, Final, NamedTuple, Protocol
+
+from executors.redis._functions import Functions, Library, NoFunctionError, library
+
+OFTEN: Final = frozenset(("exchange", "put_plain"))
+"""The scripts that servers keep ready to run, where they can: most calls are of these."""
 
 _WORD: Final = re.compile(r"--.*|'[^'\n]*'|\b[A-Z][A-Z_]+\b")
 """A word that may be defined; not in a comment or a string."""
@@ -66,6 +71,7 @@ class Script(NamedTuple):
         keys, argv: Names of what it is called with.
         text: The whole of it.
         sha: By which the server knows it once it has been loaded.
+        library: The same as a function, where it is called often.
     """
 
     name: str
@@ -73,9 +79,16 @@ class Script(NamedTuple):
     argv: tuple[str, ...]
     text: bytes
     sha: str
+    library: Library | None = None
 
     def on(self, server: Calls, *arguments: Any) -> Any:
         """Run it; a server that does not know it, or has forgotten it, is told first."""
+        functions: Functions | None = getattr(server, "functions", None)
+        if self.library is not None and functions is not None and functions.usable:
+            try:
+                return functions.called(server, self.library, len(self.keys), *arguments)
+            except NoFunctionError:
+                pass
         for _ in range(LOADS):
             try:
                 return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
@@ -84,6 +97,26 @@ class Script(NamedTuple):
                     raise
             server.call("SCRIPT", "LOAD", self.text)
         return server.call("EVALSHA", self.sha, len(self.keys), *arguments)
+
+    def command(self, functions: Functions, *arguments: Any) -> tuple[Any, ...]:
+        """What runs it on a server that knows it."""
+        if self.library is not None and functions.usable:
+            return ("FCALL", self.library.name, len(self.keys), *arguments)
+        return ("EVALSHA", self.sha, len(self.keys), *arguments)
+
+    def begin(self, channel: Any, *arguments: Any) -> Callable[[], Any]:
+        """Have *channel* send it, and return what waits for the answer."""
+        channel.send(*self.command(channel.functions, *arguments))
+
+        def end() -> Any:
+            try:
+                return channel.receive()
+            except Exception as error:
+                if not is_unknown(error) and not channel.functions.lacks(error):
+                    raise
+            return self.on(channel, *arguments)
+
+        return end
 
 
 def is_unknown(error: BaseException) -> bool:
@@ -105,7 +138,11 @@ def script(name: str) -> Script:
     defined = dict(zip(told[::2], told[1::2], strict=True))
     texts = [_set_aside(text, said["rare"]) for said, text in (*parts, (header, body))]
     text = _nested(["\n".join(lines), *texts], defined).encode()
-    return Script(name, keys, argv, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+    made = None
+    if name in OFTEN:
+        whole = _told(["\n".join(lines), *[part for _, part in parts], body], defined)
+        made = library(name, whole.split("\0"), (*keys, *argv, *(["rest"] if "REST" in header else [])))
+    return Script(name, keys, argv, text, hashlib.sha1(text, usedforsecurity=False).hexdigest(), made)
 
 
 def _set_aside(text: str, rare: Sequence[str]) -> str:
@@ -126,17 +163,22 @@ def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
     it by walking a list; one from further out it has at hand. With a hundred functions side by side, the walking took
     longer than what most calls do.
     """
-    lines = "\0".join(parts).splitlines()
-    text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
-    text = _WORD.sub(lambda found: defined.get(found[0], found[0]), text)
-    called = re.compile(rf"'[^'\n]*'|(?<![.\w])({'|'.join(_FUNCTION.findall(text)) or '(?!)'})(?=\()")
-    text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
-    first, *rest = text.split("\0")
+    first, *rest = _told(parts, defined).split("\0")
     return (
         f"local F, R = {{}}, {{}}\n{_RARELY}{first}\n"
         + "".join(f"return (function()\n{part}\n" for part in rest)
         + "end)() " * len(rest)
     )
+
+
+def _told(parts: Sequence[str], defined: Mapping[str, str]) -> str:
+    """The parts, with a NUL between them, without comments; functions are fields of the table F."""
+    lines = "\0".join(parts).splitlines()
+    text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
+    text = _WORD.sub(lambda found: defined.get(found[0], found[0]), text)
+    called = re.compile(rf"'[^'\n]*'|(?<![.\w])({'|'.join(_FUNCTION.findall(text)) or '(?!)'})(?=\()")
+    text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
+    return text
 
 
 @functools.cache

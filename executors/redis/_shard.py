@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors.redis import _layout as layout
+from executors.redis._functions import Functions
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._moulds import portions
 from executors.redis._scripts import Calls, script
 from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
 from flows._state import SWEEP_LIMIT
+from flows.errors import UnavailableError
 
 AT_ONCE: Final = 500
 """Jobs that are submitted in one step; what has more is staged first."""
@@ -20,6 +23,9 @@ AT_ONCE: Final = 500
 STAGE_SECONDS: Final = 3600
 INLINE: Final = 8192
 """Bytes of data that come along with a grant; what is more is read apart, outside of scripts."""
+
+AWAY_SECONDS: Final = 0.5
+"""After a failure that took so long, the server is not asked again for the runs that came with it."""
 
 _CLEARING: Final = 64
 """Calls that clear away runs at one go: some 300,000 jobs."""
@@ -111,7 +117,8 @@ class Shard:
             Who has the key now: the run itself, or the one that was there before it.
         """
         if _is_small(run):
-            held, fingerprint = self._put_at_once(run)
+            name, *arguments = _at_once(run)
+            held, fingerprint = self.run(name, *arguments)
         else:
             # Under a name of its own: what is staged again must not write over what is at work already.
             stage = os.urandom(12).hex()
@@ -127,6 +134,40 @@ class Shard:
                 self._unstage(stage, parts)
                 self.clear_away()
         return Holder(held.decode(), fingerprint.decode() or run.fingerprint)
+
+    def put_many(self, runs: Sequence[NewRun]) -> list[Holder | Exception]:
+        """Accept runs, each by itself, small ones in one round trip; errors stand in the place of answers."""
+        functions = getattr(self.server, "functions", None) or Functions(usable=False)
+        small = [run for run in runs if _is_small(run)]
+        sent = [_at_once(run) for run in small]
+        try:
+            replies = self.server.calls(
+                [script(name).command(functions, self.keys.meta, *taken) for name, *taken in sent]
+            )
+        except UnavailableError:  # to all, or to some of them
+            replies = [None] * len(small)
+        known = {
+            run.run_id: reply
+            for run, reply in zip(small, replies, strict=True)
+            if reply is not None and not isinstance(reply, Exception)
+        }
+        answers: list[Holder | Exception] = []
+        away: Exception | None = None
+        for run in runs:
+            try:
+                if run.run_id in known:
+                    held, fingerprint = known[run.run_id]
+                    answers.append(Holder(held.decode(), fingerprint.decode() or run.fingerprint))
+                elif away is not None:
+                    answers.append(away)
+                else:
+                    began = time.monotonic()
+                    answers.append(self.put_run(run))
+            except Exception as error:
+                answers.append(error)
+                if time.monotonic() - began > AWAY_SECONDS:
+                    away = error
+        return answers
 
     def exchange(
         self,
@@ -146,12 +187,44 @@ class Shard:
         Args:
             lease: Microseconds.
         """
+        return self.begin_exchange(
+            *(loop, seq, outcomes, queues),
+            limit=limit,
+            at_once=at_once,
+            suspects=suspects,
+            worker=worker,
+            lease=lease,
+            apart=False,
+        )()
+
+    def begin_exchange(
+        self,
+        loop: str,
+        seq: int,
+        outcomes: Iterable[Outcome],
+        queues: Sequence[str],
+        *,
+        limit: int,
+        at_once: int,
+        suspects: bool,
+        worker: str,
+        lease: int,
+        apart: bool = True,
+    ) -> Callable[[], Answer]:
+        """As `exchange`; the call returned waits for the answer.
+
+        Args:
+            apart: Whether the way to the server is a channel, which sends at once.
+        """
         ids, numbers, payloads = pack_settles(outcomes)
-        reply = self.run(
-            *("exchange", loop, seq, worker, lease, limit, int(suspects), at_once, self.inline, self.chunk),
+        arguments = (
+            *(loop, seq, worker, lease, limit, int(suspects), at_once, self.inline, self.chunk),
             *(ids, numbers, payloads, "\n".join(queues)),
         )
-        return unpack_answer(reply)
+        if not apart:
+            return lambda: unpack_answer(self.run("exchange", *arguments))
+        end = script("exchange").begin(self.server, self.keys.meta, *arguments)
+        return lambda: unpack_answer(end())
 
     def stow(self, run_id: str, job: int, fence: int, payloads: Sequence[bytes]) -> bool:
         """Put the items of a list aside, before the settle that expands it; whether the lease still holds."""
@@ -222,28 +295,6 @@ class Shard:
         """Put something where nobody finds it yet."""
         self._send_many(command, self.keys.staged(stage, part), arguments)
 
-    def _put_at_once(self, run: NewRun) -> tuple[bytes, bytes]:
-        laid = run.laid_out
-        (bucket,) = laid.buckets
-        fields = _fields(run)
-        counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
-        ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
-        stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
-        about: tuple[Any, ...]
-        if laid.late or run.limits or run.timeout:
-            about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
-            about += (ready, layout.u32s(laid.late), *stored)
-        else:
-            about = ("put_plain", run.run_id, run.key, run.fingerprint, counts)
-            about += (ready, *stored, run.fields["queues"])
-        held: tuple[bytes, bytes] = self.run(
-            *(*about, len(fields), len(laid.delays)),
-            *fields,
-            *_delays(laid),
-            *[part for row in layout.long_rows(run.rows).items() for part in row],
-        )
-        return held
-
     def _stage(self, stage: str, run: NewRun) -> list[str]:
         """Put all of a run where nobody finds it yet; what is not made visible goes away by itself.
 
@@ -287,6 +338,29 @@ class Shard:
 
 def _is_small(run: NewRun) -> bool:
     return len(run.rows) <= AT_ONCE and sum(map(len, run.rows)) <= _STAGED_BYTES
+
+
+def _at_once(run: NewRun) -> tuple[Any, ...]:
+    """The name of the script that accepts a small run, and its arguments."""
+    laid = run.laid_out
+    (bucket,) = laid.buckets
+    fields = _fields(run)
+    counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
+    ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
+    stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
+    about: tuple[Any, ...]
+    if laid.late or run.limits or run.timeout:
+        about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
+        about += (ready, layout.u32s(laid.late), *stored)
+    else:
+        about = ("put_plain", run.run_id, run.key, run.fingerprint, counts)
+        about += (ready, *stored, run.fields["queues"])
+    return (
+        *(*about, len(fields), len(laid.delays)),
+        *fields,
+        *_delays(laid),
+        *[part for row in layout.long_rows(run.rows).items() for part in row],
+    )
 
 
 def _delays(laid: layout.Layout) -> list[Any]:

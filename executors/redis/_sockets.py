@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
@@ -21,6 +22,10 @@ LEAST_SECONDS: Final = 0.05
 PROBE_SECONDS: Final = 0.2
 # A peer that is gone without a word is noticed after half a minute, also while we only wait.
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+_poll: Final = getattr(select, "poll", None)
+"""Where there is none, who asks whether a reply has come is told to wait for it."""
 
 
 class PlainPortError(OSError):
@@ -51,6 +56,11 @@ class Wire(Protocol):
         """Whether it is connected, as far as we know."""
         ...
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether something has come that was not read."""
+        ...
+
     def allow(self, seconds: float) -> None:
         """From now on, a reply may take so long."""
         ...
@@ -68,6 +78,15 @@ class _Opened:
     @property
     def is_open(self) -> bool:
         return self._sock is not None
+
+    @property
+    def is_readable(self) -> bool:
+        sock = self._sock
+        if sock is None or _poll is None:
+            return True
+        looking = _poll()
+        looking.register(sock, select.POLLIN)
+        return bool(looking.poll(0))
 
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)

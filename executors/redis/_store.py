@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
 from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
+from executors.redis._flight import InFlight, LateGrants
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
 from executors.redis._layout import CONTROL, lay_out
@@ -126,26 +127,39 @@ class RedisStore:
             StaleCallError: *seq* is older than the last one answered; nothing was changed.
             UnavailableError: The server is away; whether it took the step is unknown, and the same *seq* finds out.
         """
+        reply = self.begin_exchange(loop, seq, settles, want, worker).land()
+        reply.grants = list(reply.grants)
+        return reply
+
+    def begin_exchange(
+        self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None
+    ) -> InFlight:
+        """As `exchange`, which is sent; see `executors._store.Flight`."""
         shard = self._loops.get(loop) or self._open_loop(loop)
         now = self.attempts_clock()
         outcomes = [outcome_of(settle, now) for settle in settles]
         for settle in settles:
             if settle.end is End.EXPANDED:
                 self._stow(shard, settle)
-        try:
-            answer = shard.exchange(
-                *(loop, seq, outcomes, sorted(want.queues or ())),
-                limit=want.limit,
-                at_once=want.at_once,
-                suspects=want.suspects,
-                worker=worker or loop,
-                lease=int(self.lease_seconds * MICRO),
-            )
-        except Exception as error:
-            if str(error).startswith("STALE"):
-                raise StaleCallError(str(error)) from error
-            raise
-        return self._reply(answer, settles, shard)
+        end = shard.begin_exchange(
+            *(loop, seq, outcomes, sorted(want.queues or ())),
+            limit=want.limit,
+            at_once=want.at_once,
+            suspects=want.suspects,
+            worker=worker or loop,
+            lease=int(self.lease_seconds * MICRO),
+        )
+
+        def land() -> Reply:
+            try:
+                answer = end()
+            except Exception as error:
+                if str(error).startswith("STALE"):
+                    raise StaleCallError(str(error)) from error
+                raise
+            return self._reply(answer, settles, shard)
+
+        return InFlight(cast("Any", shard.server).is_answered, land)
 
     def close_loop(self, loop: str) -> None:
         """Forget an exchange loop that will not call again."""
@@ -249,20 +263,22 @@ class RedisStore:
                 self._headers.put(run_id, header)
         apart = [grant for grant in answer.grants if grant.apart]
         told = self._told(apart, shard) if apart else {}
-        suspects = 0
-        grants: list[Grant] = []
         headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
-        for grant in answer.grants:
-            grants.append(self._grant(grant, headers[grant.run_id], told))
-            suspects += grant.flags & SUSPECT
-        if answer.deadlines:
-            for made in grants:
-                deadline = answer.deadlines.get(made.run.id)
-                if deadline is not None:
-                    cast("Brief", made.run).deadline_at = self.ours(deadline / MICRO)
+
+        def made() -> list[Grant]:
+            grants = [self._grant(grant, headers[grant.run_id], told) for grant in answer.grants]
+            if answer.deadlines:
+                for grant in grants:
+                    deadline = answer.deadlines.get(grant.run.id)
+                    if deadline is not None:
+                        cast("Brief", grant.run).deadline_at = self.ours(deadline / MICRO)
+            return grants
+
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else self.ours(answer.due / MICRO)
-        return Reply(self.ours(answer.now / MICRO), grants, refused, answer.more, due, suspects)
+        suspects = sum(grant.flags & SUSPECT for grant in answer.grants)
+        grants = LateGrants(len(answer.grants), made) if answer.grants else []
+        return Reply(self.ours(answer.now / MICRO), cast("list[Grant]", grants), refused, answer.more, due, suspects)
 
     def _header_of(self, run_id: str) -> Header | Unread:
         try:

@@ -205,6 +205,8 @@ class Followed:
             machine.settle(run, job, COMPLETED, out)
         elif end is End.RELEASED:
             machine.release(run, job, out, outcome.after / 1e6)
+            if job in run.lost and job not in run.gated and job in out.ready:
+                self.suspects.add(job)  # nothing has spoken for it since
         elif end is End.PASSED:
             machine.admit(run, job, out)
         elif end is End.LOST:

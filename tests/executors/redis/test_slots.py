@@ -15,6 +15,7 @@ import flows
 from executors._leasing._sharing import Sharing
 from executors._stored import writing
 from executors.redis import _shard
+from executors.redis._functions import Functions
 from executors.redis._keys import Keys
 from executors.redis._scripts import Script, names, script
 from executors.redis._shard import Shard
@@ -55,6 +56,24 @@ class Direct:
 
     def channel(self, purpose: str) -> "Direct":
         return self
+
+    @property
+    def functions(self) -> Functions:
+        none = Functions()
+        none.usable = False
+        return none
+
+    def send(self, *command: Any) -> None:
+        self._connection.send_command(*command)
+
+    def receive(self) -> Any:
+        reply = self._read()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    def is_answered(self) -> bool:
+        return True
 
     def close(self) -> None: ...
 

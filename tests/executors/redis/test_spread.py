@@ -1,5 +1,6 @@
 """A namespace over three shards of a cluster: the suite, and what only several shards can do wrong."""
 
+import asyncio
 import dataclasses
 import itertools
 import random
@@ -17,6 +18,7 @@ from executors.redis import RedisExecutor, _spread
 from executors.redis._connection import Link
 from executors.redis._keys import Keys
 from executors.redis._part import placed
+from executors.redis._scripts import OFTEN, script
 from executors.redis._shard import Shard
 from executors.redis._spread import SpreadStore
 from executors.redis._store import RedisStore
@@ -142,6 +144,30 @@ def test_runs_are_spread_and_found_and_listed_together(executor: RedisExecutor, 
     assert len(again.runs(flow="spread-broken").runs) == 5
     assert len({finding.name for finding in again.doctor() if finding.name.startswith("reachable")}) == SHARDS
     again.close()
+
+
+def test_what_is_submitted_together_goes_to_its_shards_and_each_of_them_has_the_functions(
+    executor: RedisExecutor,
+) -> None:
+    async def submitted() -> list[flows.Run[Any]]:
+        flows_ = [double(number) if number % 2 else doubled(number) for number in range(24)]
+        return await asyncio.gather(
+            *[flows.asubmit(flow, executor=executor, key=f"many-{number}") for number, flow in enumerate(flows_)]
+        )
+
+    runs = asyncio.run(submitted())
+    assert {placed(run.key or "", SHARDS) for run in runs} == {0, 1, 2}
+    for run in runs:
+        shard = executor.parts[placed(run.key or "", SHARDS)].store.shard
+        assert shard.server.call("EXISTS", shard.keys.run(run.id))
+    with flows.Worker(executor, queues=[QUEUE], grace=1):
+        values = [run.wait(SOON).value for run in runs]
+    assert values == [2 * number if number % 2 else number * (number - 1) for number in range(24)]
+    for part in executor.parts:
+        for name in OFTEN:
+            made = script(name).library
+            assert made is not None
+            assert part.link.call("FUNCTION", "LIST", "LIBRARYNAME", made.name), f"{name} in shard {part.number}"
 
 
 def test_what_shards_cannot_do_together_is_refused(executor: RedisExecutor, url: str) -> None:

@@ -1,0 +1,81 @@
+"""Together: what is submitted by async code at the same time shares round trips."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from executors._leasing._hands import hands
+from executors.redis._shard import Holder, NewRun
+
+MOST: Final = 100
+"""Runs that are sent in one go."""
+
+PutMany = Callable[[Sequence[NewRun]], Sequence[Holder | Exception]]
+
+
+class _Waiting(NamedTuple):
+    run: NewRun
+    loop: asyncio.AbstractEventLoop
+    told: asyncio.Future[Holder]
+
+
+class Together:
+    """Hands runs over to a thread that sends all that have come while it was away. For all loops and threads.
+
+    Args:
+        put_many: Sends them; an error stands where the answer to its run would.
+    """
+
+    def __init__(self, put_many: PutMany) -> None:
+        self._put_many = put_many
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._busy = False
+        self._pid = os.getpid()
+
+    async def put(self, run: NewRun) -> Holder:
+        """As `Shard.put_run`, while the loop goes on. Who is cancelled here does not know whether it was accepted."""
+        if self._pid != os.getpid():
+            self.__init__(self._put_many)  # type: ignore[misc]  # whoever sends is the parent's
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Holder] = loop.create_future()
+        with self._lock:
+            self._waiting.append(_Waiting(run, loop, told))
+            starts, self._busy = not self._busy, True
+        if starts:
+            hands.run(self._send)
+        return await told
+
+    def _send(self) -> None:
+        while True:
+            with self._lock:
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                if not batch:
+                    self._busy = False
+                    return
+            try:
+                answers = self._put_many([one.run for one in batch])
+            except Exception as error:
+                answers = [error] * len(batch)
+            by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Holder], Holder | Exception]]] = {}
+            for one, answer in zip(batch, answers, strict=True):
+                by_loop.setdefault(one.loop, []).append((one.told, answer))
+            for loop, told in by_loop.items():
+                try:
+                    loop.call_soon_threadsafe(_tell, told)
+                except RuntimeError:
+                    pass  # the loop was closed: nobody waits
+
+
+def _tell(answers: Sequence[tuple[asyncio.Future[Holder], Holder | Exception]]) -> None:
+    for told, answer in answers:
+        if told.done():
+            continue  # cancelled
+        if isinstance(answer, Exception):
+            told.set_exception(answer)
+        else:
+            told.set_result(answer)
