@@ -39,12 +39,12 @@ class ThreadPool(PoolExecutor):
         self._pool.shutdown()
 
 
-@flows.task
+@flows.task(queue="squares")
 def square(number: int) -> int:
     return number * number
 
 
-@flows.task
+@flows.task(queue="squares")
 async def total(*squares: int) -> int:
     return sum(squares)
 

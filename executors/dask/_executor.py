@@ -139,7 +139,11 @@ def _place(url: str) -> tuple[str, int]:
     from urllib.parse import parse_qsl, urlsplit
 
     parts, spot = urlsplit(url), shown(masked(url))
-    if not parts.netloc or parts.path not in ("", "/") or parts.fragment:
+    try:
+        port = parts.port or 8786
+    except ValueError:
+        port = 0
+    if not parts.hostname or not port or parts.path not in ("", "/") or parts.fragment:
         raise UnknownExecutorError(f"{spot}: dask:// takes the address of a scheduler, as in dask://localhost:8786")
     slots = CONCURRENCY
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
@@ -151,5 +155,5 @@ def _place(url: str) -> tuple[str, int]:
             slots = int(value)
         else:
             raise UnknownExecutorError(f"{spot}: dask:// has no option {shown(name)}; there is concurrency")
-    netloc = parts.netloc if parts.port is not None else f"{parts.netloc}:8786"
-    return f"tcp://{netloc}", slots
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"tcp://{host}:{port}", slots

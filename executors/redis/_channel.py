@@ -148,22 +148,28 @@ class Channel:
             username=link.address.username,
             password=link.address.password,
         )
+        refusal: Exception | None = None
         try:
             connection.connect()
             self._introduce(connection)
             link.checks.check(_read(connection, "INFO"))
             connection.allow(self._reply_seconds)
         except Exception as error:
-            told = self._told(error, ("INFO",), connection)
-            if isinstance(told, exceptions.ResponseError):
-                text = masked(f"{link.address}: the server does not let us in: {told}", link.address)
-                told = ExecutorError(text)
-            raise told from None
+            refusal = self._refusal(error, connection)
         except BaseException:
             connection.disconnect()
             raise
+        if refusal is not None:
+            raise refusal  # here, so that it carries no context, in which the other side may repeat the password
         self._connection, self._pid = connection, os.getpid()
         return connection
+
+    def _refusal(self, error: Exception, connection: Wire) -> Exception:
+        address = self._link.address
+        told = self._told(error, ("INFO",), connection)
+        if isinstance(told, exceptions.ResponseError):
+            return ExecutorError(masked(f"{address}: the server does not let us in: {told}", address))
+        return told
 
     def _introduce(self, connection: Wire) -> None:
         address = self._link.address

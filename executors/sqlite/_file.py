@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import sqlite3
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -98,7 +100,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
         raise ExecutorError(
             f"{path} was written by a newer release (schema {version}, this one knows {VERSION}); upgrade flowproducer"
         )
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    mode = _journal_mode(connection)
     if mode != "wal":
         raise UnavailableError(f"{path} cannot have a write-ahead log (journal mode {mode}); is it on a network drive?")
     connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -107,6 +109,20 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: str) -> No
     connection.execute("PRAGMA cache_size = -65536")
     if not tables or version < VERSION:
         _migrate(connection)
+
+
+def _journal_mode(connection: sqlite3.Connection) -> str:
+    """Ask for a write-ahead log. Of several that ask at once, SQLite refuses some without waiting: those ask again."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0.001, 0.01))  # nothing tells when the other has done
+        else:
+            return str(mode)
 
 
 def _identity(connection: sqlite3.Connection) -> tuple[int, int, int]:

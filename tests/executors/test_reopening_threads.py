@@ -123,7 +123,7 @@ def test_the_late_result_of_a_thread_of_the_first_go_is_refused() -> None:
             over.set()
         return f"go {number}"
 
-    run = flows.submit(gather(flows.task(slow, name="slow")().out), executor=private(), timeout="50ms")
+    run = flows.submit(gather(flows.task(slow, name="slow")().out), executor=private(), timeout="1s")
     assert started.wait(PATIENCE)
     run.wait(PATIENCE)
     assert (run.state, run.jobs["slow"].state) == ("cancelled", "cancelled")
@@ -147,7 +147,7 @@ def test_the_late_result_does_not_end_the_attempt_that_runs_beside_it() -> None:
         (first, second)[number].wait()
         return number
 
-    run = flows.submit(flows.task(slow, name="slow")(), executor=private(), timeout="50ms")
+    run = flows.submit(flows.task(slow, name="slow")(), executor=private(), timeout="1s")
     assert begun[0].wait(PATIENCE)
     run.wait(PATIENCE)
     lift_deadline(run)
