@@ -32,6 +32,7 @@ def failure(url: str, *command: object, patience: float = SHORT) -> FlowsError:
     seen = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + repr(vars(caught.value))
     assert HUSH not in seen
     assert HUSH.encode() not in pickle.dumps(caught.value)
+    assert HUSH not in repr(caught.value.__context__)  # which some libraries have pickled, too
     return caught.value
 
 
