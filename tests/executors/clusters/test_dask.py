@@ -72,8 +72,8 @@ def test_results_come_here_only_when_they_are_read(executor: DaskExecutor) -> No
         def __reduce__(self) -> Any:
             return rebuilt, (self.pid,)
 
-    make = flows.task(lambda: Stays(home), name="make")
-    look = flows.task(lambda *those: [one.pid for one in those], name="look")
+    make = flows.task(lambda: Stays(home), name="dask-make")
+    look = flows.task(lambda *those: [one.pid for one in those], name="dask-look")
     run = flows.execute(look(make.using(id="a")().out, make.using(id="b")().out), executor=executor)
     assert run.value == [home, home]
     with pytest.raises(flows.UnavailableError, match="it came home"):
@@ -81,17 +81,17 @@ def test_results_come_here_only_when_they_are_read(executor: DaskExecutor) -> No
 
 
 def test_a_result_that_cannot_travel_fails_its_job(executor: DaskExecutor) -> None:
-    lock = flows.task(lambda: threading.Lock(), name="lock", attempts=3)
+    lock = flows.task(lambda: threading.Lock(), name="dask-lock", attempts=3)
     run = flows.execute(lock(), executor=executor, check=False)
-    assert len(run.jobs["lock"].attempts) == 1
-    assert "the result, of type lock, cannot leave its worker" in str(run.jobs["lock"].error)
+    assert len(run.jobs["dask-lock"].attempts) == 1
+    assert "the result, of type lock, cannot leave its worker" in str(run.jobs["dask-lock"].error)
 
 
 def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -> None:
-    where = flows.task(lambda *_: get_worker().name, name="where")
+    where = flows.task(lambda *_: get_worker().name, name="dask-where")
     jobs = [where.using(queue=str(number % 2), id=f"w{number}")() for number in range(10)]
     run = flows.execute(
-        flows.task(lambda *names: list(names), name="all")(*[job.out for job in jobs]), executor=executor
+        flows.task(lambda *names: list(names), name="dask-all")(*[job.out for job in jobs]), executor=executor
     )
     assert run.value == [0, 1] * 5
     with (
@@ -100,12 +100,12 @@ def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -
         ) as one,
         Client(one, set_as_default=False) as client,
     ):
-        held = flows.task(lambda: dict(get_worker().state.available_resources), name="held", queue="gpu")
+        held = flows.task(lambda: dict(get_worker().state.available_resources), name="dask-held", queue="gpu")
         assert flows.execute(held(), executor=DaskExecutor(Way(client))).value == {"gpu": 0}
 
 
 def test_a_client_is_an_executor(client: Client) -> None:
-    run = flows.execute(flows.task(os.getpid, name="pid")(), executor=client, key="client")  # type: ignore[arg-type]
+    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=client, key="client")  # type: ignore[arg-type]
     assert run.value != HERE
     assert flows.get(key="client", executor=client).id == run.id  # type: ignore[arg-type]
 
@@ -113,7 +113,7 @@ def test_a_client_is_an_executor(client: Client) -> None:
 def test_limits_of_queues_are_refused(executor: DaskExecutor) -> None:
     queue = flows.Queue("dask-limited", concurrency=2)
     with pytest.raises(flows.UnsupportedError, match="'dask-limited' has limits"):
-        flows.execute(flows.task(os.getpid, name="pid", queue=queue)(), executor=executor)
+        flows.execute(flows.task(os.getpid, name="dask-pid", queue=queue)(), executor=executor)
 
 
 def test_workers_of_ours_are_refused(executor: DaskExecutor) -> None:
@@ -156,8 +156,8 @@ def test_a_handler_that_cannot_be_imported_there(
 def test_other_versions(cluster: LocalCluster, executor: DaskExecutor, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = flows.__version__
     monkeypatch.setattr(flows, "__version__", "0.0.1")
-    run = flows.execute(flows.task(os.getpid, name="pid")(), executor=executor, check=False)
-    error = run.jobs["pid"].error
+    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=executor, check=False)
+    error = run.jobs["dask-pid"].error
     assert error is not None
     assert f"has flows {theirs}, and the flow was submitted by 0.0.1" in error.message
     with (
@@ -190,7 +190,7 @@ def test_a_worker_that_is_killed_costs_its_jobs_a_lease(frail: Client, tmp_path:
     task = flows.task(slow)
     jobs = [task.using(id=f"s{number}")(number).out for number in range(20)]
     run = flows.submit(
-        flows.task(lambda *those: sum(those), name="all_of_them")(*jobs), executor=DaskExecutor(Way(frail))
+        flows.task(lambda *those: sum(those), name="dask-all_of_them")(*jobs), executor=DaskExecutor(Way(frail))
     )
     marker = await_that(lambda: [path for path in tmp_path.iterdir() if path.read_text()])[0]
     os.kill(int(marker.read_text()), signal.SIGKILL)
@@ -210,8 +210,10 @@ def test_a_handler_that_kills_its_worker_fails_alone(frail: Client, tmp_path: Pa
         os._exit(1)
 
     killer = flows.task(deadly, attempts=5)()
-    others = [flows.task(lambda number: number, name="fine").using(id=f"f{number}")(number).out for number in range(10)]
-    total = flows.task(lambda *those: [str(one) for one in those], name="all_of_them")
+    others = [
+        flows.task(lambda number: number, name="dask-fine").using(id=f"f{number}")(number).out for number in range(10)
+    ]
+    total = flows.task(lambda *those: [str(one) for one in those], name="dask-all_of_them")
     run = flows.execute(total(flows.optional(killer.out), *others), executor=DaskExecutor(Way(frail)))
     assert run.value[1:] == [str(number) for number in range(10)]
     assert run.value[0].startswith("LeaseLostError: deadly: lost its worker 3 times")
@@ -237,6 +239,6 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
             assert run.state == "cancelled"
             monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
             with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
-                flows.execute(flows.task(os.getpid, name="pid")(), executor=executor)
+                flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=executor)
         finally:
             executor.close()
