@@ -25,6 +25,7 @@ LONG_MODULES: dict[str, int] = {}
 LONG_FUNCTIONS: dict[str, int] = {}
 # A sleep waits for luck: use an event, a virtual clock, a condition. "file::function" -> why it must be.
 SLEEPERS: dict[str, str] = {
+    "executors/sqlite/_file.py::_journal_mode": "SQLite itself does not wait here: nothing tells when another has done",
     "flows/testing/_drawn_flows.py::async_step": "a simulated handler, whose second takes no time",
     "flows/testing/_async_jobs.py::AsyncJobs.async_attempt": "on a virtual event loop, which never waits",
     "tests/testing/planted/catalogue.py::pause": "the same: planted bugs are simulated",
