@@ -261,8 +261,6 @@ EXECUTORS: list[Mistake] = [
         "x": ("'x'", "begins with a scheme"),
         "redis+foo://h": ("'redis+foo'", "there are ", "memory://"),
         "http://h": ("'http'", "there are ", "memory://"),
-        "dask://": ("address of a scheduler",),
-        "dask://h:x": ("dask://h:x", "address of a scheduler"),
         "redis://localhost:6379/zero": ("redis://localhost:6379/zero", "database"),
         "memory://host": ("'memory://host'", "no host or path"),
         "memory:///path": ("no host or path",),

@@ -242,3 +242,9 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
                 flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=executor)
         finally:
             executor.close()
+
+
+@pytest.mark.parametrize("url", ["dask://", "dask://h:x", "dask://h/path"])
+def test_a_url_names_a_scheduler(url: str) -> None:
+    with pytest.raises(flows.errors.UnknownExecutorError, match="takes the address of a scheduler"):
+        flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=url)
