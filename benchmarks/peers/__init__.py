@@ -4,6 +4,7 @@
 `benchmarks.contest.contenders`: they are peers by the same protocol, in processes and environments of their own.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Protocol
@@ -38,17 +39,17 @@ class Queued:
     A peer says how a graph is written in its own words (`declare`), handed over (`submit`) and waited for (`wait`).
     """
 
+    @abstractmethod
     def declare(self, graph: Graph) -> Any:
         """What the peer is handed; afresh for each run, and not timed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def submit(self, declared: Any) -> Any:
         """Hand it over; what comes back can be waited for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def wait(self, submitted: Any) -> int:
         """The value of its only root."""
-        raise NotImplementedError
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         """One flow: submitted and waited for."""

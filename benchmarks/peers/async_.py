@@ -1,6 +1,7 @@
 """Peers whose client is coroutines: the same as `Queued`, on one event loop for the life of the process."""
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -30,17 +31,17 @@ class AsyncQueued(Queued):
         if not opened.done():
             self._held.result()
 
+    @abstractmethod
     async def open(self, url: str) -> Any:
         """Connect; a context manager that comes back is entered, by the task that lasts."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def asubmit(self, declared: Any) -> Any:
         """Hand it over."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def await_(self, submitted: Any) -> int:
         """The value of its only root."""
-        raise NotImplementedError
 
     async def all_of(self, declared: list[Any]) -> list[int]:
         """Values of many flows: all submitted, then all waited for."""
