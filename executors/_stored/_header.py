@@ -39,9 +39,10 @@ class Kind:
         queue: The jobs'.
         typed: Whether they were made by calling the task; else they are literals.
         is_control: Whether they are lists, which have no handler.
+        found: What `_brief.found_for` has found last.
     """
 
-    __slots__ = ("_data", "_found", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
+    __slots__ = ("_data", "_found", "_settings", "_task", "found", "home", "is_control", "name", "queue", "typed")
 
     def __init__(self, name: str, home: str, queue: str, data: dict[str, Any], typed: bool) -> None:
         self.name = name
@@ -53,6 +54,7 @@ class Kind:
         self._task: Task[..., Any] | None = None
         self._settings: Settings | None = None
         self._found: Handler | None = None
+        self.found: Any = None
 
     @property
     def task(self) -> Task[..., Any] | None:

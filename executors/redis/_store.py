@@ -261,7 +261,7 @@ class RedisStore:
         for run_id, header in answer.headers.items():
             with contextlib.suppress(UnsupportedError):  # which is said again below, of each of its jobs
                 self._headers.put(run_id, header)
-        apart = [grant for grant in answer.grants if grant.apart]
+        apart = [grant for grant in answer.grants if grant.row is None and not grant.place]
         told = self._told(apart, shard) if apart else {}
         headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
 
@@ -291,10 +291,12 @@ class RedisStore:
         if isinstance(header, Unread):
             return _KINDS[False, flags & SUSPECT](cast("Any", header), job, attempt, fence)
         taken: Sequence[Any] = inputs
-        if granted.apart:
+        apart = row is None and not place
+        if apart:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
-        apart = granted.apart or self._is_linked(granted, header)
+        elif self._is_linked(granted, header):
+            apart = True
         kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
         began = self.ours(since / MICRO) if since else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
