@@ -227,8 +227,8 @@ def test_many_children_are_not_gone_through_once_for_each(early: bool) -> None:
             break
         for grant in grants:
             shelf.settle(attempt(grant, CLOCK))
-    inputs = Looked(wide[0].run.inputs)
-    wide[0].run.inputs = inputs
+    run: Any = wide[0].run
+    run.inputs = inputs = Looked(run.inputs)
     assert read(attempt(wide[0], CLOCK).value) == ([10, 11] if early else [20, 20])
     assert inputs.times <= 8
 
