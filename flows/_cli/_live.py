@@ -61,7 +61,8 @@ def _before(record: RunRecord) -> str:
     at = record.submitted_at
     ago = spell((record.now() - at).total_seconds())
     state = "has ended: nothing is done again" if record.ended else "goes on"
-    return f"{line(record.plan.name)}: run {record.id} has this key, was submitted {at:%Y-%m-%d %H:%M:%S}, {ago} ago, and {state}"
+    run = f"{line(record.plan.name)}: run {record.id} has this key"
+    return f"{run}, was submitted {at:%Y-%m-%d %H:%M:%S}, {ago} ago, and {state}"
 
 
 def _redraw(record: RunRecord, stop: threading.Event, joined: bool) -> None:
