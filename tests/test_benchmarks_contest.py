@@ -4,7 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ class Scripted:
     """In place of `AtWork`: does what the script says about a shape."""
 
     starts: list[str]
-    faults: dict[str, Exception]
+    faults: dict[str, BaseException]
 
     def __init__(self, contender: Contender, place: str) -> None:
         self.contender = contender
@@ -167,6 +167,14 @@ def test_what_is_cut_to_the_same_as_before_is_left_out(scripted: type[Scripted])
     assert found["fan_in_10k"].samples == []
 
 
+def test_what_there_is_when_a_user_interrupts_is_kept(scripted: type[Scripted]) -> None:
+    scripted.faults = {"chain": KeyboardInterrupt()}
+    said: list[str] = []
+    found = rounds.measure(contests("tiny"), [OURS[0]], "tiny", said.append)
+    assert [one.workload for one in found if one.samples] == ["start", "memory", "small_flow"]
+    assert said == ["interrupted: what there is by now is what counts"]
+
+
 @pytest.mark.parametrize("fault", [NotThereError("no such package"), FellOutError("ended with code 3")])
 def test_who_does_not_start_is_said_at_every_workload(scripted: type[Scripted], fault: Exception) -> None:
     scripted.faults = {"start": fault}
@@ -182,13 +190,13 @@ def test_a_wrong_value_gets_no_figure(scripted: type[Scripted]) -> None:
 
 def figures(ours: float, theirs: float) -> dict[str, Any]:
     workloads = [one for one in contests("tiny") if one.name in {"chain", "idle"}]
-    peer = replace(OURS[0], name="peer", passes=False)
+    peer = replace(OURS[0], name="dask", passes=False)
     outcomes = [
         Outcome("chain", "flows", "process", 4, samples=[ours] * 3),
-        Outcome("chain", "peer", "process", 8, cut=True, samples=[theirs, theirs, theirs * 2]),
+        Outcome("chain", "dask", "process", 8, cut=True, samples=[theirs, theirs, theirs * 2]),
         Outcome("chain", "absent", "process", 4, problem="no | such package"),
         Outcome("idle", "flows", "process", 4, samples=[0.0]),
-        Outcome("idle", "peer", "process", 4, cannot="it never rests"),
+        Outcome("idle", "dask", "process", 4, cannot="it never rests"),
     ]
     return document("tiny", workloads, [OURS[0], peer], outcomes)
 
@@ -197,15 +205,24 @@ def test_peers_are_compared_by_the_job_and_the_best_one_counts() -> None:
     compared = against_best(standings(figures(1.0, 4.0), "chain", "process"))
     assert compared is not None
     ours, best, times = compared
-    assert (ours.contender, best.contender, times) == ("flows", "peer", 2.0)
+    assert (ours.contender, best.contender, times) == ("flows", "dask", 2.0)
     assert against_best(standings(figures(1.0, 4.0), "idle", "process")) is None
+
+
+def test_what_one_would_write_by_hand_is_shown_and_is_not_the_best_peer() -> None:
+    told = figures(1.0, 4.0)
+    told["outcomes"].append(asdict(Outcome("chain", "asyncio", "process", 4, samples=[0.5] * 3)))
+    compared = against_best(standings(told, "chain", "process"))
+    assert compared is not None
+    assert compared[1].contender == "dask"
+    assert "better are asyncio 125 ms a job." in page(told)
 
 
 def test_the_page_says_where_we_lose_what_cannot_be_and_what_went_wrong() -> None:
     won, lost = page(figures(1.0, 4.0)), page(figures(1.0, 1.0))
     assert "On none of these workloads, in this run." in won
-    assert "- in one process, `chain`: 250 ms a job; better are peer 125 ms a job." in lost
-    for said in ("| peer * |", "it never rests", "no / such package", "this library", "told no results"):
+    assert "- in one process, `chain`: 250 ms a job; better are dask 125 ms a job." in lost
+    for said in ("| dask * |", "it never rests", "no / such package", "this library", "told no results"):
         assert said in won
 
 

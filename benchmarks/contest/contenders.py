@@ -27,6 +27,7 @@ class Contender:
         cannot: Shapes that it has no words for, with the reason.
         at_most: Jobs that it is given in a run of the short set at most, as more would take minutes.
         flows_at_most: The same for flows, of which many are run.
+        library: Whether it is one; what one would write by hand is shown, too, but is not the best peer.
         environment: Where it shares that of another contender, the name of that one.
         passes: Whether jobs receive the results of those that they depend on; where not, values are not checked.
     """
@@ -42,6 +43,7 @@ class Contender:
     flows_at_most: int = 10_000
     passes: bool = True
     environment: str = ""
+    library: bool = True
 
     @property
     def ours(self) -> bool:
@@ -74,7 +76,7 @@ _OURS = (
         "redis",
         "benchmarks.peers.flows_",
         "OverRedis",
-        "`flows.submit` and `run.wait()`; one worker process, 50 jobs at once, leases and retries as by default",
+        "`flows.submit` and `run.wait()`; one worker process, 50 jobs at once, otherwise as by default",
     ),
 )
 
@@ -194,6 +196,7 @@ _IN_PROCESS = (
         "AsyncioLoop",
         "no library: the loop that one would write, with graphlib and a Task for each job; no retries, no record",
         cannot={"growth": "the loop as it is written knows its graph beforehand"},
+        library=False,
     ),
     Contender(
         "dask",

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.contest.contenders import Contender
-from benchmarks.environments import Environment
+from benchmarks.environments import PLACE, Environment
 
 ROOT = Path(__file__).parent.parent.parent
 START_SECONDS = 120.0
@@ -119,8 +119,10 @@ class AtWork:
         self._said.close()
 
     def _start(self, role: str, place: str) -> "subprocess.Popen[str]":
-        kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        variables = kept | {MARK: self._mark, "PYTHONPATH": str(ROOT)} | dict(self._environment.variables())
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        # What is compiled is kept, as packages are that have been installed.
+        paths = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(PLACE / "bytecode" / self._environment.name)}
+        variables = kept | {MARK: self._mark} | paths | dict(self._environment.variables())
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self._said}
         process = subprocess.Popen([*self._command, role, place], cwd=ROOT, env=variables, text=True, **pipes)
         self._processes.append(process)

@@ -10,7 +10,7 @@ from shutil import which as program
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.contest.contenders import Contender, Where
+from benchmarks.contest.contenders import CONTENDERS, Contender, Where
 from benchmarks.contest.contests import SETS, Set
 from benchmarks.contest.rounds import Outcome
 from benchmarks.environments import NotThereError
@@ -71,13 +71,13 @@ def standings(figures: dict[str, Any], workload: str, where: Where) -> list[Stan
             call = Spread.of(its.samples)
             compared = median(its.samples) / (its.jobs if kind in {"throughput", "orders"} else 1)
             found.append(Standing(its.contender, its.contender.startswith("flows"), call, compared, its))
-    return sorted(found, key=lambda one: one.compared)
+    return sorted(found, key=lambda one: (one.compared, not one.ours))
 
 
 def against_best(found: Sequence[Standing]) -> tuple[Standing, Standing, float] | None:
-    """Ours, the best peer, and how many times better ours is; None where one of the two is not there."""
+    """Ours, the best library beside it, and how many times better ours is; None where one of the two is not there."""
     ours = next((one for one in found if one.ours), None)
-    best = next((one for one in found if not one.ours), None)
+    best = next((one for one in found if not one.ours and CONTENDERS[one.contender].library), None)
     if ours is None or best is None:
         return None
     if not ours.compared or not best.compared:

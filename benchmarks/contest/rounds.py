@@ -51,19 +51,22 @@ class Outcome:
 def measure(
     workloads: Sequence[Workload], contenders: Sequence[Contender], which: Set, say: Callable[[str], None]
 ) -> list[Outcome]:
-    """All rounds of a set.
+    """All rounds of a set, or what there is of them when a user interrupts.
 
     Args:
         say: Is told what is being done, in a line.
     """
     size = SETS[which]
     boards = {one.name: _board(one, workloads, size) for one in contenders}
-    with _places(contenders) as place:
-        for number in range(size.rounds):
-            for contender in contenders:
-                began = time.monotonic()
-                _round(contender, place, boards[contender.name], size)
-                say(f"round {number + 1}: {contender.name}, {time.monotonic() - began:.1f} s")
+    try:
+        with _places(contenders) as place:
+            for number in range(size.rounds):
+                for contender in contenders:
+                    began = time.monotonic()
+                    _round(contender, place, boards[contender.name], size)
+                    say(f"round {number + 1}: {contender.name}, {time.monotonic() - began:.1f} s")
+    except KeyboardInterrupt:
+        say("interrupted: what there is by now is what counts")
     return [outcome for board in boards.values() for _, outcome in board]
 
 
@@ -177,7 +180,7 @@ def _idle(at_work: AtWork, its: Outcome, port: int, seconds: float) -> list[floa
         after = at_work.processor_seconds()
         if before is None or after is None:
             raise FellOutError("this system does not tell what processes take")
-        samples.append((after - before) / seconds)
+        samples.append(round(max(0.0, after - before) / seconds, 3))  # a thread that ends takes its time along
     if over_redis:
         asked_of = told(port, "stats", "total_commands_processed") - commands - 1
         its.note = f"{asked_of / seconds / IDLE_TIMES:.0f} commands a second"

@@ -6,7 +6,9 @@ of them is settled, and says until then who holds them.
 
 from __future__ import annotations
 
+import operator
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -20,6 +22,9 @@ from flows._verbs import Grant, Want
 
 LEASE_SECONDS: Final = 30.0
 """How long a worker holds a job without extending its lease."""
+
+_CLAIMED: Final = operator.attrgetter("number", "claim")
+"""Of which claim a grant is."""
 
 UNLIMITED: Final = 1 << 30
 
@@ -203,11 +208,7 @@ class Claims(Course):
 
     def _release_claims(self, grants: Sequence[Held]) -> None:
         """The attempts of these grants are over."""
-        over: dict[tuple[int, int], int] = {}
-        for grant in grants:
-            claimed = grant.number, grant.claim
-            over[claimed] = over.get(claimed, 0) + 1
-        for (number, claim), count in over.items():
+        for (number, claim), count in Counter(map(_CLAIMED, grants)).items():
             self._release_claim(self.session, number, claim, count)
 
     def _release_claim(self, session: int, number: int, claim: int, count: int) -> None:

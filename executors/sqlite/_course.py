@@ -147,28 +147,13 @@ class Course(Ground):
             reason = f"{self._id_of(run, root)!r} has failed, and the run was to fail fast"
         run.reason = reason
         out = Commands()
-        machine.cancel(run.state, out, self._jobs(run))
+        machine.cancel(run.state, out, run.jobs())
         self._interrupted.append(run.number)
         self._sweep(run, now, out, {})
 
     def _id_of(self, run: OpenRun, job: int) -> str:
         """The id of a job."""
         return run.known.id_of(job, lambda one: self._row(run, one))
-
-    @staticmethod
-    def _jobs(run: OpenRun) -> list[int]:
-        """All jobs that there are: rows of items that were not stamped out yet are none."""
-        layout, state = run.known.layout, run.state
-        jobs = list(range(layout.shape.size))
-        if state.lists:
-            row = layout.shape.size
-            while row < state.size:
-                block = layout.block_of(row)
-                end = block.first + block.items * block.stride
-                begun = state.begun.get(block.list_job, 0) - block.start
-                jobs.extend(range(row, min(end, block.first + max(0, begun) * block.stride)))
-                row = end
-        return jobs
 
     def _wake_due(self, now: int, only: OpenRun | None) -> None:
         """Put delayed jobs whose time has come into their queues."""

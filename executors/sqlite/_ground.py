@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from executors._stored import rows_from
@@ -41,6 +41,13 @@ class Payloads:
         if self._bytes > PAYLOAD_BYTES:
             self.clear()
             self._of[row] = payload
+
+    def put_all(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Remember results, of the rows that are written of them."""
+        if self._bytes > PAYLOAD_BYTES:
+            self.clear()
+        self._of.update([row[:2] for row in rows])
+        self._bytes += sum([len(row[1]) for row in rows]) + 100 * len(rows)
 
     def drop(self, row: int) -> None:
         """The job will be done again."""

@@ -52,7 +52,7 @@ class Home:
         self.store.handed = self._handed
         self.store.watched = lambda: bool(self._watchers)
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
-        self.depths = Depths(self.store)
+        self.depths = Depths(self.store, self.reader)
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self._worked: weakref.WeakValueDictionary[int, WorkedRun] = weakref.WeakValueDictionary()

@@ -74,6 +74,9 @@ class Lane:
             else:
                 taken += [head.popleft() for _ in range(limit - len(taken))]
         back = self._back
+        if len(back) <= limit - len(taken):
+            taken += back
+            back.clear()
         while back and len(taken) < limit:
             taken.append(back.popleft())
         return taken

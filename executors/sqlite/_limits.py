@@ -139,7 +139,7 @@ class LimitVerbs(Settling):
                 limit = self._limited().get(queue)
                 if run is None or limit is None or limit.concurrency is None or count < limit.concurrency:
                     continue
-                job = next((job for job in self._jobs(run) if self._waits_on(run, job, queue)), None)
+                job = next((job for job in run.jobs() if self._waits_on(run, job, queue)), None)
                 if job is not None:
                     raise RunError(
                         f"run {run.known.id}: job {self._id_of(run, job)!r} needs a place on queue {queue!r}, whose "

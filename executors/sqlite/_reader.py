@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -16,7 +16,7 @@ from executors.sqlite._database import MICROS, Database, Snapshot
 from executors.sqlite._ends import ends_of
 from executors.sqlite._keys import chunk_row, job_of, row_of
 from executors.sqlite._run import Known, OpenRun, fetch_of, known_of, opened
-from flows._state import ACTIVE, COMPLETED, DELAYED
+from flows._state import ACTIVE, COMPLETED, DELAYED, WAITING_CHILDREN
 from flows.errors import UnknownRunError
 
 KNOWN_RUNS: Final = 16
@@ -232,19 +232,36 @@ class FileReader:
     def _opened(self, run: str) -> Iterator[tuple[Snapshot, OpenRun]]:
         number = self.number(run)
         with self._database.snapshot() as snapshot:
-            known = self._known.get(number)
-            if known is None:
-                known = known_of(snapshot, number)
-                if known is None:
-                    raise _unknown(run)
-                self._known[number] = known
-                while len(self._known) > KNOWN_RUNS:
-                    self._known.popitem(last=False)
-            known.layout.fetch = fetch_of(snapshot, number)
-            one = opened(snapshot, known)
+            one = self._open(snapshot, number)
             if one is None:
                 raise _unknown(run)
             yield snapshot, one
+
+    def _open(self, snapshot: Snapshot, number: int) -> OpenRun | None:
+        known = self._known.get(number)
+        if known is None:
+            known = known_of(snapshot, number)
+            if known is None:
+                return None
+            self._known[number] = known
+            while len(self._known) > KNOWN_RUNS:
+                self._known.popitem(last=False)
+        known.layout.fetch = fetch_of(snapshot, number)
+        return opened(snapshot, known)
+
+    def waiting_children(self) -> Counter[str]:
+        """How many jobs of each queue wait for their dependencies: looks at all jobs of all runs that are open."""
+        found: Counter[str] = Counter()
+        with self._database.snapshot() as snapshot:
+            for (number,) in snapshot.all("run_busy"):
+                one = self._open(snapshot, number)
+                if one is None:
+                    continue
+                for chunk, dense, sparse in snapshot.all("chunk_all", chunk_row(number, 0), chunk_row(number + 1, 0)):
+                    one.columns.take(chunk & ((1 << 20) - 1), dense, sparse)
+                states, layout = one.state.state, one.known.layout
+                found.update(layout.queue(job) for job in one.jobs() if states[job] == WAITING_CHILDREN)
+        return found
 
 
 class _Claims:

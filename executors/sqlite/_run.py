@@ -176,6 +176,20 @@ class OpenRun:
             fences[job] = number
         return granted
 
+    def jobs(self) -> list[int]:
+        """All jobs that there are: rows of items that were not stamped out yet are none."""
+        layout, state = self.known.layout, self.state
+        jobs = list(range(layout.shape.size))
+        if state.lists:
+            row = layout.shape.size
+            while row < state.size:
+                block = layout.block_of(row)
+                end = block.first + block.items * block.stride
+                begun = state.begun.get(block.list_job, 0) - block.start
+                jobs.extend(range(row, min(end, block.first + max(0, begun) * block.stride)))
+                row = end
+        return jobs
+
     def note(self, now: int, kind: str, jobs: list[Any]) -> None:
         """Something has happened to *jobs*: positions, or (job, attempt, detail)."""
         self.journal.append((now, kind, jobs))

@@ -57,7 +57,7 @@ class Settling(Claims):
         base, epoch = row_of(run.number, 0), self.database.epoch
         completed: list[int] = []
         tried: dict[int, int | None] = {}
-        results, payloads = run.results, self._payloads
+        results, before = run.results, len(run.results)
         plain = not state.made
         for settle in settles:
             grant: Any = settle.grant
@@ -73,15 +73,17 @@ class Settling(Claims):
                     payload: bytes = settle.value
                     began, ended = (settle.started_at + epoch) * MICROS, (settle.ended_at + epoch) * MICROS
                     results.append((base + job, payload, grant.attempt, round(began), round(ended), grant.worker))
-                    payloads.put(base + job, payload)
                     completed.append(job)
                     continue
                 plain = False
+                self._payloads.put_all(results[before:])
                 if completed:
                     run.complete(completed, out)
                     completed = []
                 if states[job] == ACTIVE:
                     self._settle_otherwise(run, settle, now, out)
+                before = len(results)
+        self._payloads.put_all(results[before:])
         if completed:
             run.complete(completed, out)
         self._freed(run, settles, tried)

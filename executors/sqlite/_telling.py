@@ -32,13 +32,15 @@ _WITH_FAILURE: Final = frozenset(("failed", "retrying", "skipped", "cancelled"))
 class Depths:
     """The queues of a file, for meters."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteStore, reader: FileReader) -> None:
         self._store = store
+        self._reader = reader
 
     def depths(self) -> Mapping[tuple[str, str], int]:
-        """How many jobs wait for a worker, for a time, or are at work. Those that wait for children are not counted."""
+        """How many jobs have not ended, by queue and state."""
         found: Counter[tuple[str, str]] = Counter()
-        for state, counts in zip(("waiting", "delayed", "active"), self._store.counts(), strict=True):
+        states = ("waiting", "delayed", "active", "waiting_children")
+        for state, counts in zip(states, (*self._store.counts(), self._reader.waiting_children()), strict=True):
             found.update({(queue, state): count for queue, count in counts.items()})
         return found
 

@@ -41,7 +41,7 @@ def arguments_of(fn: Any, given: Mapping[str, str], target: str) -> tuple[list[A
     Raises:
         WrongCommandError: An argument is unknown, missing or does not fit; all problems in one error.
     """
-    signature = inspect.signature(fn)
+    signature = inspect.signature(fn).replace(return_annotation=inspect.Signature.empty)
     hints = _hints(fn)
     open_ended = any(one.kind is one.VAR_KEYWORD for one in signature.parameters.values())
     problems: list[str] = []

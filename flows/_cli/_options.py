@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -24,7 +25,10 @@ ExecutorUrl = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
-RunId = Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id.", show_default=False)]
+RunId = Annotated[
+    str | None,
+    typer.Argument(metavar="RUN", help="The run's id, the beginning of one, or its key.", show_default=False),
+]
 Key = Annotated[
     str | None, typer.Option("--key", metavar="KEY", help="Name the run by its key instead.", show_default=False)
 ]
@@ -105,9 +109,12 @@ def found(run_id: str | None, key: str | None, url: str | None) -> Run[Any]:
         return flows.get(run_id, key=key, executor=named)
     except flows.UnknownRunError:
         whole = None if run_id is None or len(run_id) < SHORTEST else _whole(run_id, named)
-        if whole is None:
-            raise
-        return flows.get(whole, executor=named)
+        if whole is not None:
+            return flows.get(whole, executor=named)
+        with contextlib.suppress(flows.UnknownRunError):  # as `flows.resume` does; ids and keys are not mistaken
+            if run_id is not None:
+                return flows.get(key=run_id, executor=named)
+        raise
 
 
 def _whole(beginning: str, url: str) -> str | None:

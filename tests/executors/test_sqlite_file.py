@@ -188,3 +188,13 @@ def test_time_never_runs_backwards(tmp_path: Path) -> None:
     started = again._record.submitted_at.timestamp()
     executor.close()
     assert started >= later / 1e6
+
+
+@pytest.mark.parametrize(("said", "level"), [("", 2), ("?synchronous=full", 2), ("?synchronous=normal", 1)])
+def test_commits_wait_for_the_disk_unless_the_url_says_otherwise(tmp_path: Path, said: str, level: int) -> None:
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db{said}")
+    found = executor.store.database.pragmas("synchronous", "journal_mode", "auto_vacuum")
+    steps = executor.store.database._steps
+    assert steps.execute("PRAGMA synchronous").fetchone() == (level,)
+    assert found == {"synchronous": [(level,)], "journal_mode": [("wal",)], "auto_vacuum": [(2,)]}
+    executor.close()

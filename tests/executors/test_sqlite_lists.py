@@ -109,7 +109,7 @@ class Beside(Played):
         with self.file.transaction():
             run = self.file._run(self.number.number)
             gone = run.columns.sparse["gone"]
-            return {self.file._id_of(run, job): job for job in self.file._jobs(run) if job not in gone}
+            return {self.file._id_of(run, job): job for job in run.jobs() if job not in gone}
 
     def compare(self) -> None:
         rows, model = self.rows(), self.run.state
@@ -241,7 +241,7 @@ class Alone:
         with self.file.transaction():
             run = self.file._run(self.number.number)
             self.ended = run.ended_at is not None
-            return {self.file._id_of(run, job): STATE_NAMES[run.state.state[job]] for job in self.file._jobs(run)}
+            return {self.file._id_of(run, job): STATE_NAMES[run.state.state[job]] for job in run.jobs()}
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow], deadline=None)

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +220,7 @@ links = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=min(40, settings().max_examples),
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],

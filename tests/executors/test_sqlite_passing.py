@@ -105,7 +105,7 @@ def test_another_process_goes_on_from_where_the_rows_say(store: SqliteStore, tmp
 
 
 def test_what_is_read_has_all_that_was_passed_on(tmp_path: Path) -> None:
-    executor, another = (SqliteExecutor(f"sqlite:///{tmp_path}/runs.db") for _ in range(2))
+    executor, another = (SqliteExecutor(f"sqlite:///{tmp_path}/runs.db?synchronous=normal") for _ in range(2))
     store = executor.store
     for reader in (executor._home().reader, another._home().reader):
         _, (grant,) = begun(store, chained(3))
@@ -182,7 +182,7 @@ def test_a_chain_is_passed_on_from_one_end_to_the_other(tmp_path: Path, monkeypa
 
 
 def test_files_of_the_first_version_are_migrated(tmp_path: Path) -> None:
-    executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db")
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db?synchronous=normal")
     flows.execute(chained(3), executor=executor, key="old")
     executor.close()
     connection = sqlite3.connect(tmp_path / "runs.db")
@@ -191,7 +191,7 @@ def test_files_of_the_first_version_are_migrated(tmp_path: Path) -> None:
     connection.commit()
     connection.close()
     shutil.copy(tmp_path / "runs.db", tmp_path / "old.db")
-    executor = SqliteExecutor(f"sqlite:///{tmp_path}/old.db")
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/old.db?synchronous=normal")
     assert flows.get(key="old", executor=executor).value == 3
     assert flows.execute(chained(30), executor=executor).value == 30
     (version,) = executor.store.database._steps.execute("PRAGMA user_version").fetchone()

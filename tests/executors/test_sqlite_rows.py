@@ -15,7 +15,7 @@ from tests.executors.sqlite_runs import Numbered, packed_of, store_at
 QUERIES = sorted(path.stem for path in (Path(flows.__file__).parents[1] / "executors/sqlite/queries").glob("*.sql"))
 SMALL = {"ahead", "queue", "session", "suspect"}
 """Tables with a row a queue, a process, a job that has lost its worker, a step to be carried over: few in any file."""
-LISTINGS = {"claim_all", "delayed_all", "dead_counts", "lane_counts"}
+LISTINGS = {"claim_all", "delayed_all", "dead_counts", "lane_counts", "run_busy"}
 """What asks how it stands everywhere looks at what is open everywhere: operators, and limits that are new."""
 
 
@@ -97,3 +97,24 @@ def test_a_settle_among_100_000_jobs_costs_what_it_costs_among_200(tmp_path: Pat
 
 def test_a_listing_reads_a_page(filled: SqliteExecutor) -> None:
     assert len(operator(filled).runs(limit=5).runs) == 5
+
+
+def test_a_batch_is_one_commit_and_is_there_when_the_call_returns(tmp_path: Path) -> None:
+    store = store_at(tmp_path / "runs.db")
+    put = store.put_run(packed_of(flows.plan(rows_step(*[rows_step().out for _ in range(8)]))))
+    assert put.number is not None
+    run: Any = Numbered(put.number)
+    grants = store.exchange("loop", 1, [], Want(8, run), "w").grants
+    said: list[str] = []
+    store.database._steps.set_trace_callback(said.append)
+    for seq, batch in enumerate((grants[:7], grants[7:]), 2):
+        said.clear()
+        store.exchange(
+            "loop", seq, [Settle(grant, End.COMPLETED, b"1", 1.0, 2.0) for grant in batch], Want(0, run), "w"
+        )
+        assert said.count("COMMIT") == 1
+        assert len(store.database.read("result_all", 0, 1 << 60)) == (7 if seq == 2 else 8), (
+            "another connection sees it"
+        )
+    store.database._steps.set_trace_callback(None)
+    store.database.close()

@@ -64,7 +64,7 @@ def test_the_same_lines_are_logged(kept: Kept, level: int, tmp_path: Path) -> No
 
     def lines() -> list[tuple[str, ...]]:
         found, kept.records = kept.records, []
-        told = [(one.levelname, one.__dict__) for one in found if one.__dict__["flows_job"] != "told_label"]  # a list
+        told = [(one.levelname, one.__dict__) for one in found]
         return sorted((level, *[str(said[f"flows_{name}"]) for name in NAMES]) for level, said in told)
 
     memory, file = both(tmp_path, lines)
@@ -95,11 +95,13 @@ def test_the_same_is_measured(metric_reader: InMemoryMetricReader, tmp_path: Pat
 
 def test_the_queues_of_a_file_are_measured(metric_reader: InMemoryMetricReader, tmp_path: Path) -> None:
     executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db?synchronous=normal")
-    flows.submit(told_label(3), executor=executor)
+    flows.submit(told_broken(flows.each(told_label, [told_label(3).out, 1]).out), executor=executor)
     flows.execute(told_label(4), executor=executor)
     depths = {
         (attributes["messaging.destination.name"], attributes["flows.job.state"]): point.value
         for attributes, point in points(metric_reader, "flows.queue.depth")
     }
     assert depths["told", "waiting"] == 1
+    assert depths["told", "waiting_children"] == 1, "what waits for the list"
+    assert depths["flows:control", "waiting_children"] == 1, "the list"
     executor.close()

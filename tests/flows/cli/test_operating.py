@@ -37,7 +37,8 @@ def test_a_run_is_shown_with_its_jobs(cli: Cli, store: MemoryExecutor, shop: Any
     text = cli("runs", "show", run.id).stdout
     assert text.startswith(run.explain())
     assert "cli-payments  failed" in text
-    assert cli("runs", "show", "--key", "bad").stdout.startswith(run.explain())
+    for named in (["--key", "bad"], ["bad"]):
+        assert cli("runs", "show", *named).stdout.startswith(run.explain())
     one = cli("runs", "show", run.id, "--job", "cli-charge").stdout
     assert "ValueError: [bold]cannot[/bold] charge \\x1b[31m-5 größe" in one
     assert "Traceback (most recent call last)" in one
