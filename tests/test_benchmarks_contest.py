@@ -167,6 +167,24 @@ def test_what_is_cut_to_the_same_as_before_is_left_out(scripted: type[Scripted])
     assert found["fan_in_10k"].samples == []
 
 
+def test_nobody_begins_another_round_who_would_not_be_done_in_time(
+    scripted: type[Scripted], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SETS, "tiny", replace(SETS["tiny"], rounds=2))
+    said: list[str] = []
+    found = rounds.measure(contests("tiny"), [OURS[0]], "tiny", said.append, seconds=-1.0)
+    assert scripted.starts == ["flows"]
+    assert all(one.samples for one in found)
+    assert said[1:] == ["round 2: flows is left out, as the time is up"]
+
+
+def test_the_page_says_who_took_fewer_rounds_and_that_a_look_is_none() -> None:
+    told = figures(1.0, 4.0) | {"rounds": 5}
+    assert "| flows | all | 3 of 5 rounds: the time was up |" in page(told)
+    assert "too small for figures** (`--tiny`)" in page(told)
+    assert "too small" not in page(told | {"set": "short"})
+
+
 def test_what_there_is_when_a_user_interrupts_is_kept(scripted: type[Scripted]) -> None:
     scripted.faults = {"chain": KeyboardInterrupt()}
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.contest [--quick | --all] [--only WORKLOAD ...] [--peer NAME ...] [--minutes N] [--page FILE]`."""
+"""`python -m benchmarks.contest [--quick | --all] [--only WORKLOAD ...] [--peer NAME ...] [--minutes N]`."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.contest.contenders import CONTENDERS
 from benchmarks.contest.contests import Set, contests
-from benchmarks.contest.figures import document
+from benchmarks.contest.figures import document, load
 from benchmarks.contest.page import page
 from benchmarks.contest.plots import picture
 from benchmarks.contest.rounds import measure
@@ -44,9 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         which: Set = options.which
         wanted = [one for one in contests(which) if one.name in (options.only or [one.name])]
         contenders = [one for name, one in CONTENDERS.items() if name in (options.peer or CONTENDERS)]
-        seconds = 60 * options.minutes
+        seconds, before = 60 * options.minutes, load()
         outcomes = measure(wanted, contenders, which, lambda line: print(f"  {line}", flush=True), seconds=seconds)
-        figures = document(which, wanted, contenders, outcomes)
+        figures = document(which, wanted, contenders, outcomes, before)
     beside.mkdir(parents=True, exist_ok=True)
     (beside / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     for where in dict.fromkeys(one["where"] for one in figures["outcomes"]):

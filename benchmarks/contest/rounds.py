@@ -60,7 +60,7 @@ def measure(
 
     Args:
         say: Is told what is being done, in a line.
-        seconds: After which nobody begins who would need longer than is left, by how long he took the last time.
+        seconds: Who has taken part in a round does not begin another if by the last one it would take longer than that.
     """
     size = SETS[which]
     boards = {one.name: _board(one, workloads, size) for one in contenders}
@@ -70,7 +70,7 @@ def measure(
             for number in range(size.rounds):
                 for contender in contenders:
                     name, began = contender.name, time.monotonic()
-                    if began + took[name] > until:
+                    if number and began + took[name] > until:
                         say(f"round {number + 1}: {name} is left out, as the time is up")
                         continue
                     _round(contender, place, boards[name], size)

@@ -1,6 +1,7 @@
 """This library on a Dask cluster: the one that plain `distributed` is measured on."""
 
 from collections.abc import Callable
+from typing import Any
 
 from distributed import Client
 
@@ -15,7 +16,7 @@ class OnCluster:
 
     def __init__(self) -> None:
         self._cluster = local_cluster()
-        self._client = Client(self._cluster)
+        self._client: Any = Client(self._cluster)
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         flow = declared(graph)
