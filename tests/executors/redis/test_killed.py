@@ -126,7 +126,7 @@ def check(run: flows.Run[Any], width: int, done: Counter[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(max(600, 60 * ROUNDS))
 def test_workers_are_killed_at_random_and_no_effect_is_lost(valkey: Server, tmp_path: Path) -> None:
     rng, executor = random.Random(11), RedisExecutor(valkey.url)
     ledger, keys = tmp_path / "ledger", set()
