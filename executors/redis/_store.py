@@ -298,7 +298,7 @@ class RedisStore:
         elif self._is_linked(granted, header):
             apart = True
         kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
-        began = self.ours(since / MICRO) if since else None
+        began = self.ours(since / MICRO) if since > 0 else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
