@@ -1,5 +1,6 @@
 """Runs of a form that is known, submitted many at once, are stored as each would be by itself."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,12 +10,11 @@ from executors._stored import Packed, pack
 from executors.redis import RedisExecutor
 from executors.redis import _alike as alike
 from executors.redis._alike import AlikeRun
-from executors.redis._functions import Functions
 from executors.redis._shard import Shard
 from executors.redis._store import laid_out, new_run
 from executors.redis._submits import Holder
 from flows.executor import RunOptions
-from tests.executors.redis.servers import Server
+from tests.executors.redis.servers import Server, installed, shared
 from tests.executors.redis.shards import shard_on
 
 QUEUE = "alike"
@@ -47,12 +47,18 @@ def run_of(number: int, run_id: str, key: str | None = None) -> AlikeRun:
     return made
 
 
-@pytest.fixture(params=["functions", "scripts"])
-def shard(request: pytest.FixtureRequest, valkey: Server) -> Shard:
-    shard = shard_on(valkey)
-    if request.param == "scripts":
-        shard.server.functions = Functions(usable=False)  # type: ignore[attr-defined]
-    return shard
+@pytest.fixture(params=installed())
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Some have functions, one has not."""
+    server = shared(request.param)
+    server.ask("FLUSHALL")
+    yield server
+    server.ask("FLUSHALL")
+
+
+@pytest.fixture
+def shard(server: Server) -> Shard:
+    return shard_on(server)
 
 
 def told(shard: Shard) -> dict[bytes, Any]:
@@ -82,12 +88,12 @@ def told(shard: Shard) -> dict[bytes, Any]:
     return found
 
 
-def test_each_is_stored_as_it_would_be_alone(shard: Shard, valkey: Server) -> None:
+def test_each_is_stored_as_it_would_be_alone(shard: Shard, server: Server) -> None:
     given = [(3, "one", None), (400, "two", "a key"), (1, "three", None), (70, "four", "other")]
     answers = shard.put_many([run_of(*one) for one in given])
     assert [one.run_id for one in answers if isinstance(one, Holder)] == ["one", "two", "three", "four"]
     together = told(shard)
-    valkey.ask("FLUSHDB")
+    server.ask("FLUSHDB")
     for number, run_id, key in given:
         assert shard.put_run(laid_out(packed(number, run_id, key))).run_id == run_id
     assert together == told(shard)
@@ -119,14 +125,14 @@ def test_of_those_with_one_key_the_first_is_accepted(shard: Shard) -> None:
 
 
 @pytest.mark.slow
-def test_a_full_server_takes_none_of_them(shard: Shard, valkey: Server) -> None:
+def test_a_full_server_takes_none_of_them(shard: Shard, server: Server) -> None:
     shard.put_many([run_of(1, "before")])
     before = told(shard)
-    valkey.ask("CONFIG", "SET", "maxmemory", "1")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
     try:
         answers = shard.put_many([run_of(1, "one"), run_of(2, "two", "key")])
     finally:
-        valkey.ask("CONFIG", "SET", "maxmemory", "0")
+        server.ask("CONFIG", "SET", "maxmemory", "0")
     assert all(isinstance(one, flows.UnavailableError) for one in answers)
     assert told(shard) == before
 
