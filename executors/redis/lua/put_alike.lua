@@ -26,31 +26,37 @@ for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
   laid[#laid + 1] = { member = ':' .. index .. ':' .. priority, jobs = jobs, ring = rings[queue], class = tonumber(priority) * 4294967296 }
 end
 
-local events, dated, told = { 'at', now }, {}, {}
-for at = rest + filled - 4, #ARGV, 6 do
+local first, keys = rest + filled - 4, {}
+for at = first, #ARGV, 6 do
+  keys[#keys + 1] = P .. 'r:' .. ARGV[at]
+end
+local is_repeated = call('EXISTS', unpack(keys)) > 0 -- the answer to the first call was lost
+local events, dated, told, strings = { 'at', now }, {}, {}, {}
+for place = 1, #keys do
+  local at, run_key = first + 6 * (place - 1), keys[place]
   local id, key = ARGV[at], ARGV[at + 1]
-  local holder = holder_of(key, id)
+  local holder = (is_repeated or key ~= '') and holder_of(key, id)
   if holder then
     if holder[1] ~= id then
-      told[#told + 1] = (at - rest - filled + 4) / 6
+      told[#told + 1] = place - 1
       told[#told + 1] = holder[1]
       told[#told + 1] = holder[2]
     end
   else
-    local run_key = P .. 'r:' .. id
     fields[4] = ARGV[at + 3]
-    many('HSET', run_key, fields, 2)
-    call('SET', run_key .. ':c:0', ARGV[at + 4])
-    call('SET', run_key .. ':w:0', ARGV[at + 5])
+    call('HSET', run_key, unpack(fields, 1, filled))
+    local count = #strings
+    strings[count + 1], strings[count + 2] = run_key .. ':c:0', ARGV[at + 4]
+    strings[count + 3], strings[count + 4] = run_key .. ':w:0', ARGV[at + 5]
     if #edges > 0 then
-      call('SET', run_key .. ':e:0', edges)
+      strings[count + 5], strings[count + 6] = run_key .. ':e:0', edges
     end
     if key ~= '' then
       call('HSET', run_key, 'key', key, 'key_ttl', key_ttl)
       call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', ARGV[at + 2])
     end
-    for place = 1, #laid do
-      local lane = laid[place]
+    for number = 1, #laid do
+      local lane = laid[number]
       local ring = lane.ring
       call('RPUSH', P .. 'j:' .. id .. lane.member, unpack(lane.jobs))
       turn = (turn + 1) % 4294967296
@@ -64,6 +70,7 @@ for at = rest + filled - 4, #ARGV, 6 do
   end
 end
 if #dated > 0 then
+  call('MSET', unpack(strings))
   many('ZADD', P .. 'runs', dated, 2)
   many('ZADD', P .. 'open', dated, 2)
   many('SADD', P .. 'queues', names)

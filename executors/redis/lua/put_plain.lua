@@ -25,10 +25,10 @@ end
 at = hash(run_key, at, tonumber(fields_count))
 at = hash(run_key .. ':d', at, 2 * tonumber(delays_count))
 hash(run_key .. ':b', at, #ARGV - at + 1)
-call('SET', run_key .. ':c:0', records)
-call('SET', run_key .. ':w:0', rows)
 if #edges > 0 then
-  call('SET', run_key .. ':e:0', edges)
+  call('MSET', run_key .. ':c:0', records, run_key .. ':w:0', rows, run_key .. ':e:0', edges)
+else
+  call('MSET', run_key .. ':c:0', records, run_key .. ':w:0', rows)
 end
 if key ~= '' then
   call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
