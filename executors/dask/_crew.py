@@ -20,7 +20,7 @@ from flows.errors import LeaseLostError
 if TYPE_CHECKING:
     from executors._leasing._crew_run import CrewRun
     from executors._store import Store
-    from executors.dask._cluster import Place
+    from executors.dask._flights import Place
 
 
 class ClusterLine(LoopLine):

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
-from executors.dask._words import Mark, Report
+from executors.dask._words import BEGUN, UNDER_WAY, Mark, Report
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -40,7 +40,12 @@ class Reports:
             kept, self._kept = self._kept, {}
         now, address = time.monotonic(), self._worker.address
         for topic, said in kept.items():
-            reports = [Report(mark, what, data, seconds, now - at) for mark, what, data, seconds, at in said]
+            ended = {mark for mark, what, *_ in said if what not in UNDER_WAY}
+            reports = [
+                Report(mark, what, data, seconds, now - at)
+                for mark, what, data, seconds, at in said
+                if what != BEGUN or mark not in ended  # that it has ended says that it had begun
+            ]
             self._worker.log_event(topic, {"worker": address, "reports": pickle.dumps([*map(tuple, reports)])})
 
 
