@@ -192,7 +192,6 @@ class Attempts:
         job = flight.order.job_id
         ended_at = max(started_at, now - landed.age)
         started_at = max(started_at, ended_at - landed.seconds)
-        flight.kind.took(landed.seconds, is_large=what == _words.DONE and bool(landed.data))
         if what == _words.DONE:
             assert flight.task is not None
             assert flight.task.future is not None

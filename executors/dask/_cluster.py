@@ -22,7 +22,7 @@ from distributed.client import Client, Future
 from executors._leasing._log import say
 from executors._leasing._loop import loop_thread
 from executors.dask import _words as words
-from executors.dask._flights import Flight, Landed, Place, Task, tasks_of
+from executors.dask._flights import Flight, Landed, Place, Task, parted
 from executors.dask._hand import make, stop
 from executors.dask._plugin import NoRepeats
 from executors.dask._remote import Remote, fetched
@@ -32,8 +32,8 @@ from flows.errors import UnavailableError
 
 LOOK_SECONDS: Final = 0.1
 
-LATE_SECONDS: Final = 0.01
-"""When to look again whether a task has ended all of whose attempts have."""
+ENDING_SECONDS: Final = 0.002
+"""When to look again, first, whether a task has ended all of whose attempts have."""
 
 KNOWN_SECONDS: Final = 1.0
 """How long what the scheduler says of its workers is taken for true: small runs come many a second."""
@@ -69,6 +69,7 @@ class Cluster:
         self._topic = f"flows:{client.id}"
         self._flights: dict[Mark, Flight] = {}
         self._new: list[Flight] = []
+        self._later: list[Flight] = []
         self._threads = 1
         self._stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]] = {}
         self._wanted: list[tuple[Remote, asyncio.Future[Any]]] = []
@@ -154,16 +155,20 @@ class Cluster:
                 say(logging.DEBUG, "not all workers could be told to stop: %s", error)
             loop_thread.call(functools.partial(_answer, told, begun))
 
-    def _submit(self) -> None:
+    def _submit(self, *, all_now: bool = False) -> None:
+        new, self._new, self._later = self._later + self._new, [], []
         alike: dict[tuple[Any, ...], list[Flight]] = {}
-        for flight in self._new:
+        for flight in new:
+            if flight.order.mark not in self._flights:
+                continue  # it was stopped meanwhile
             where = flight.where
             resources = None if where.resources is None else tuple(where.resources.items())
             alike.setdefault((flight.priority, resources, where.workers), []).append(flight)
-        self._new = []
         for (priority, resources, workers), flights in alike.items():
             # A unit of a resource is for one job.
-            tasks = tasks_of(flights, self._threads if resources is workers is None else len(flights))
+            threads = max(1, self._threads) if resources is workers is None else len(flights)
+            tasks, later = parted(flights, threads, all_now=all_now)
+            self._later += later
             try:
                 written = [task.written(self._topic) for task in tasks]
                 futures = self.client.map(
@@ -178,7 +183,7 @@ class Cluster:
                     workers=None if workers is None else list(workers),
                 )
             except Exception as error:
-                for flight in flights:
+                for flight in [flight for task in tasks for flight in task.flights]:
                     flight.text = f"it could not be submitted: {type(error).__name__}: {error}"
                     flight.land(Landed(GONE if self.away else words.LOST, b"", 0.0, 0.0, ""))
                 continue
@@ -221,6 +226,8 @@ class Cluster:
             if not flight.worker:
                 flight.worker = worker
                 run.placed(job, worker)
+            if what in (words.DONE, words.RAISED):
+                flight.kind.took(seconds, is_large=what == words.DONE and bool(data))
             if what == words.PROGRESS:
                 run.report(job, pickle.loads(data))
             elif what == words.LOG:
@@ -230,19 +237,19 @@ class Cluster:
                 ended[task] = None
             elif what != words.BEGUN:
                 flight.land(Landed(what, data, seconds, age, worker))
+        if ended and self._later:
+            self._submit()
         for task in ended:
-            if not self._land_done(task) and len(task.done) == len(task.flights):
-                asyncio.get_running_loop().call_later(LATE_SECONDS, self._land_done, task)
+            self._land_done(task)
 
-    @staticmethod
-    def _land_done(task: Task) -> bool:
+    def _land_done(self, task: Task, again_in: float = ENDING_SECONDS) -> None:
         """What is done has ended when others can take its results, and no worker's death takes them back."""
-        if task.status != "finished":
-            return False
-        done, task.done = task.done, []
-        for flight, landed in done:
-            flight.land(landed)
-        return True
+        if task.status == "finished":
+            done, task.done = task.done, []
+            for flight, landed in done:
+                flight.land(landed)
+        elif len(task.done) == len(task.flights) and again_in < LOOK_SECONDS:  # its end is on the way
+            asyncio.get_running_loop().call_later(again_in, self._land_done, task, 2 * again_in)
 
     def _look(self) -> None:
         """See which tasks have ended without a report."""
@@ -256,13 +263,15 @@ class Cluster:
             elif task.future is not None:
                 self._land_done(task)
                 self._end(task, now)
+        if self._later:
+            self._submit(all_now=True)
         self._looking = bool(self._flights)
         if self._looking:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
     def _recall(self, task: Task, now: float) -> None:
         """Ask for what has not begun, if an attempt before it takes long after all."""
-        if len(task.flights) > 1 and not task.recalled and now - (task.heard_at or now) > LOOK_SECONDS:
+        if task.is_late(now):
             task.recalled = True
             for flight in task.flights:
                 if not flight.landed.done():

@@ -1,13 +1,15 @@
 """Attempts that are under way on the cluster, and which of them go there as one task.
 
-A task costs Dask a millisecond or more, so jobs that are ready together go together, as far as what they do was
-seen to take next to no time and to give small results: never more in one task than leaves all threads of the cluster
-something, nor than takes a worker some hundredths of a second.
+A task costs Dask some milliseconds, so jobs that are ready together go together, as far as it is known how long they
+take, and that their results are small: never more in one task than leaves all threads of the cluster something, and
+the less the fewer there are left, so that all threads have done at about the same time. Of what is not known a few go
+first, and the others when one of those has ended, or after a tenth of a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -22,14 +24,20 @@ if TYPE_CHECKING:
     from executors.dask._remote import Remote
     from flows._verbs import Grant
 
-SHORT_SECONDS: Final = 0.000_5
-"""What takes no longer may go together."""
-
-TOGETHER: Final = 50
+TOGETHER: Final = 64
 """Attempts that a task makes at most."""
 
-SEEN: Final = 2
-"""How often in a row something must have been short before it is taken to be."""
+TASK_SECONDS: Final = 0.02, 0.25
+"""How long a task may take in any case, and where it is a small part of what there is to do."""
+
+SMALL_PART: Final = 4
+"""The share of a thread in what is ready over what it has in one task, then."""
+
+FIRST: Final = 2
+"""How many go first for each thread, of what is not known."""
+
+LATE_SECONDS: Final = 0.1
+"""What a task takes beyond twice the time expected until what has not begun is asked back."""
 
 
 class Place(NamedTuple):
@@ -47,23 +55,22 @@ class FlightKind:
 
     Attributes:
         data: The pickle of a `Kind`.
+        seconds: How long one takes, rather too much than too little; None while nobody knows.
+        first: How many went while nobody knew.
     """
 
-    __slots__ = ("_short", "data")
+    __slots__ = ("_large", "data", "first", "seconds")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._short = 0
-
-    @property
-    def is_short(self) -> bool:
-        """Whether attempts may go together."""
-        return self._short >= SEEN
+        self.seconds: float | None = None
+        self.first = 0
+        self._large = False
 
     def took(self, seconds: float, *, is_large: bool) -> None:
-        """An attempt has ended; one that was held up by something else is forgiven, a large result is not."""
-        short = seconds <= SHORT_SECONDS and not is_large
-        self._short = min(self._short + 1, SEEN + 1) if short else -TOGETHER if is_large else self._short - SEEN
+        """An attempt has ended; one with a large result shows that they had better go alone."""
+        self._large = self._large or is_large
+        self.seconds = math.inf if self._large else max(seconds, 0.7 * (self.seconds or 0.0))
 
 
 class Landed(NamedTuple):
@@ -119,10 +126,10 @@ class Task:
         recalled: Whether what has not begun was asked back.
     """
 
-    __slots__ = ("done", "ended_at", "flights", "future", "heard_at", "recalled")
+    __slots__ = ("done", "ended_at", "flights", "future", "heard_at", "recalled", "seconds")
 
-    def __init__(self, flights: list[Flight]) -> None:
-        self.flights = flights
+    def __init__(self, flights: list[Flight], seconds: float = 0.0) -> None:
+        self.flights, self.seconds = flights, seconds
         self.future: Future[Any] | None = None
         self.done: list[tuple[Flight, Landed]] = []
         self.heard_at: float | None = None
@@ -138,6 +145,11 @@ class Task:
         """What it is called on the cluster."""
         order = self.flights[0].order
         return f"{PREFIX}{order.task if len(self.flights) == 1 else 'several'}", *order.mark
+
+    def is_late(self, now: float) -> bool:
+        """Whether something in it takes longer than was expected, and others wait for that."""
+        waits = len(self.flights) > 1 and not self.recalled and self.heard_at is not None
+        return waits and now - (self.heard_at or now) > LATE_SECONDS + 2 * self.seconds
 
     @property
     def status(self) -> str | None:
@@ -160,12 +172,38 @@ class Task:
         return pickle.dumps(batch, pickle.HIGHEST_PROTOCOL), [future for _, future in found.values()]
 
 
-def tasks_of(flights: Sequence[Flight], threads: int) -> list[Task]:
-    """How *flights*, which are alike in where they may run, go to a cluster of so many threads."""
-    together = [flight for flight in flights if flight.kind.is_short and not flight.grant.suspect]
-    size = min(TOGETHER, -(-len(together) // max(1, threads)))
-    if size <= 1:
-        return [Task([flight]) for flight in flights]
-    short = set(together)
-    alone = [Task([flight]) for flight in flights if flight not in short]
-    return alone + [Task(together[first : first + size]) for first in range(0, len(together), size)]
+def parted(flights: Sequence[Flight], threads: int, *, all_now: bool) -> tuple[list[Task], list[Flight]]:
+    """How *flights*, which are alike in where they may run, go to a cluster of so many threads, and which go later."""
+    known: list[Flight] = []
+    tasks: list[Task] = []
+    later: list[Flight] = []
+    for flight in flights:
+        kind = flight.kind
+        if flight.grant.suspect or kind.seconds == math.inf:
+            tasks.append(Task([flight]))
+        elif kind.seconds is not None:
+            known.append(flight)
+        elif all_now or kind.first < FIRST * threads:
+            kind.first += 1
+            tasks.append(Task([flight]))
+        else:
+            later.append(flight)
+    return tasks + _together(known, threads), later
+
+
+def _together(flights: list[Flight], threads: int) -> list[Task]:
+    left = sum(flight.kind.seconds or 0.0 for flight in flights)
+    least, most = TASK_SECONDS
+    tasks, first = [], 0
+    count = min(TOGETHER, -(-len(flights) // threads))
+    while first < len(flights):
+        end, seconds = first, 0.0
+        longest = min(most, max(least, left / threads / SMALL_PART))
+        while end < len(flights) and end - first < count:
+            one = flights[end].kind.seconds or 0.0
+            if end > first and seconds + one > longest:
+                break
+            end, seconds = end + 1, seconds + one
+        tasks.append(Task(flights[first:end], seconds))
+        first, left = end, left - seconds
+    return tasks

@@ -109,6 +109,7 @@ def make(data: bytes, results: Sequence[Any]) -> Any:
     for kind, order, slots in batch.orders:
         taken = [results[index] if place is None else results[index][place] for index, place in slots]
         made.append(_made(batch, batch.kinds[kind], order, taken, worker, reports))
+    reports.task_ends()
     return made[0] if len(made) == 1 else made
 
 
