@@ -38,6 +38,9 @@ ENDING_SECONDS: Final = 0.002
 KNOWN_SECONDS: Final = 1.0
 """How long what the scheduler says of its workers is taken for true: small runs come many a second."""
 
+HELD_SECONDS: Final = 0.25
+"""How long jobs are held back to see what others like them take; a worker that computes is not quick to say."""
+
 SILENT_SECONDS: Final = 10.0
 """How long after the end of a task its report may take: it is lost where its worker went down at that moment."""
 
@@ -70,6 +73,7 @@ class Cluster:
         self._flights: dict[Mark, Flight] = {}
         self._new: list[Flight] = []
         self._later: list[Flight] = []
+        self._held_until = 0.0
         self._threads = 1
         self._stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]] = {}
         self._wanted: list[tuple[Remote, asyncio.Future[Any]]] = []
@@ -168,6 +172,8 @@ class Cluster:
             # A unit of a resource is for one job.
             threads = max(1, self._threads) if resources is workers is None else len(flights)
             tasks, later = parted(flights, threads, all_now=all_now)
+            if later and not self._later:
+                self._held_until = max(self._held_until, time.monotonic() + HELD_SECONDS)
             self._later += later
             try:
                 written = [task.written(self._topic) for task in tasks]
@@ -263,7 +269,7 @@ class Cluster:
             elif task.future is not None:
                 self._land_done(task)
                 self._end(task, now)
-        if self._later:
+        if self._later and now >= self._held_until:
             self._submit(all_now=True)
         self._looking = bool(self._flights)
         if self._looking:

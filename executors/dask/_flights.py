@@ -3,7 +3,7 @@
 A task costs Dask some milliseconds, so jobs that are ready together go together, as far as it is known how long they
 take, and that their results are small: never more in one task than leaves all threads of the cluster something, and
 the less the fewer there are left, so that all threads have done at about the same time. Of what is not known a few go
-first, and the others when one of those has ended, or after a tenth of a second.
+first, and the others when one of those has ended, or after a while.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TASK_SECONDS: Final = 0.02, 0.25
 SMALL_PART: Final = 4
 """The share of a thread in what is ready over what it has in one task, then."""
 
-FIRST: Final = 2
+FIRST: Final = 3
 """How many go first for each thread, of what is not known."""
 
 LATE_SECONDS: Final = 0.1
