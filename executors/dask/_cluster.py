@@ -339,7 +339,8 @@ def lost_scheduler(run_id: str, *, kept: bool) -> UnavailableError:
         + (
             ": when there is one again, the run goes on from what had completed"
             if kept
-            else f", and with it the results of run {run_id} that were there: it cannot go on"
+            else f", and with it the results of run {run_id} that were there: it cannot go on. With "
+            "?journal=sqlite:///runs.db what has completed is kept, and flows.resume goes on from there"
         )
     )
 
