@@ -89,8 +89,7 @@ class ClusterCrew(Crew):
             try:
                 settle.value = await self._cluster.bring(settle.value)
             except Exception as error:
-                lost = LeaseLostError(f"its result was lost: {type(error).__name__}: {error}")
-                return FailedSettle(grant, End.LOST, lost, settle.started_at, settle.ended_at)
+                return self._not_brought(grant, "its result was lost", error, settle.started_at)
             return settle
 
         return around
@@ -101,15 +100,31 @@ class ClusterCrew(Crew):
 
         async def around(grant: Grant, clock: Callable[[], float]) -> Settle:
             if grant.run.plan.settings[grant.job].idempotency_key is not None:
-                await asyncio.to_thread(self._bring, grant)
+                started_at = clock()
+                try:
+                    await asyncio.to_thread(self._bring, grant)
+                except Exception as error:
+                    return self._not_brought(grant, "what it takes was lost", error, started_at)
             return await shared(grant, clock)
 
         return around
 
     def _at_home(self, grant: Grant, clock: Callable[[], float]) -> Settle:
         """The library's own work, which looks at values."""
-        self._bring(grant)
+        started_at = clock()
+        try:
+            self._bring(grant)
+        except Exception as error:
+            return self._not_brought(grant, "what it takes was lost", error, started_at)
         return self._decided(grant, clock)
+
+    def _not_brought(self, grant: Grant, what: str, error: Exception, started_at: float) -> Settle:
+        """A result did not come from the cluster."""
+        if self._cluster.away:
+            self.lose()
+            return Settle(grant, End.RELEASED, None, started_at, self.clock())
+        lost = LeaseLostError(f"{what}: {type(error).__name__}: {error}", job=grant.run.plan.ids[grant.job])
+        return FailedSettle(grant, End.LOST, lost, started_at, self.clock())
 
     def _bring(self, grant: Grant) -> None:
         """Have the results that a job takes here, too."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 from distributed.protocol.serialize import serialize
 
 from flows._handlers import BadResultError
 from flows._reference import Path, follow
+from flows.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from distributed import Client, Future
+
+
+LOOK_SECONDS: Final = 0.1
 
 
 class Remote:
@@ -68,9 +74,22 @@ def fetched(client: Client, value: Any) -> Any:
     """
     missing = [one for one in remotes((value,)) if not one._home]
     if missing:
-        for one, result in zip(missing, client.gather([one._future for one in missing]), strict=True):
+        for one, result in zip(missing, _gathered(client, [one._future for one in missing]), strict=True):
             one._home.append(follow(result if one._place is None else result[one._place], one._path))
     return _at_home(value)
+
+
+def _gathered(client: Client, futures: list[Future[Any]]) -> list[Any]:
+    """The results; a client whose scheduler goes meanwhile would wait for them for ever."""
+    loop: Any = client.loop
+    asked = asyncio.run_coroutine_threadsafe(client.gather(futures, asynchronous=True), loop.asyncio_loop)
+    while not asked.done():
+        wait((asked,), LOOK_SECONDS)
+        if client.status != "running" and not asked.done():
+            asked.cancel()
+            raise UnavailableError("the scheduler of the Dask cluster was lost")
+    found: list[Any] = asked.result()
+    return found
 
 
 def _at_home(value: Any) -> Any:

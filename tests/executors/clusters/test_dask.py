@@ -231,12 +231,15 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
     with standing(tmp_path) as cluster:
         executor: Any = executor_at(cluster.address.replace("tcp", "dask"))
         try:
-            run = flows.submit(flows.task(endless)(), executor=executor)
+            first = flows.task(lambda: 1, name="dask-before")()
+            run = flows.submit(flows.task(endless)().after(first), executor=executor)
             await_that(Path(begun).exists)
             cluster.kill_scheduler()
             with pytest.raises(flows.UnavailableError, match="scheduler of the Dask cluster was lost"):
                 run.wait(LATE)
             assert run.state == "cancelled"
+            with pytest.raises(flows.UnavailableError, match="'dask-before' cannot be brought"):
+                _ = run.jobs["dask-before"].value
             monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
             with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
                 flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=executor)
