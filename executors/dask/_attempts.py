@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import cloudpickle
 
 from executors._leasing._log import say
+from executors._leasing._process_attempts import plain, settled
 from executors._leasing._process_handlers import MAIN, place_of
-from executors._leasing._wire import Brief, Place, Raised, unpacked
+from executors._leasing._wire import Brief, Place
 from executors.dask import _cluster, _words
 from executors.dask._cluster import Cluster
 from executors.dask._flights import ANYWHERE, Flight, FlightKind, Landed
@@ -165,16 +165,7 @@ class Attempts:
         queue = run.plan.queues_of[job]
         known = self._kinds.get((handler, queue, id(settings)))
         if known is None:
-            # Rules that are code stay here: the worker does not ask them.
-            plain = Settings(
-                attempts=settings.attempts,
-                timeout=settings.timeout,
-                priority=settings.priority,
-                on_failure=settings.on_failure,
-                idempotency_key=settings.idempotency_key,
-                run_in=settings.run_in,
-            )
-            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain, {})
+            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain(settings), {})
             contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == "context")
             fn = None if handler.place is not None else handler.fn
             try:
@@ -197,7 +188,7 @@ class Attempts:
             assert flight.task.future is not None
             return Settle(grant, End.COMPLETED, Remote(flight.task.future, flight.place), started_at, ended_at)
         if what == _words.RAISED:
-            return self._raised(grant, cloudpickle.loads(landed.data), started_at, ended_at)
+            return settled(grant, cloudpickle.loads(landed.data), started_at, ended_at)
         if what == _words.TIMEOUT:
             timeout = grant.run.plan.settings[grant.job].timeout
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
@@ -212,17 +203,3 @@ class Attempts:
             return Settle(grant, End.RELEASED, None, started_at, ended_at)
         why = flight.text or (cloudpickle.loads(landed.data) if landed.data else "what it takes has been lost")
         return FailedSettle(grant, End.LOST, LeaseLostError(why, job=job), started_at, ended_at)
-
-    @staticmethod
-    def _raised(grant: Grant, raised: Raised, started_at: float, ended_at: float) -> Settle:
-        came = unpacked(raised)
-        if raised.final:
-            settle: Settle = FailedSettle(grant, End.FAILED, came, started_at, ended_at)
-        else:
-            settle = judge_error(grant, came, started_at, ended_at)
-        if isinstance(settle, FailedSettle) and settle.failed is not None:
-            kept = raised.failed
-            settle.failed = dataclasses.replace(
-                settle.failed, type=kept.type, message=kept.message, traceback=kept.traceback
-            )
-        return settle

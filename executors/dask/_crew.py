@@ -71,6 +71,10 @@ class ClusterCrew(Crew):
         if len(away) < len(grants):
             super()._place([grant for grant in grants if grant.control])
 
+    def _pass_on(self, settle: Settle) -> Grant | None:
+        """No hand goes on with what follows, as that runs on the cluster."""
+        return None
+
     def lose(self) -> None:
         """The scheduler is gone: the run ends, or is let go of where it is kept."""
         gone = lost_scheduler(self.run.id, kept=self.run.costly)
