@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from executors._leasing import Crew
 from executors._leasing._attempts import AsyncAttempt
+from executors._leasing._calls import abandoned
 from executors._leasing._loop import LoopLine
 from executors._leasing._sharing import Sharing
 from executors.dask._attempts import Attempts
@@ -15,6 +16,7 @@ from executors.dask._cluster import Cluster, lost_scheduler
 from executors.dask._remote import Remote, fetched, remotes
 from flows._binding import Pick
 from flows._verbs import End, FailedSettle, Grant, Settle
+from flows._worker import Drain
 from flows.errors import LeaseLostError
 
 if TYPE_CHECKING:
@@ -77,11 +79,20 @@ class ClusterCrew(Crew):
 
     def lose(self) -> None:
         """The scheduler is gone: the run ends, or is let go of where it is kept."""
+        if self.fallen is not None:
+            return
         gone = lost_scheduler(self.run.id, kept=self.run.costly)
-        self.fallen = self.fallen or gone  # first: whoever waits sees the end of the run next
-        if not self.run.costly:
+        with self._turn_lock:  # waited for: what is let go of must not be claimed again by a turn that is under way
+            self.core.feed(Drain(), self.clock())
+            self._carry_out()
+        if self.run.costly:
+            abandoned(self, gone)
+            self.fallen = gone  # last: who waits may let go of the file, then
+            self._close()
+        else:
+            self.fallen = gone  # first: who waits sees the end of the run next
             self.store.abandon(self.run, str(gone))
-        self.fall(gone)
+            self.fall(gone)
 
     def _homing(self, attempt: AsyncAttempt) -> AsyncAttempt:
         """*attempt* for runs that are kept here: results are brought home, to be written down."""
