@@ -15,7 +15,7 @@ import tornado.iostream
 from distributed import Client, LocalCluster, get_worker
 
 import flows
-from executors.dask import DaskExecutor, _cluster
+from executors.dask import DaskExecutor, _cluster, _flights
 from executors.dask._way import Way
 from executors.dask._words import DONE
 from tests.executors.clusters.clusters import LATE, await_that
@@ -38,6 +38,7 @@ def pair() -> Iterator[Client]:
 @pytest.fixture
 def executor(pair: Client, monkeypatch: pytest.MonkeyPatch) -> DaskExecutor:
     monkeypatch.setattr(_cluster, "HELD_SECONDS", LATE)  # however slow the machine is
+    monkeypatch.setattr(_flights, "TASK_SECONDS", (LATE, LATE))
     return DaskExecutor(Way(pair))
 
 
@@ -72,24 +73,6 @@ def test_each_fails_and_is_tried_again_by_itself(executor: DaskExecutor) -> None
     assert [one for one in run.value if isinstance(one, int)] == [number for number in range(MANY) if number != 101]
     assert [attempt.outcome for attempt in run.jobs["p10"].attempts] == ["failed", "completed"]
     assert [attempt.outcome for attempt in run.jobs["p11"].attempts] == ["completed"]
-
-
-def test_what_waits_behind_one_that_takes_long_goes_back(executor: DaskExecutor, tmp_path: Path) -> None:
-    folder = str(tmp_path)
-
-    def patient(number: int) -> int:
-        if number == MANY // 2:
-            while len(os.listdir(folder)) < MANY - 1:
-                threading.Event().wait(0.02)
-        Path(folder, str(number)).touch()
-        return number
-
-    task = flows.task(patient, name="together-patient")
-    jobs = [task.using(id=f"w{number}")(number).out for number in range(MANY)]
-    run = flows.submit(together_all(*jobs), executor=executor)
-    assert run.wait(LATE).value == list(range(MANY))
-    outcomes = [attempt.outcome for number in range(MANY) for attempt in run.jobs[f"w{number}"].attempts]
-    assert set(outcomes) <= {"completed", "released"}
 
 
 def test_what_was_seen_to_be_large_goes_alone(executor: DaskExecutor) -> None:
