@@ -37,8 +37,9 @@ GOAL: Final = 0.9
 SHARE: Final = 0.22
 """Of so many of the scripts' mutants, drawn by their names, is judged: a person reads each survivor."""
 
-_TOLD: Final = "told far_keys verbs answers shard store following reopening limits sharing scripts lists stateful"
+_TOLD: Final = "told verbs answers shard store following reopening limits sharing scripts lists stateful"
 _REDIS: Final = tuple(f"tests/executors/redis/test_{name}.py" for name in _TOLD.split())
+_FAR: Final = tuple(f"executors/redis/lua/{name}.lua" for name in ("deposit", "hold", "stands", "unhold", "vow"))
 _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/redis/lua").glob("*.lua"))
 
 TESTS: Final[dict[str, tuple[str, ...]]] = {
@@ -62,6 +63,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "flows/_rate.py": ("tests/flows/test_rate.py",),
     **dict.fromkeys(_LUA, _REDIS),
+    **dict.fromkeys(_FAR, ("tests/executors/redis/test_far_keys.py",)),
 }
 """File -> the tests that judge its mutants: those that are quick, and are about it."""
 
