@@ -29,7 +29,8 @@ class DeadLetter:
     Attributes:
         job, task, queue: What failed, and where.
         data: Its arguments by parameter name. Results that it took stand in their places where they are known, else
-            ``{"$out": job id, ...}`` does. Where values are kept by reference these are the very objects.
+            ``{"$out": job id, ...}`` does; a part that the item of a list does not have is ``{"$item": ...}``. Where
+            values are kept by reference these are the very objects.
         error: Why, with the traceback's text.
         attempts: The tries, the last one that failed at the end.
         at: When it failed for good; None where it never started.
