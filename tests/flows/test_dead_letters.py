@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import flows
+from executors.sqlite import SqliteExecutor
 from flows import DeadLetter, Failed, Job, _registry
 from tests.flows.staged import Staged, at, attempt
 
@@ -90,11 +91,13 @@ def test_a_missing_dependency_stands_in_the_data_as_the_handler_saw_it() -> None
 def test_arguments_by_place_are_shown_where_the_task_is_not_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"sqlite:///{tmp_path}/letters.db"
-    run = flows.execute(charge(give(7).out, currency="CHF"), executor=url, check=False)
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/letters.db")
+    run = flows.execute(charge(give(7).out, currency="CHF"), executor=executor, check=False)
     assert run.dead_letters()[0].data == {"order": 7, "currency": "CHF"}
     monkeypatch.setattr(_registry, "_tasks", {})  # as in the process of an operator
-    assert flows.get(run.id, executor=url).dead_letters()[0].data == {"*args": [7], "currency": "CHF"}
+    (letter,) = flows.get(run.id, executor=executor).dead_letters()
+    executor.close()
+    assert letter.data == {"*args": [7], "currency": "CHF"}
 
 
 def test_literal_jobs_have_their_data() -> None:
