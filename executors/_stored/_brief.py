@@ -242,7 +242,10 @@ def look_up(kind: Kind) -> Found:
     handler = kind.handler()
     if handler is None:
         return Found(kind, None, kind.settings_for(None), _Nobody(kind), not kind.is_control)
-    return Found(kind, handler, kind.settings_for(handler.task), Everybody(handler), False)
+    settings, former = kind.settings_for(handler.task), kind.found
+    if former is None or former.handler is not handler or former.settings is not settings:
+        former = kind.found = Found(kind, handler, settings, Everybody(handler), False)
+    return former
 
 
 class Everybody:

@@ -19,6 +19,7 @@ from flows.errors import UnsupportedError
 from flows.executor import RunOptions
 
 if TYPE_CHECKING:
+    from executors._stored._brief import Found
     from flows._opts import Settings
     from flows._plan import Plan
     from flows._task import Task
@@ -39,9 +40,10 @@ class Kind:
         queue: The jobs'.
         typed: Whether they were made by calling the task; else they are literals.
         is_control: Whether they are lists, which have no handler.
+        found: What was found for them the last time, in this process.
     """
 
-    __slots__ = ("_data", "_found", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
+    __slots__ = ("_data", "_found", "_settings", "_task", "found", "home", "is_control", "name", "queue", "typed")
 
     def __init__(self, name: str, home: str, queue: str, data: dict[str, Any], typed: bool) -> None:
         self.name = name
@@ -53,6 +55,7 @@ class Kind:
         self._task: Task[..., Any] | None = None
         self._settings: Settings | None = None
         self._found: Handler | None = None
+        self.found: Found | None = None
 
     @property
     def task(self) -> Task[..., Any] | None:

@@ -116,10 +116,16 @@ class WorkedRun:
 
     def handed(self, store: SqliteStore, job: int, drawn: Drawn) -> None:
         """An attempt made here has completed, and its follower was granted with that."""
-        self._live.pop(job, None)
+        live, grant = self._live, drawn.grant
+        live.pop(job, None)
         if self.exceptions:
             self.exceptions.pop(job, None)
-        self.briefs(store, (drawn,))
+        if self.tracing is not None or self.state.cancelling or self.rated:
+            self.briefs(store, (drawn,))
+            return
+        made = live[grant.job] = grant.run = brief_of(store, self.header, drawn, {})
+        if made.handler is not None:
+            self.handlers[grant.job] = made.handler
 
     def all_settled(self, settles: Sequence[Settle]) -> None:
         """Attempts made here are over."""
