@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing._process_checks import process_handler
 from executors._stored import Brief, Everybody, Found, Header, Kind, look_up, read, writing_async, writing_quickly
 from executors.sqlite._claims import Drawn, Held
-from executors.sqlite._notes import Sink
+from executors.sqlite._notes import DistantSink, Sink
 from executors.sqlite._store import SqliteStore
 from flows import _registry
 from flows._handlers import Handler
@@ -184,10 +184,8 @@ def brief_of(store: SqliteStore, header: Header, drawn: Drawn, found: dict[int, 
     if there is None:
         there = found[row[1]] = _look_up(header.kinds[row[1]])
     since = None if drawn.since is None else store.seconds(drawn.since)
-    return Brief(
-        *(header, job, row, drawn.inputs, drawn.places, since, grant.control and drawn.gated, Sink(store, grant)),
-        there,
-    )
+    sink = DistantSink(store, grant) if there.settings.run_in == "process" else Sink(store, grant)
+    return Brief(header, job, row, drawn.inputs, drawn.places, since, grant.control and drawn.gated, sink, there)
 
 
 def _look_up(kind: Kind) -> Found:

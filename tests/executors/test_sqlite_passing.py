@@ -12,6 +12,7 @@ import pytest
 import flows
 from executors.sqlite import SqliteExecutor, _file, _passing
 from executors.sqlite._claims import Held
+from executors.sqlite._notes import Sink
 from executors.sqlite._store import SqliteStore
 from flows._state import ACTIVE, COMPLETED, STATE_NAMES, WAITING_CHILDREN
 from flows._verbs import End, Settle, Want
@@ -131,7 +132,7 @@ def test_more_than_that_is_left_to_an_exchange(store: SqliteStore, what: str) ->
     elif what == "a limit":
         store.publish({"elsewhere": (1, None)})
     elif what == "a note":
-        store._notes.append((grant, "log", "said"))
+        store._notes.append((Sink(store, grant), "log", "said"))
     before = states(store, run)
     assert store.pass_on(settle, "w") is None
     assert ahead(store) == 0
