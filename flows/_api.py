@@ -37,7 +37,8 @@ def execute(
 ) -> Run[R]:
     """Run a flow to its end and return the run. Blocks; works inside a running event loop (Jupyter), too.
 
-    In a notebook a run that takes more than half a second shows its picture while it goes on, see `watch`.
+    In a notebook a run that takes more than half a second shows its picture while it goes on, see `watch`. What
+    interrupts the caller (Ctrl-C) cancels the run; one that is kept in a file stays open, to be resumed.
 
     Args:
         flow: A flow, a job, a `@flow` function that needs no arguments, or a plan.

@@ -11,6 +11,8 @@ from flows._names import shown
 from flows.errors import MissingDependencyError, UnknownExecutorError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flows.executor import ClusterClient, Executor
 
 _REDIS: Final = "executors.redis:RedisExecutor"
@@ -65,10 +67,19 @@ def check_there(url: str) -> None:
     Raises:
         UnavailableError: There is none yet; nothing was made.
     """
-    scheme, colon, _ = url.partition(":")
-    check = getattr(_factory(scheme.lower()), "check_there", None) if colon and scheme else None
+    check = _check_of(url)
     if check is not None:
         check(url)
+
+
+def made_by_use(url: str) -> bool:
+    """Whether the store of *url* comes to be with its first use, as a file does; a server is there before."""
+    return _check_of(url) is not None
+
+
+def _check_of(url: str) -> Callable[[str], None] | None:
+    scheme, colon, _ = url.partition(":")
+    return getattr(_factory(scheme.lower()), "check_there", None) if colon and scheme else None
 
 
 def _made(url: str) -> Executor:

@@ -83,4 +83,5 @@ def test_a_file_that_is_not_there_is_not_made_by_looking(cli: Cli, tmp_path: Pat
     result = cli(name, *rest, url) if name == "doctor" else cli(name, *rest, "-e", url)
     assert result.exit_code not in (0, 2)
     assert f"there is no file {where}" in result.output.replace("\n", " ")
+    assert ("port" in result.output, "check the path" in result.output) == (False, name == "doctor")
     assert not list(tmp_path.iterdir())
