@@ -19,8 +19,8 @@ from executors.redis._operating import Operating
 from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._part import Part, check_limits, check_spread, placed, served_in
 from executors.redis._server import check_namespace
-from executors.redis._shard import Holder
 from executors.redis._store import new_run
+from executors.redis._submits import Holder
 from executors.redis._unserved import Unserved
 from executors.redis._url import parse
 from flows._idempotency import conflict, expired

@@ -27,7 +27,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from executors.redis._functions import Functions, Library, NoFunctionError, library
 
-OFTEN: Final = frozenset(("exchange", "put_plain"))
+OFTEN: Final = frozenset(("exchange", "put_alike", "put_plain"))
 """The scripts that servers keep ready to run, where they can: most calls are of these."""
 
 _WORD: Final = re.compile(r"--.*|'[^'\n]*'|\b[A-Z][A-Z_]+\b")
