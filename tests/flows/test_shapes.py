@@ -31,9 +31,14 @@ REST = ("optional", "conditions", "gone", "roots", "several", "limits", "ids", "
 @pytest.fixture(autouse=True)
 def none_known() -> Iterator[None]:
     flows.plan(TASKS[0](TASKS[1]()))  # the first flow of a task is not kept
-    _shapes._shapes.clear()
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
     _shapes._shapes.clear()
+    _shapes._latest.clear()
 
 
 @st.composite
@@ -89,12 +94,13 @@ def told(flow: flows.Flow[Any]) -> object:
 
 def cold(flow: flows.Flow[Any]) -> object:
     """The same, nothing being known from before."""
-    known = _shapes._shapes.copy()
-    _shapes._shapes.clear()
+    shapes, latest = _shapes._shapes.copy(), _shapes._latest.copy()
+    forget()
     try:
         return told(flow)
     finally:
-        _shapes._shapes.update(known)
+        _shapes._shapes.update(shapes)
+        _shapes._latest.update(latest)
 
 
 @given(st.lists(flows_(), min_size=2, max_size=6))
