@@ -66,8 +66,7 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     if isinstance(flow, Plan):
         return flow
     declared = Flow.of(flow)
-    planned = retraced(declared)
-    if planned is not None:
+    if (planned := retraced(declared)) is not None:
         return planned
     planner = Planner(declared)
     # The garbage collector is held back: planning makes containers and no garbage, and looking for some costs a fifth.

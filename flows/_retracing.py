@@ -8,7 +8,7 @@ shape. At the first difference the flow is walked as any other.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows._binding import ATOMS, Arguments, Binding
 from flows._flow import Flow
@@ -17,9 +17,6 @@ from flows._plan import Plan
 from flows._reference import Reference
 from flows._shapes import Shape, latest
 from flows.errors import DefinitionError
-
-if TYPE_CHECKING:
-    from flows._planner import Planner
 
 
 def retraced(flow: Flow[Any]) -> Plan[Any] | None:
@@ -92,7 +89,7 @@ def _planned(
     plan._positions = index
     plan.tasks, plan.bindings = tasks, bindings
     if closely is not None:
-        closely.bind(plan, jobs)
+        closely.bind(plan, jobs, index)
     return plan
 
 
@@ -127,10 +124,10 @@ class _Closely:
             return False
         return _found(jobs, needed, needs)
 
-    def bind(self, plan: Plan[Any], jobs: list[Any]) -> None:
+    def bind(self, plan: Plan[Any], jobs: list[Any], index: dict[Job[Any], int]) -> None:
         """Compile how results become their arguments."""
         planner = self._planner
-        planner.plan, planner.index, planner.order = plan, plan._positions, jobs
+        planner.plan, planner.index, planner.order = plan, index, jobs
         for position in sorted(self._positions):
             plan.bindings[position] = planner.binding(position)
         if planner.problems:

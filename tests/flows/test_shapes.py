@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
-from flows import Job, _registry, _shapes
+from flows import Job, _planner, _registry, _shapes
 from flows._binding import Arguments
 from flows._placing import Place
 
@@ -125,6 +125,46 @@ def test_flows_of_one_shape_share_columns_and_not_what_is_their_own() -> None:
     assert one.gone is not other.gone
     assert other.position_of(second) == 2
     assert other.position_of(first) is None
+
+
+def order(number: int, *, twice: bool = False, name: str = "", late: bool = False) -> Job[Any]:
+    """As people write them: data, keywords, a shared job, an order-only edge, a given id."""
+    load = TASKS[0](number)
+    again = TASKS[0](number)
+    stock = TASKS[1](load.out, [again.out if not twice else load.out], note="text")
+    root = (TASKS[2].using(id=name) if name else TASKS[2])(stock.out, load.out if twice else again.out)
+    return root.after(stock) if late else root
+
+
+def test_the_latest_shape_is_found_again_without_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    flows.plan(order(1))
+    expected, second = told(flows.Flow.of(order(2))), order(2)
+    monkeypatch.setattr(_planner.Planner, "walk", None)
+    assert told(flows.Flow.of(second)) == expected
+    assert flows.plan(second).position_of(second) == 3
+
+
+@pytest.mark.parametrize(
+    "odd", [{"twice": True}, {"name": "given"}, {"late": True}, {"twice": True, "late": True}], ids=str
+)
+def test_what_only_looks_like_the_latest_shape_is_walked(odd: dict[str, Any]) -> None:
+    like, unlike = flows.Flow.of(order(1)), flows.Flow.of(order(1, **odd))
+    for flow in (like, unlike, like, unlike):
+        assert told(flow) == cold(flow)
+
+
+def test_a_circle_among_jobs_like_the_latest_is_named() -> None:
+    def pair(*, circular: bool) -> Job[Any]:
+        below = TASKS[1]()
+        middle = TASKS[0](below.out)
+        if circular:
+            below.args = (middle.out,)
+        return TASKS[0](middle.out)
+
+    flows.plan(pair(circular=False))
+    flows.plan(pair(circular=False))
+    with pytest.raises(flows.CycleError, match="shape-1"):
+        flows.plan(pair(circular=True))
 
 
 def test_flows_about_other_jobs_are_of_another_shape() -> None:
