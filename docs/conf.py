@@ -71,15 +71,8 @@ def names_apart(app: Sphinx, what: str, name: str, thing: object, options: objec
     lines[:] = [re.sub(r"^\s+\w+(, \w+)+(?=:)", lambda found: found[0].replace(", ", ","), line) for line in lines]
 
 
-def with_benchmarks(app: Sphinx, name: str, source: list[str]) -> None:
-    """List the page that `make bench` writes, where it has been written."""
-    if name == "index" and (HERE / "benchmarks.md").exists():
-        source[0] = source[0].replace("\ncomparison\n", "\ncomparison\nbenchmarks\n")
-
-
 def setup(app: Sphinx) -> None:
     logging.getLogger("flows").setLevel(logging.CRITICAL)  # the pictures are of jobs that fail
     app.connect("builder-inited", lambda _: pages.write(HERE / "_generated"))
-    app.connect("source-read", with_benchmarks)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", names_apart, priority=100)

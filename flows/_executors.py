@@ -96,8 +96,9 @@ def _factory(scheme: str) -> Any:
         try:
             return getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:
+            extra = module.removeprefix("executors.").partition(".")[0]
             raise MissingDependencyError(
-                f"executor {scheme}:// needs the package {error.name!r}: pip install flowproducer[{scheme}]"
+                f"executor {scheme}:// needs the package {error.name!r}: pip install 'flowproducer[{extra}]'"
             ) from error
     from importlib.metadata import entry_points
 

@@ -184,13 +184,15 @@ def children_of(grant: Grant) -> Children:
     run, job = grant.run, grant.job
     plan = run.plan
     optional = plan.optional.get(job, ())
+    columns, ids, results = run.state, plan.ids, run.values
+    states = columns.state  # made when it is asked for, where a run is stored
     values: dict[str, Any] = {}
     failures: dict[str, Failed] = {}
-    for child in inputs_of(run.state, job, plan.inputs[job]):
-        if run.state.state[child] == COMPLETED:
-            values[plan.ids[child]] = run.values[child]
+    for child in inputs_of(columns, job, plan.inputs[job]):
+        if states[child] == COMPLETED:
+            values[ids[child]] = results[child]
         elif plan.settings[child].on_failure != "remove" or child in optional:
-            failures[plan.ids[child]] = run.failed(child)
+            failures[ids[child]] = run.failed(child)
     return Children(values, failures)
 
 

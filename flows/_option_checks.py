@@ -80,7 +80,7 @@ def check_limit(value: object, what: str) -> int | None:
 def _backoff(value: object, what: str) -> object:
     if isinstance(value, Backoff) or _is_from_tenacity(value, "tenacity.wait", "wait_base"):
         return value
-    if isinstance(value, (int, float, str)):
+    if isinstance(value, (int, float)) or (isinstance(value, str) and value[:1].isdigit()):
         remedy = f"a fixed wait is Backoff.fixed({shown(value)})"
     elif callable(value):
         remedy = "a function of (attempt, error) goes into Backoff.custom(...)"

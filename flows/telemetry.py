@@ -5,8 +5,8 @@
     flows.telemetry.to_console()                                     # each span as a line, when it ends
     flows.telemetry.to_otlp("http://localhost:4318", service_name="shop")   # traces and metrics to a collector
 
-Needs the extra ``otel`` (``pip install flowproducer[otel]``). A program that sets up the SDK itself needs nothing from
-here: flows record spans and metrics wherever providers are set. Call it once, early: runs that have begun are not
+Needs the extra ``otel`` (``pip install 'flowproducer[otel]'``). A program that sets up the SDK itself needs nothing
+from here: flows record spans and metrics wherever providers are set. Call it once, early: runs that have begun are not
 affected. Calling it again with the same arguments changes nothing. What is recorded is flushed when the program exits.
 
 The only module of the library that knows the SDK.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
-_HINT: Final = "pip install flowproducer[otel]"
+_HINT: Final = "pip install 'flowproducer[otel]'"
 
 _done: set[tuple[object, ...]] = set()
 _lock = threading.Lock()

@@ -14,7 +14,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PACKAGES = ("flows", "executors")
-MODULES = ("pytest_flows.py",)
 EXTRAS = {"redis", "otel", "viz", "notebook", "cli", "dask", "docs", "test", "all"}
 
 pytestmark = pytest.mark.slow
@@ -46,9 +45,9 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
     return Parser().parsestr(wheel.read(name).decode())
 
 
-def test_the_wheel_holds_exactly_the_two_packages_and_the_plugin(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_holds_exactly_the_two_packages(wheel: zipfile.ZipFile) -> None:
     top = {name.split("/", 1)[0] for name in wheel.namelist()}
-    assert top == {*PACKAGES, *MODULES, f"flowproducer-{PROJECT['version']}.dist-info"}
+    assert top == {*PACKAGES, f"flowproducer-{PROJECT['version']}.dist-info"}
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
@@ -61,7 +60,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> N
         and "__pycache__" not in path.parts
     }
     assert {f"{package}/py.typed" for package in PACKAGES} <= source
-    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == {*source, *MODULES}
+    assert {name for name in wheel.namelist() if ".dist-info/" not in name} == source
 
 
 def test_the_metadata_names_extras_licence_and_python(metadata: Message) -> None:
@@ -99,6 +98,6 @@ def test_every_pinned_version_is_a_plain_pin() -> None:
     assert not [line for line in pins if "@" in line or "/" in line or line.count("==") != 1]
 
 
-def test_pytest_finds_the_plugin_under_the_name_of_its_module(wheel: zipfile.ZipFile) -> None:
+def test_pytest_finds_the_plugin(wheel: zipfile.ZipFile) -> None:
     [name] = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    assert "[pytest11]\npytest_flows = pytest_flows\n" in wheel.read(name).decode()
+    assert "[pytest11]\nflows = executors._pytest_plugin\n" in wheel.read(name).decode()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.contest [--quick | --all] [--only WORKLOAD ...] [--peer NAME ...] [--page FILE]`."""
+"""`python -m benchmarks.contest [--quick | --all] [--only WORKLOAD ...] [--peer NAME ...] [--minutes N]`."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.contest.contenders import CONTENDERS
 from benchmarks.contest.contests import Set, contests
-from benchmarks.contest.figures import document
+from benchmarks.contest.figures import document, load
 from benchmarks.contest.page import page
 from benchmarks.contest.plots import picture
 from benchmarks.contest.rounds import measure
@@ -28,6 +28,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     option("--only", nargs="+", metavar="WORKLOAD", help="these workloads only")
     option("--peer", nargs="+", metavar="NAME", choices=[*CONTENDERS], help=f"only these of: {', '.join(CONTENDERS)}")
     option("--page", type=Path, metavar="FILE", help=f"write the page there, and figures and pictures beside ({PAGE})")
+    option("--minutes", type=float, default=float("inf"), help="take fewer rounds where they would take longer in all")
     option("--again", action="store_true", help="measure nothing: write the page again, from the figures beside it")
     return parser.parse_args(argv)
 
@@ -43,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         which: Set = options.which
         wanted = [one for one in contests(which) if one.name in (options.only or [one.name])]
         contenders = [one for name, one in CONTENDERS.items() if name in (options.peer or CONTENDERS)]
-        outcomes = measure(wanted, contenders, which, lambda line: print(f"  {line}", flush=True))
-        figures = document(which, wanted, contenders, outcomes)
+        seconds, before = 60 * options.minutes, load()
+        outcomes = measure(wanted, contenders, which, lambda line: print(f"  {line}", flush=True), seconds=seconds)
+        figures = document(which, wanted, contenders, outcomes, before)
     beside.mkdir(parents=True, exist_ok=True)
     (beside / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     for where in dict.fromkeys(one["where"] for one in figures["outcomes"]):

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Where = Literal["process", "file", "redis"]
+Where = Literal["process", "file", "cluster", "redis"]
 PLACES: dict[Where, str] = {
     "process": "in one process",
     "file": "durable, in a file",
+    "cluster": "on a compute cluster",
     "redis": "a client and a worker over Redis",
 }
 
@@ -56,6 +57,9 @@ _CHORDS = "groups and chains only: a job of a graph cannot wait for three chosen
 _BY_HAND = "no dependencies: the client would have to be a scheduler of graphs"
 _STATIC = "all jobs are named when the flow is submitted: none are added by a job"
 
+_PARSER = "hiredis==3.5.0"
+"""The parser that redis-py takes where it finds it: everyone who speaks by redis-py has it, as we have."""
+
 _OURS = (
     Contender(
         "flows",
@@ -70,6 +74,15 @@ _OURS = (
         "benchmarks.peers.flows_",
         "InFile",
         "`flows.execute(flow)` on `sqlite:///…?synchronous=full`: survives a loss of power",
+    ),
+    Contender(
+        "flows-dask",
+        "cluster",
+        "benchmarks.peers.flows_dask_",
+        "OnCluster",
+        "`flows.execute(flow, executor=client)`, on the cluster that distributed has here; values are brought home",
+        at_most=1_000,
+        flows_at_most=50,
     ),
     Contender(
         "flows-redis",
@@ -97,7 +110,7 @@ _OVER_REDIS = (
         "benchmarks.peers.bullmq_",
         "Producer",
         "as bullmq-node, in Python; blocking connections wait up to 30 s (redis-py's own limit of 5 s breaks them)",
-        ("bullmq==3.4.4", "redis==8.1.0"),
+        ("bullmq==3.4.4", "redis==8.1.0", _PARSER),
         {"layers": _TREE},
         at_most=2_000,
     ),
@@ -107,7 +120,7 @@ _OVER_REDIS = (
         "benchmarks.peers.celery_",
         "Canvas",
         "`chord`, `chain`, for growth `self.replace(chord)`; prefork pool of 2 processes, otherwise as by default",
-        ("celery[redis]==5.7.0",),
+        ("celery[redis]==5.7.0", _PARSER),
         {"layers": _CHORDS},
         at_most=500,
     ),
@@ -118,7 +131,7 @@ _OVER_REDIS = (
         "Dependent",
         "`depends_on`; one SimpleWorker, which does not fork for each job (the default one does, and is far slower); "
         "a parent fetches its children's results itself",
-        ("rq==3.0.0",),
+        ("rq==3.0.0", _PARSER),
         {"growth": "a job that is queued cannot be given more dependencies"},
         at_most=500,
     ),
@@ -128,7 +141,7 @@ _OVER_REDIS = (
         "benchmarks.peers.dramatiq_",
         "Composed",
         "`group` with a completion callback (a barrier), `pipeline`; one worker of 8 threads, the default",
-        ("dramatiq[redis]==2.2.1",),
+        ("dramatiq[redis]==2.2.1", _PARSER),
         {"layers": _CHORDS, "growth": _STATIC},
         at_most=1_000,
         passes=False,
@@ -139,7 +152,7 @@ _OVER_REDIS = (
         "benchmarks.peers.huey_",
         "Chords",
         "`group().then()`, `.then()`; a consumer of 10 threads; results announced (`notify_result`), not polled for",
-        ("huey==3.5.4", "redis==8.1.0"),
+        ("huey==3.5.4", "redis==8.1.0", _PARSER),
         {"layers": _CHORDS, "growth": _STATIC},
         at_most=1_000,
     ),
@@ -183,7 +196,7 @@ _OVER_REDIS = (
         "Pipelines",
         "taskiq-pipelines: a list, `map`, then the parent; results in Redis, polled every 10 ms (0.5 s by default); "
         "one worker, 50 tasks at once",
-        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-pipelines==0.1.4"),
+        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "taskiq-pipelines==0.1.4", _PARSER),
         {"layers": _CHORDS},
         at_most=1_000,
     ),
@@ -203,30 +216,11 @@ _IN_PROCESS = (
         "dask",
         "process",
         "benchmarks.peers.dask_",
-        "DaskThreaded",
-        "`dask.threaded.get` on a dict graph made beforehand; one thread a core",
+        "DaskPrepared",
+        "`dask.threaded.get` on a graph made beforehand, in the form that Dask's collections have; a thread a core",
         ("distributed==2026.8.0",),
         {"growth": "a graph is complete before it runs"},
         environment="distributed",
-    ),
-    Contender(
-        "distributed",
-        "process",
-        "benchmarks.peers.distributed_",
-        "Cluster",
-        "`client.get` on a dict graph made beforehand; `LocalCluster(processes=False)`, one worker of 2 threads; "
-        "for growth `worker_client` within a task",
-        ("distributed==2026.8.0",),
-        at_most=2_000,
-    ),
-    Contender(
-        "ray",
-        "process",
-        "benchmarks.peers.ray_",
-        "Local",
-        "`remote` for each job and `ray.get`; two worker processes on this machine, no dashboard",
-        ("ray==2.60.0",),
-        at_most=2_000,
     ),
     Contender(
         "prefect",
@@ -257,6 +251,30 @@ _IN_PROCESS = (
     ),
 )
 
+_ON_A_CLUSTER = (
+    Contender(
+        "distributed",
+        "cluster",
+        "benchmarks.peers.distributed_",
+        "Cluster",
+        "`client.get` on a dict graph made beforehand, handed over whole; a `LocalCluster` as it comes: scheduler in "
+        "the client's process, a worker process of one thread a core; for growth `worker_client` within a task",
+        ("distributed==2026.8.0",),
+        at_most=2_000,
+        flows_at_most=100,
+    ),
+    Contender(
+        "ray",
+        "cluster",
+        "benchmarks.peers.ray_",
+        "Local",
+        "`remote` for each job and `ray.get`; two worker processes on this machine, no dashboard",
+        ("ray==2.60.0",),
+        at_most=2_000,
+        flows_at_most=100,
+    ),
+)
+
 _IN_A_FILE = (
     Contender(
         "dbos",
@@ -269,4 +287,6 @@ _IN_A_FILE = (
     ),
 )
 
-CONTENDERS: dict[str, Contender] = {one.name: one for one in (*_OURS, *_IN_PROCESS, *_IN_A_FILE, *_OVER_REDIS)}
+CONTENDERS: dict[str, Contender] = {
+    one.name: one for one in (*_OURS, *_IN_PROCESS, *_IN_A_FILE, *_ON_A_CLUSTER, *_OVER_REDIS)
+}

@@ -38,6 +38,11 @@ class Turn(NamedTuple):
     memory: tuple[int, int]
 
 
+def environment_of(contender: Contender) -> Environment:
+    """Where its packages are."""
+    return Environment(contender.environment or contender.name, contender.packages)
+
+
 class AtWork:
     """A contender whose processes run, until it is closed.
 
@@ -52,7 +57,7 @@ class AtWork:
 
     def __init__(self, contender: Contender, place: str, workers: int = 1) -> None:
         self.contender = contender
-        self._environment = Environment(contender.environment or contender.name, contender.packages)
+        self._environment = environment_of(contender)
         program = self._environment.ready()
         self._mark = secrets.token_hex(8)
         self._said = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - closed in `close`
@@ -143,7 +148,7 @@ class AtWork:
         line = process.stdout.readline()
         watch.cancel()
         if late.is_set():
-            raise FellOutError(f"not done after {limit:g} s")
+            raise FellOutError(f"took longer than {limit:g} s")
         if not line:
             raise FellOutError(self._reason(process))
         return line.strip()

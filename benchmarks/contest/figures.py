@@ -30,14 +30,22 @@ class Standing(NamedTuple):
 
 
 def document(
-    which: Set, workloads: Sequence[Workload], contenders: Sequence[Contender], outcomes: Sequence[Outcome]
+    which: Set,
+    workloads: Sequence[Workload],
+    contenders: Sequence[Contender],
+    outcomes: Sequence[Outcome],
+    load: float | None = None,
 ) -> dict[str, Any]:
-    """Everything that was measured, and on what."""
+    """Everything that was measured, and on what.
+
+    Args:
+        load: Of the machine, by others, before it began.
+    """
     return {
         "set": which,
         "rounds": SETS[which].rounds,
         "limit": SETS[which].limit,
-        "environment": environment(),
+        "environment": environment() | ({} if load is None else {"load before it began": f"{load:.1f}"}),
         "workloads": [{"name": one.name, "kind": one.kind, "about": one.about} for one in workloads],
         "contenders": [
             {name: getattr(one, name) for name in ("name", "where", "settings", "packages", "passes")}
@@ -48,17 +56,20 @@ def document(
 
 
 def environment() -> dict[str, str]:
-    """Versions and the machine, and how busy that was when the figures were there."""
-    found = {
+    """Versions and the machine."""
+    return {
         "flows": importlib.metadata.version("flowproducer"),
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "node": _version("node"),
+        "redis-py": importlib.metadata.version("redis"),
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Node": _version("node"),
         "server": _server(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
-    if hasattr(os, "getloadavg"):
-        found["load"] = f"{os.getloadavg()[0]:.1f}"
-    return found
+
+
+def load() -> float | None:
+    """How busy the machine is, where it tells."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def standings(figures: dict[str, Any], workload: str, where: Where) -> list[Standing]:

@@ -89,7 +89,7 @@ def main(name: str, role: str, place: str) -> None:
         module.work(place)
     else:
         made = getattr(module, contender.peer)
-        _serve(made(place) if contender.where != "process" else made(), answers)
+        _serve(made(place) if contender.where in {"file", "redis"} else made(), answers)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def picture(figures: dict[str, Any], where: Where) -> str:
     parts, top = [], 8
     for workload in figures["workloads"]:
         found = standings(figures, workload["name"], where)
-        if len(found) > 1 and all(one.compared > 0 for one in found):
+        if sum(one.compared > 0 for one in found) > 1:
             parts.append(_panel(workload["name"], workload["kind"], found, top))
             top += PANEL + LINE * len(found)
     title = f"Figures {PLACES[where]}: further left is better"
@@ -37,10 +37,10 @@ def picture(figures: dict[str, Any], where: Where) -> str:
 
 
 def _panel(name: str, kind: str, found: Sequence[Standing], top: int) -> str:
-    scales = [one.compared / one.call.median for one in found]
+    scales = [one.compared / one.call.median if one.compared else 0.0 for one in found]
     lows = [one.call.low * scale or one.compared for one, scale in zip(found, scales, strict=True)]
     highs = [one.call.high * scale for one, scale in zip(found, scales, strict=True)]
-    first, last = math.floor(math.log10(min(lows))), math.ceil(math.log10(max(highs)))
+    first, last = math.floor(math.log10(min(filter(None, lows)))), math.ceil(math.log10(max(highs)))
     last = max(last, first + 1)
     left, right = NAMES + 10, WIDTH - FIGURES
 
@@ -59,10 +59,11 @@ def _panel(name: str, kind: str, found: Sequence[Standing], top: int) -> str:
         ours = "u" if one.ours else ""
         text = "us" if one.ours else ""
         parts.append(f'<text class="{text}" x="{NAMES}" y="{y + 4}" text-anchor="end">{escape(one.contender)}</text>')
-        parts.append(
-            f'<line class="{ours}w" x1="{at(lows[index]):.1f}" x2="{at(highs[index]):.1f}" y1="{y}" y2="{y}"/>'
-            f'<circle class="{ours}d" cx="{at(one.compared):.1f}" cy="{y}" r="4"/>'
-        )
+        if one.compared:  # nothing at all has no place on this scale
+            parts.append(
+                f'<line class="{ours}w" x1="{at(lows[index]):.1f}" x2="{at(highs[index]):.1f}" y1="{y}" y2="{y}"/>'
+                f'<circle class="{ours}d" cx="{at(one.compared):.1f}" cy="{y}" r="4"/>'
+            )
         said = escape(shown(one.compared, kind) + unit)
         parts.append(f'<text class="{text}" x="{WIDTH}" y="{y + 4}" text-anchor="end">{said}</text>')
     return "".join(parts)

@@ -13,7 +13,7 @@ from statistics import median
 
 from benchmarks.contest.contenders import Contender
 from benchmarks.contest.contests import SETS, Set, Sizes, fitted, jobs_of
-from benchmarks.contest.driver import AtWork, FellOutError, Turn
+from benchmarks.contest.driver import AtWork, FellOutError, Turn, environment_of
 from benchmarks.environments import NotThereError
 from benchmarks.server import asked, private_server, told
 from benchmarks.workloads import Workload
@@ -49,22 +49,33 @@ class Outcome:
 
 
 def measure(
-    workloads: Sequence[Workload], contenders: Sequence[Contender], which: Set, say: Callable[[str], None]
+    workloads: Sequence[Workload],
+    contenders: Sequence[Contender],
+    which: Set,
+    say: Callable[[str], None],
+    *,
+    seconds: float = float("inf"),
 ) -> list[Outcome]:
-    """All rounds of a set, or what there is of them when a user interrupts.
+    """All rounds of a set, or what there is of them when a user interrupts or the time is up.
 
     Args:
         say: Is told what is being done, in a line.
+        seconds: Who has taken part in a round does not begin another if by the last one it would take longer than that.
     """
     size = SETS[which]
     boards = {one.name: _board(one, workloads, size) for one in contenders}
+    until, took = time.monotonic() + seconds, dict.fromkeys(boards, 0.0)
     try:
         with _places(contenders) as place:
             for number in range(size.rounds):
                 for contender in contenders:
-                    began = time.monotonic()
-                    _round(contender, place, boards[contender.name], size)
-                    say(f"round {number + 1}: {contender.name}, {time.monotonic() - began:.1f} s")
+                    name, began = contender.name, time.monotonic()
+                    if number and began + took[name] > until:
+                        say(f"round {number + 1}: {name} is left out, as the time is up")
+                        continue
+                    _round(contender, place, boards[name], size)
+                    took[name] = time.monotonic() - began
+                    say(f"round {number + 1}: {name}, {took[name]:.1f} s")
     except KeyboardInterrupt:
         say("interrupted: what there is by now is what counts")
     return [outcome for board in boards.values() for _, outcome in board]
@@ -123,6 +134,7 @@ def _session(contender: Contender, place: str, port: int, left: Board, size: Siz
         NotThereError: It cannot be had here.
         FellOutError: It did not start.
     """
+    environment_of(contender).ready()  # made where there is none; that is no part of the start
     began = time.perf_counter()
     at_work = AtWork(contender, place)
     try:
@@ -152,7 +164,7 @@ def _figure(at_work: AtWork, workload: Workload, its: Outcome, port: int, size: 
     done = _turn(at_work, workload, size)
     after = told(port, "memory", "used_memory_dataset") if over_redis else 0
     least, most = done.memory
-    its.note = "in Redis, when all is done" if over_redis else "of the process, at its peak"
+    its.note = "in Redis, when all is done" if over_redis else "of the client's process, at its peak"
     return max(0, after - before if over_redis else most - least) / its.jobs
 
 

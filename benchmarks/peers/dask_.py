@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dask.threaded
+from dask._task_spec import convert_legacy_graph
 
 from benchmarks.workloads import ALL_KINDS, NO_OPS, Graph
 
@@ -43,6 +44,21 @@ class DaskChunked:
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
         tasks, roots = _declared(graph)
         return lambda: tuple(dask.threaded.get(tasks, roots, chunksize=CHUNK))
+
+    def close(self) -> None:
+        """Nothing, as above."""
+
+
+class DaskPrepared:
+    """The same on a graph that has been made ready: each dict of tuples that is handed over is made so first.
+
+    Dask's own collections make their graphs in this form; that of tuples is older, and costs up to a quarter more.
+    """
+
+    def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:
+        tasks, roots = _declared(graph)
+        ready = convert_legacy_graph(tasks)
+        return lambda: tuple(dask.threaded.get(ready, roots))
 
     def close(self) -> None:
         """Nothing, as above."""

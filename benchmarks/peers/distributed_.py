@@ -1,5 +1,6 @@
-"""Dask's distributed scheduler, in this process: one worker of two threads, as a `LocalCluster` without processes."""
+"""Dask's distributed scheduler on a cluster of this machine, as it comes: scheduler here, a worker process a core."""
 
+import os
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -8,8 +9,12 @@ from distributed import Client, LocalCluster, worker_client
 
 from benchmarks.workloads import Each, Graph
 
-THREADS = 2
 _runs = count()
+
+
+def local_cluster() -> Any:
+    """The cluster that `LocalCluster()` makes on a machine of few cores: of processes with one thread each."""
+    return LocalCluster(n_workers=os.cpu_count(), threads_per_worker=1, processes=True, dashboard_address=None)
 
 
 def _each(fn: Callable[[int], int], items: list[int]) -> list[int]:
@@ -21,7 +26,7 @@ class Cluster:
     """`client.get` on a dict graph made beforehand, with keys of its own for each run: no result is found again."""
 
     def __init__(self) -> None:
-        self._cluster = LocalCluster(n_workers=1, threads_per_worker=THREADS, processes=False, dashboard_address=None)
+        self._cluster = local_cluster()
         self._client = Client(self._cluster)
 
     def prepare(self, graph: Graph) -> Callable[[], tuple[int, ...]]:

@@ -68,7 +68,7 @@ class Brief:
     __slots__ = (
         *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
         *("_since", "_sink", "reason", "row", "settings", "unknown"),
-        *("binding", "conditions", "items", "plan", "space", "values"),  # when first asked for
+        *("binding", "conditions", "ends", "items", "plan", "space", "values"),  # when first asked for
         *("deadline_at", "rated", "tracing"),  # where the worker has not set them, there is nothing of the kind
         "__weakref__",
     )  # fmt: skip
@@ -76,6 +76,8 @@ class Brief:
     binding: Binding
     """With children as rows of the run."""
     conditions: Mapping[int, tuple[Any, ...]]
+    ends: Mapping[int, Input]
+    """How each child has ended."""
     items: Sequence[Held]
     """The items that it stands in, the outermost first."""
     plan: Any
@@ -141,10 +143,10 @@ class Brief:
 
     def failed(self, child: int) -> Failed:
         """Why a child did not complete."""
-        for end in self.inputs:
-            if end.child == child:
-                return failed_of(self.plan.ids[child], end, self.reason)
-        return failed_of(self.plan.ids[child], Input(child, 0, None))
+        end = self.ends.get(child)
+        if end is None:
+            return failed_of(self.plan.ids[child], Input(child, 0, None))
+        return failed_of(self.plan.ids[child], end, self.reason)
 
     def tell(self, sink: Sink) -> None:
         """Have what the handler says of itself go there."""
@@ -381,6 +383,7 @@ _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {
     "tracing": lambda brief: None,
     "binding": _binding,
     "conditions": _conditions,
+    "ends": lambda brief: {end.child: end for end in brief.inputs},
     "items": _items,
     "plan": OnePlan,
     "space": _space,

@@ -21,12 +21,13 @@ _NOTHING: Final[Mapping[Any, Any]] = {}
 class OneState:
     """What is asked of a run's columns on behalf of one job."""
 
-    __slots__ = ("_brief",)
+    __slots__ = ("_brief", "_ordinal")
     item_of: ClassVar[Mapping[int, int]] = _NOTHING
     lists: ClassVar[Mapping[int, int]] = _NOTHING
 
     def __init__(self, brief: Brief) -> None:
         self._brief = brief
+        self._ordinal: dict[int, int] | None = None  # asked for child by child
 
     @property
     def cancelling(self) -> bool:
@@ -51,7 +52,9 @@ class OneState:
 
     @property
     def ordinal(self) -> dict[int, int]:
-        return {end.child: int(end.state >= COMPLETED) for end in self._brief.inputs}
+        if self._ordinal is None:
+            self._ordinal = {end.child: int(end.state >= COMPLETED) for end in self._brief.inputs}
+        return self._ordinal
 
 
 class OnePlan:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, Packed, StoredRecord, pack, read
+from executors.redis._crowds import is_crowded_out
 from executors.redis._fleet import FleetStore
 from executors.redis._operating import Operating
 from executors.redis._outlook import Ended, Outlook, Seen, drop
-from executors.redis._part import Part, check_limits, check_spread, placed, refuse_shared, served_in
+from executors.redis._part import Part, check_limits, check_spread, placed, served_in
 from executors.redis._server import check_namespace
 from executors.redis._shard import Holder
 from executors.redis._store import new_run
@@ -152,8 +153,6 @@ class RedisExecutor(Operating):
             _main_import.refuse()
         check_places(plan)
         if any(one.idempotency_key is not None for one in plan.distinct):
-            if len(self.parts) > 1:
-                refuse_shared(self.address)
             check_shared(plan)
         self._check()
 
@@ -200,9 +199,17 @@ class RedisExecutor(Operating):
 
     def _found(self, part: Part, run_id: str) -> RedisRecord | None:
         try:
-            return None if part.is_due(run_id) else RedisRecord(part, run_id, Header(part.reader.header(run_id)))
+            if part.is_due(run_id):
+                return None
+            header = Header(part.reader.header(run_id))
         except UnknownRunError:
             return None
+        keep = header.options.keep_count if len(self.parts) > 1 else None
+        if keep is not None:
+            shards = [one.store.shard for one in self.parts]
+            if is_crowded_out(shards, part.store.shard, run_id, header.name, keep):
+                return None
+        return RedisRecord(part, run_id, header)
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run."""

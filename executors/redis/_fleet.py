@@ -206,8 +206,8 @@ class FleetStore(RedisStore):
         return grant
 
     def _is_linked(self, granted: Granted, header: Header) -> bool:
-        if not granted.inputs and not granted.place and granted.attempt == 1:
-            return False
+        if not granted.inputs and not granted.place and granted.attempt == 1 and not granted.since:
+            return False  # nothing came before it
         return self._trace_of(header) is not None
 
     def _trace_of(self, header: Header) -> CarriedTrace | None:

@@ -101,25 +101,9 @@ def check_spread(address: Address, run: Packed) -> None:
     """See that a run asks for nothing that one shard cannot know of.
 
     Raises:
-        UnsupportedError: It does: limits of queues, shared results, a count of runs to be kept.
+        UnsupportedError: It does: limits of queues.
     """
     check_limits(address, run.limits)
-    if run.options.keep_count is not None:
-        raise UnsupportedError(
-            f"{address}: keep_count= counts the runs of one shard; a namespace that needs it {_ALONE}"
-        )
-
-
-def refuse_shared(address: Address) -> None:
-    """Results are not shared over shards.
-
-    Raises:
-        UnsupportedError: Always.
-    """
-    raise UnsupportedError(
-        f"{address}: a job's own idempotency_key= shares its result in the namespace, which {address.shards} shards "
-        f"do not do; a namespace that needs it {_ALONE}"
-    )
 
 
 def check_limits(address: Address, limits: Limited) -> None:

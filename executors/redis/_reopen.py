@@ -34,6 +34,9 @@ from flows import _reopening
 from flows._state import CANCELLED, COMPLETED, FAILED, Commands
 from flows.errors import RunError, UnknownRunError
 
+AGAIN: Final = -1.0
+"""Stands where a job's first attempt began, until it has begun anew: there were others, before the run was reopened."""
+
 _WORST: Final = {COMPLETED: 0, FAILED: 2, CANCELLED: 1}
 _EMPTY: Final = (0, 0, 0, 0, -1, -1, 0, -1, 0, 0, 0.0, 0.0)
 _QUEUE, _FLAGS, _PRIORITY, _EDGES_AT, _EDGES = 0, 2, 3, 5, 6
@@ -210,7 +213,7 @@ def _extras(columns: Columns, jobs: set[int]) -> dict[int, bytes]:
         old = columns.extras.get(job, _EMPTY)
         counts = [state.dooms.get(job, 0), state.skips.get(job, 0), state.cancels.get(job, 0), state.conts.get(job, 0)]
         cause = state.cause.get(job, -1)
-        ends = (0.0, 0.0) if job in jobs else old[10:]
+        ends = (AGAIN if old[9] else 0.0, 0.0) if job in jobs else old[10:]
         new = (
             *(*counts, cause, _first(columns, job), state.cut.get(job, 0)),
             *(state.lists.get(job, -1), state.begun.get(job, 0), old[9], *ends),

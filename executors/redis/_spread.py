@@ -8,13 +8,17 @@ lease. Where a node of which only work was wanted is away, the others are served
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors._store import Listener, StaleCallError
+from executors._stored import Brief
 from executors.redis._connection import Link
+from executors.redis._crowds import thin_out
+from executors.redis._far_keys import FarKeys
 from executors.redis._fleet import Bytes, FleetStore
 from executors.redis._store import RedisStore
 from executors.redis._waiting import Hub
@@ -67,11 +71,12 @@ class _Ask(NamedTuple):
 class _Call:
     """A call of the worker, as far as it has been answered."""
 
-    def __init__(self, seq: int, want: Want, settles: dict[int, list[Settle]], order: list[int]) -> None:
+    def __init__(self, seq: int, want: Want, settles: dict[int, list[Settle]]) -> None:
         self.seq = seq
         self.want = want
         self.settles = settles
-        self.order = order
+        self.order: list[int] = []
+        self.error: Exception | None = None
         self.asked: set[int] = set()
         self.answered = False
         self.grants: list[Grant] = []
@@ -116,12 +121,15 @@ class SpreadStore:
         self.may_have = [True] * count
         self._seqs = [0] * count
         self._pending: list[_Ask | None] = [None] * count
+        self._owed: list[list[Settle]] = [[] for _ in range(count)]
         self._due: list[float | None] = [None] * count
         self._away_until = [0.0] * count
         self._kept_suspects: set[int] = set()
         self._turn = 0
         self._of: dict[Grant, int] = {}
         self._call: _Call | None = None
+        self._keys = FarKeys([part.shard for part in self.parts])
+        self._crowds: dict[str, int] = {}
 
     def clock(self) -> float:
         """The worker's clock, in seconds since 1970: the nodes' clocks differ."""
@@ -134,9 +142,13 @@ class SpreadStore:
     def exchange(self, loop: str, seq: int, settles: Sequence[Settle], want: Want, worker: str | None = None) -> Reply:
         """Settle attempts in the shards that they are of, and claim jobs, of all shards by turns.
 
+        Settles that a shard has not answered are owed to it, and count as taken; where it refuses them later, a later
+        answer says so.
+
         Raises:
             StaleCallError: *seq* is older than the last one answered; nothing was changed.
-            UnavailableError: A shard that something is settled in is away, or all that were asked.
+            UnavailableError: All shards that were asked for work are away; or nothing was to be claimed, as by a worker
+                that ends, and one that something is settled in, or owed to, is away.
         """
         call = self._call
         if call is not None and seq < call.seq:
@@ -144,13 +156,18 @@ class SpreadStore:
         if call is None or seq > call.seq:
             call = self._call = self._planned(seq, settles, want)
         if call.reply is None:
+            call.order = self._order(call)
             self._settle(call, loop, worker)
             self._claim(call, loop, worker)
             call.reply = self._answer(call)
         return call.reply
 
     def close_loop(self, loop: str) -> None:
-        """Forget an exchange loop that will not call again."""
+        """Forget an exchange loop that will not call again, once it has paid what it owes to those who answer."""
+        call = _Call(0, Want(0), {})
+        for number in self._indebted():
+            with contextlib.suppress(UnavailableError, OSError):
+                self._ask(number, call, False, loop, None)
         self._for_all(lambda part: part.close_loop(loop))
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
@@ -179,9 +196,15 @@ class SpreadStore:
         return over
 
     def rescue(self) -> int:
-        """As `FleetStore.rescue`, in all shards that answer."""
+        """As `FleetStore.rescue`, in all shards that answer; and what counts over all of them is tidied up."""
         rescued: list[int] = []
         self._for_all(lambda part: rescued.append(part.rescue()))
+        for number in range(len(self.parts)):
+            self._keys.free(number)
+        crowds, self._crowds = self._crowds, {}
+        shards = [part.shard for part in self.parts]
+        for name, keep in crowds.items():
+            thin_out(shards, name, keep)
         return sum(rescued)
 
     def began(self, grant: Grant) -> float:
@@ -189,12 +212,12 @@ class SpreadStore:
         return self._part_of(grant).began(grant)
 
     def reserve(self, key: str, digest: str, grant: Grant, instead_of: Owner | None = None) -> Shared:
-        """As `RedisStore.reserve`. Flows that share results are not submitted to several shards."""
-        return self._part_of(grant).reserve(key, digest, grant, instead_of)
+        """As `RedisStore.reserve`; the key's record and its owner may be in other shards."""
+        return self._keys.reserve(key, digest, grant, self._of[grant], instead_of)
 
     def file(self, key: str, grant: Grant, value: bytes) -> bytes:
         """As `RedisStore.file`."""
-        return self._part_of(grant).file(key, grant, value)
+        return self._keys.file(key, grant, value)
 
     def pass_on(self, settle: Settle, worker: str) -> Grant | None:
         """Nothing is saved by an exchange of one."""
@@ -216,49 +239,67 @@ class SpreadStore:
         raise TypeError("a worker cancels no runs")
 
     def _planned(self, seq: int, settles: Sequence[Settle], want: Want) -> _Call:
-        """What is asked of whom: shards take turns to be the first to be asked for work."""
-        now, monotonic, count = self.clock(), time.monotonic(), len(self.parts)
+        """What is told to whom."""
+        monotonic = time.monotonic()
         by_shard: dict[int, list[Settle]] = {}
         for settle in settles:
             by_shard.setdefault(self._of[settle.grant], []).append(settle)
-        order: list[int] = []
+        for number in self._indebted():
+            if not want.limit or self._away_until[number] <= monotonic:
+                by_shard.setdefault(number, [])
         if want.suspects:
             for number in self._kept_suspects:
                 self.may_have[number] = True
             self._kept_suspects.clear()
-        if want.limit:
+        return _Call(seq, want, by_shard)
+
+    def _order(self, call: _Call) -> list[int]:
+        """Who is asked for work: shards take turns to be the first."""
+        order: list[int] = []
+        if call.want.limit:
+            now, monotonic, count = self.clock(), time.monotonic(), len(self.parts)
             self._turn += 1
             for place in range(count):
                 number = (self._turn + place) % count
                 due = self._due[number]
                 if due is not None and due <= now:
                     self.may_have[number], self._due[number] = True, None
-                wanted = self.may_have[number] and self._away_until[number] <= monotonic
-                if wanted or number in by_shard:
+                if self._away_until[number] <= monotonic and (self.may_have[number] or number in call.settles):
                     order.append(number)
-        return _Call(seq, want, by_shard, order)
+        return order
+
+    def _indebted(self) -> list[int]:
+        """The shards that settles are owed to."""
+        asks = enumerate(zip(self._pending, self._owed, strict=True))
+        return [number for number, (ask, owed) in asks if owed or (ask and ask.settles)]
 
     def _settle(self, call: _Call, loop: str, worker: str | None) -> None:
-        """Have all settles answered; the last of these calls may claim, where its shard has the first turn."""
+        """Have all settles answered, or owe them; the last call may claim, where its shard has the first turn."""
         first = call.order[0] if call.order else -1
         for number in sorted(call.settles, key=lambda number: number == first):
-            self._ask(number, call, call.settles[number], number == first, loop, worker)
-            del call.settles[number]
+            self._owed[number] += call.settles.pop(number)
+            if call.want.limit and self._away_until[number] > time.monotonic():
+                continue
+            try:
+                self._ask(number, call, number == first, loop, worker)
+            except (UnavailableError, OSError) as away:
+                if not call.want.limit:
+                    call.settles.setdefault(number, [])  # to be told when the call is made again
+                    raise
+                self._note_absence(number, call, away)
 
     def _claim(self, call: _Call, loop: str, worker: str | None) -> None:
-        error: Exception | None = None
         for number in call.order:
-            if number in call.asked:
+            if number in call.asked or self._away_until[number] > time.monotonic():
                 continue
             if len(call.grants) >= call.want.limit:
                 break
             try:
-                self._ask(number, call, [], True, loop, worker)
+                self._ask(number, call, True, loop, worker)
             except (UnavailableError, OSError) as away:
-                error = away
-                self._note_absence(number, away)
-        if error is not None and not call.answered:
-            raise error
+                self._note_absence(number, call, away)
+        if call.error is not None and not call.answered and all(self._away_until):
+            raise call.error
         if len(call.grants) >= call.want.limit:
             for number, part in enumerate(self.parts):
                 part.rest()
@@ -270,17 +311,17 @@ class SpreadStore:
         suspects = want.suspects and not call.suspects and not any(ask and ask.want.suspects for ask in self._pending)
         return Want(limit, queues=want.queues, suspects=suspects, at_once=max(0, want.at_once - has))
 
-    def _ask(
-        self, number: int, call: _Call, settles: list[Settle], claims: bool, loop: str, worker: str | None
-    ) -> None:
-        """One call to one shard, after the answer to the one before, if that is still missing."""
+    def _ask(self, number: int, call: _Call, claims: bool, loop: str, worker: str | None) -> None:
+        """Tell a shard what it is owed, after the answer to the call before, if that is still missing; and claim."""
         open_ask = self._pending[number]
         if open_ask is not None:
             self._send(number, call, open_ask, loop, worker)
-            if open_ask.settles is settles:
-                return
+        want, settles = self._want(call, claims), self._owed[number]
+        if open_ask is not None and not settles and not want.limit:
+            return
         self._seqs[number] += 1
-        ask = self._pending[number] = _Ask(self._seqs[number], settles, self._want(call, claims), call.seq)
+        self._owed[number] = []
+        ask = self._pending[number] = _Ask(self._seqs[number], settles, want, call.seq)
         self._send(number, call, ask, loop, worker)
         if ask.want.limit and not ask.want.suspects:
             self._kept_suspects.add(number)  # where it has some, they are for a later call
@@ -305,13 +346,20 @@ class SpreadStore:
         self._of.update(dict.fromkeys(grants, number))
         for settle in ask.settles:
             self._of.pop(settle.grant, None)
+            self._note_crowd(settle.grant)
         call.grants += grants
         call.refused += reply.refused
         call.suspects += reply.suspects
         if ask.want.limit:
             call.asked.add(number)
 
-    def _note_absence(self, number: int, error: Exception) -> None:
+    def _note_crowd(self, grant: Grant) -> None:
+        run = grant.run
+        if isinstance(run, Brief) and run.header.options.keep_count is not None:
+            self._crowds[run.header.name] = run.header.options.keep_count
+
+    def _note_absence(self, number: int, call: _Call, error: Exception) -> None:
+        call.error = error
         if not self._away_until[number]:
             log.warning("shard %d does not answer, the others are served meanwhile: %s", number, error)
         self._away_until[number] = time.monotonic() + AGAIN_SECONDS

@@ -296,7 +296,7 @@ class RedisStore:
             taken = Inputs(self.shard, run_id, job, self._payloads)
         apart = granted.apart or self._is_linked(granted, header)
         kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
-        began = self.ours(since / MICRO) if since else None
+        began = self.ours(since / MICRO) if since > 0 else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True

@@ -55,7 +55,8 @@ class Granted(NamedTuple):
     """A grant as it came.
 
     Attributes:
-        since: When the job's first attempt began, in microseconds of the store's clock; 0 where this is the first.
+        since: When the job's first attempt began, in microseconds of the store's clock; 0 where this is the first,
+            -1 where it is the first since the run was reopened.
         row: None where it is to be read apart, with the inputs; and for a stamped job.
         place: Where a stamped job stands, unless that is to be read apart.
     """

@@ -16,17 +16,18 @@ PAUSE_SECONDS: Final = 0.1
 """How long one lets things happen before one reads them: a run of many short jobs would be read at each of them."""
 
 
-def events(record: RunRecord, over: threading.Event | None = None) -> Iterator[Event]:
+def events(record: RunRecord, over: threading.Event | None = None, position: int = 0) -> Iterator[Event]:
     """What has happened and happens in a run, in order, until it has ended.
 
     Args:
         over: Set when nobody waits for the rest of a run that goes on.
+        position: From where on; 0: from its beginning.
     """
     over = over or threading.Event()
     changed = threading.Event()
     unwatch = record.watch(changed.set)
     try:
-        position, ended = 0, False
+        ended = False
         while not ended:
             changed.clear()
             ended = record.ended

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from flows._cli import _screen
 from flows._cli._follow import events
 from flows._cli._view import ENDS, View
-from flows._typeset import count, line
+from flows._typeset import count, line, spell
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,11 +32,17 @@ _JOIN_SECONDS: Final = 5.0
 
 
 @contextmanager
-def shown(record: RunRecord) -> Iterator[None]:
-    """For as long as the run is waited for, show it on standard error."""
+def shown(record: RunRecord, *, joined: bool = False) -> Iterator[None]:
+    """For as long as the run is waited for, show it on standard error.
+
+    Args:
+        joined: Whether the run was there before: then what had happened in it is not told as if it happened now.
+    """
     stop = threading.Event()
+    if joined:
+        _screen.say(_before(record))
     show = _redraw if can_redraw() else _tell
-    thread = threading.Thread(target=show, args=(record, stop), name="flows-view", daemon=True)
+    thread = threading.Thread(target=show, args=(record, stop, joined), name="flows-view", daemon=True)
     thread.start()
     try:
         yield
@@ -50,7 +56,16 @@ def can_redraw() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
-def _redraw(record: RunRecord, stop: threading.Event) -> None:
+def _before(record: RunRecord) -> str:
+    """What there is to know of a run that others have submitted."""
+    at = record.submitted_at
+    ago = spell((record.now() - at).total_seconds())
+    state = "has ended: nothing is done again" if record.ended else "goes on"
+    run = f"{line(record.plan.name)}: run {record.id} has this key"
+    return f"{run}, was submitted {at:%Y-%m-%d %H:%M:%S}, {ago} ago, and {state}"
+
+
+def _redraw(record: RunRecord, stop: threading.Event, joined: bool) -> None:
     from rich.console import Group
     from rich.live import Live
 
@@ -73,10 +88,17 @@ def _redraw(record: RunRecord, stop: threading.Event) -> None:
         live.update(frame(), refresh=True)
 
 
-def _tell(record: RunRecord, stop: threading.Event) -> None:
-    _screen.say(f"{line(record.plan.name)}: run {record.id}, {count(len(record.plan), 'job')}")
-    ended, told = 0, 0
-    for event in events(record, stop):
+def _tell(record: RunRecord, stop: threading.Event, joined: bool) -> None:
+    ended, told, position = 0, 0, 0
+    if joined:
+        if record.ended:
+            return
+        past, position = record.events(0)
+        ended = sum(event.kind in ENDS for event in past)
+        _screen.say(f"{ended:,} of {count(len(record.plan), 'job')} had ended before")
+    else:
+        _screen.say(f"{line(record.plan.name)}: run {record.id}, {count(len(record.plan), 'job')}")
+    for event in events(record, stop, position):
         ended += event.kind in ENDS
         jobs = len(record.plan) - len(record.plan.gone)
         if event.kind in ("failed", "retrying", "lost") or (jobs <= FEW_JOBS and event.kind in ENDS):

@@ -97,7 +97,7 @@ def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: s
     seen_to = False
     try:
         handle: Run[Any] = Run(chosen, chosen.submit(plan, asked, background=True), plan)
-        with shown(handle._record):
+        with shown(handle._record, joined=handle.id != asked.run_id):
             try:
                 handle.wait()
             except KeyboardInterrupt:

@@ -22,7 +22,7 @@ def record_spans(run: SimulatedRun, name: str) -> Callable[[], Sequence[Any]]:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
     except ModuleNotFoundError as error:
-        raise MissingDependencyError("simulate(spans=True) needs the SDK: pip install flowproducer[otel]") from error
+        raise MissingDependencyError("simulate(spans=True) needs the SDK: pip install 'flowproducer[otel]'") from error
     from flows._tracing import RunTrace
 
     exporter, provider = InMemorySpanExporter(), TracerProvider()

@@ -190,6 +190,49 @@ def test_data_of_a_literal_is_checked_by_the_worker_where_the_producer_could_not
         assert not job or read(settle.value)["type"] == "DataError"
 
 
+@flows.task(name="briefs-odd-fails", on_failure="ignore")
+def odd_fails(number: int) -> int:
+    if number % 2:
+        raise GiveUp("odd")
+    return number
+
+
+@flows.task(name="briefs-gathers")
+def gathers(children: flows.Children = flows.INJECTED) -> list[int]:
+    return [len(children.values), len(children.failures)]
+
+
+class Looked(list[Any]):
+    """Counts how often somebody goes through it."""
+
+    times = 0
+
+    def __iter__(self) -> Any:
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_many_children_are_not_gone_through_once_for_each(early: bool) -> None:
+    children = [Job("briefs-odd-fails", data={"number": number}) for number in range(40)]
+    if early:  # it does not wait for those that come after: of each child is asked whether it had ended
+        children.insert(20, Job("briefs-odd-fails", data={"number": 1}, opts=flows.Opts(on_failure="continue")))
+    flow = Job("briefs-gathers", children=children)
+    shelf = Shelf(pack(flows.plan(flow), RunOptions("run", None, "run")))
+    attempt = inside(writing(perform))
+    while True:
+        grants = shelf.claim()
+        wide = [grant for grant in grants if grant.run.plan.names[grant.job] == "briefs-gathers"]
+        if wide:
+            break
+        for grant in grants:
+            shelf.settle(attempt(grant, CLOCK))
+    run: Any = wide[0].run
+    run.inputs = inputs = Looked(run.inputs)
+    assert read(attempt(wide[0], CLOCK).value) == ([10, 11] if early else [20, 20])
+    assert inputs.times <= 8
+
+
 def test_the_inputs_of_a_job_may_not_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors._stored._brief.LIMITS", Limits(inputs=100))
     run = shelved(gives([gives("x" * 60).out, gives("y" * 60).out]))

@@ -108,13 +108,18 @@ def test_a_scheme_of_ours_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_package_that_is_missing_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_executors, "SCHEMES", {"acme": "not_installed_anywhere.acme:Acme"})
+    monkeypatch.setattr(_executors, "SCHEMES", {"acmes": "not_installed_anywhere.acme:Acme"})
     with pytest.raises(MissingDependencyError) as caught:
-        executor_of("acme://host")
+        executor_of("acmes://host")
     assert isinstance(caught.value, ImportError)
-    assert "acme:// needs the package 'not_installed_anywhere'" in str(caught.value)
-    assert "pip install flowproducer[acme]" in str(caught.value)
+    assert "acmes:// needs the package 'not_installed_anywhere'" in str(caught.value)
     assert "not_installed_anywhere" not in sys.modules
+
+
+def test_the_extra_of_several_schemes_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_executors, "SCHEMES", {"rediss": "executors.not_there:Acme"})
+    with pytest.raises(MissingDependencyError, match=r"pip install 'flowproducer\[not_there\]'"):
+        executor_of("rediss://host")
 
 
 @pytest.mark.parametrize(

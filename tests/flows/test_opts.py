@@ -150,6 +150,7 @@ def test_options_and_queues_pickle_and_copy(again) -> None:
         ({"give_up_on": KeyboardInterrupt}, "option give_up_on <class 'KeyboardInterrupt'>: stands outside"),
         ({"backoff": 5}, "option backoff 5: is of type int; a fixed wait is Backoff.fixed(5)"),
         ({"backoff": "5s"}, "Backoff.fixed('5s')"),
+        ({"backoff": "exponential"}, "is of type str; give Backoff.fixed, .exponential, .steps or .custom"),
         ({"backoff": lambda attempt, error: 1}, "Backoff.custom(...)"),
         ({"backoff": {"type": "fixed"}}, "or a tenacity wait"),
         ({"retry": 3}, "a number of tries goes into attempts"),

@@ -183,7 +183,7 @@ except flows.MissingDependencyError as error:
 )
 def test_a_missing_package_is_named_with_the_way_to_have_it(missing: str, call: str) -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT, missing, call], capture_output=True, text=True, timeout=60)
-    assert "pip install flowproducer[otel]" in done.stdout, done.stderr
+    assert "pip install 'flowproducer[otel]'" in done.stdout, done.stderr
 
 
 CONSOLE = """

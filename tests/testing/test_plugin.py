@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from executors._pytest_plugin import effect_ledger as effect_ledger
+from executors._pytest_plugin import redis_flows as redis_flows
+from executors._pytest_plugin import virtual_clock as virtual_clock
 from flows.testing import EffectLedger, Fault
 from flows.testing._report import as_json, read
 from flows.testing._virtual_clock import VirtualClock
-from pytest_flows import effect_ledger as effect_ledger
-from pytest_flows import redis_flows as redis_flows
-from pytest_flows import virtual_clock as virtual_clock
 
 pytest_plugins = ["pytester"]
 
@@ -37,7 +37,9 @@ async def nap() -> str:
 
 def run(pytester: pytest.Pytester, test: str, *options: str) -> pytest.RunResult:
     pytester.makepyfile(test_shop=SHOP + test)
-    return pytester.runpytest_inprocess("-p", "pytest_flows", "-p", "no:randomly", "-p", "no:valkey", "-q", *options)
+    # By its module, and not by what happens to be installed under its name.
+    ours = ("-p", "executors._pytest_plugin", "-p", "no:flows")
+    return pytester.runpytest_inprocess(*ours, "-p", "no:randomly", "-p", "no:valkey", "-q", *options)
 
 
 def test_a_failure_shows_its_faults_how_to_see_it_again_and_a_timeline(pytester: pytest.Pytester) -> None:
@@ -176,6 +178,7 @@ def test_a_private_server_is_empty_for_each_test(redis_flows: str, turn: int) ->
 
 
 def test_loading_the_plugin_loads_nothing_else() -> None:
-    script = "import sys, pytest; known = set(sys.modules); import pytest_flows; print(*(set(sys.modules) - known))"
+    plugin = "executors._pytest_plugin"
+    script = f"import sys, pytest; known = set(sys.modules); import {plugin}; print(*(set(sys.modules) - known))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert loaded == ["pytest_flows"]
+    assert set(loaded) == {"executors", plugin}

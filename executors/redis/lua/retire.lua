@@ -69,6 +69,16 @@ while left > 0 do
       return 1
     end
   end
+  while true do -- what they have reserved in any shard is for workers to free
+    local vows = call('SPOP', key .. ':vows', 50)
+    many('SADD', P .. 'vows', vows)
+    left = left - #vows
+    if #vows < 50 then
+      break
+    elseif left <= 0 then
+      return 1
+    end
+  end
   local lanes, at = found[3] or '', tonumber(found[6]) or 1
   while at < #lanes do
     local _, last, index, priority = string.find(lanes, '(%d+):(%d+)', at)

@@ -131,7 +131,7 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
       return
     end
     local extra = extra_of(run, record, true)
-    if extra.since == 0 then
+    if extra.since <= 0 then -- or -1: it was done before the run was reopened
       extra.since = record[STARTED]
     end
     keep_attempt(run, record, FAILED, payload)

@@ -79,6 +79,12 @@ def test_what_an_attempt_takes_is_linked_to_whichever_worker_made_it(executor: R
         assert sorted(links_of(*spans.of("sum"))) == sorted(took(*items, second))
         assert {attributes(span)["messaging.client.id"] for span in (source, *items)} == {f"of-{LEFT}", f"of-{RIGHT}"}
         assert len({span.context.trace_id for span in spans.all if span.context}) == 1
+    with worker(executor, LEFT), worker(executor, RIGHT):  # others, who have seen nothing of it
+        assert run.rerun("spans-numbers").wait(SOON).value == 7
+    (leaf,) = spans.of("spans-numbers")[1:]
+    assert links_of(leaf) == [("previous_attempt", id_of(source))]
+    before = {job: spans.of(job)[-1] for job in before}
+    source, items = leaf, [spans.of(f"spans-double[{number}]")[-1] for number in range(3)]
     spans.exporter.clear()
     with worker(executor, LEFT), worker(executor, RIGHT):  # others, who have made none of the attempts so far
         assert run.rerun("spans-unsteady").wait(SOON).value == 7

@@ -7,6 +7,7 @@ import pytest
 
 import flows
 from executors.memory import MemoryExecutor
+from flows._cli._live import shown
 from tests.flows.cli.conftest import Cli, lines
 
 SHOP = "tests.flows.cli.shop"
@@ -36,6 +37,38 @@ def test_a_run_as_json_is_one_document(cli: Cli, store: MemoryExecutor) -> None:
     assert (run["jobs"], run["open"], run["states"]) == (5, 0, {"completed": 5})
     assert run["id"] == flows.get(key="k").id
     assert run["seconds"] >= 0
+
+
+def test_a_run_that_was_there_is_not_told_as_if_it_ran_now(cli: Cli, store: MemoryExecutor) -> None:
+    first, second = [cli("run", f"{SHOP}:order", "--key", "k") for _ in range(2)]
+    assert "cli-load completed" in first.stderr
+    assert second.stdout == first.stdout
+    assert f"order: run {flows.get(key='k').id} has this key, was submitted 20" in second.stderr
+    assert "ago, and has ended: nothing is done again\n" in second.stderr
+    assert "cli-load" not in second.stderr
+
+
+def test_of_a_run_that_goes_on_what_is_new_is_told(
+    store: MemoryExecutor, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def say(text: object = "", *_: object) -> None:
+        said.append(str(text))
+        if "had ended before" in said[-1]:
+            shop.gate.set()
+
+    monkeypatch.setattr("flows._cli._screen.say", say)
+    run = flows.submit(shop.last(shop.load("1").out, shop.wait().out), executor=store, key="k")
+    for event in run.events():
+        if event.kind == "completed":
+            break
+    monkeypatch.setattr("flows._cli._live.can_redraw", lambda: False)
+    with shown(run._record, joined=True):
+        run.wait(60)
+    assert said[0].endswith("ago, and goes on")
+    assert said[1] == "1 of 3 jobs had ended before"
+    assert [text.split()[1:] for text in said[2:]] == [["cli-wait", "completed"], ["cli-last", "completed"]]
 
 
 def test_a_failure_names_the_job_and_the_error_and_ends_with_1(cli: Cli, store: MemoryExecutor) -> None:

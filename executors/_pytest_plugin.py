@@ -1,6 +1,6 @@
 """The pytest plugin of `flows`: fixtures for simulations, and what a failing one came to in the report.
 
-A module of its own, beside the package: pytest loads it at each start, and must not load `flows` with it.
+It stands in this package, which loads nothing: pytest loads it at each start, and must not load `flows` with it.
 
 Fixtures: ``flow_sim`` (`flows.testing.simulate`, with the seed of ``--flows-seed``), ``virtual_clock``,
 ``effect_ledger`` and ``redis_flows`` (the URL of a private server).
