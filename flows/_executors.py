@@ -11,7 +11,7 @@ from flows._names import shown
 from flows.errors import MissingDependencyError, UnknownExecutorError
 
 if TYPE_CHECKING:
-    from flows.executor import Executor
+    from flows.executor import ClusterClient, Executor
 
 _REDIS: Final = "executors.redis:RedisExecutor"
 
@@ -30,7 +30,7 @@ _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
 
 
-def executor_of(given: str | Executor | None) -> Executor:
+def executor_of(given: str | Executor | ClusterClient | None) -> Executor:
     """The executor that *given* stands for; without it ``FLOWS_EXECUTOR``, then ``memory://``.
 
     Executors are shared by URL, but for those marked ``private=1``.
@@ -43,7 +43,7 @@ def executor_of(given: str | Executor | None) -> Executor:
         given = os.environ.get("FLOWS_EXECUTOR") or "memory://"
     if not isinstance(given, str):
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
-            return given
+            return cast("Executor", given)
         if type(given).__module__.partition(".")[0] == "distributed":
             return cast("Executor", _factory("dask")(given))
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")

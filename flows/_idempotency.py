@@ -91,6 +91,8 @@ def expired(key: str, run_id: str, seconds: float) -> FlowsError:
 def data_of(plan: Plan[Any], job: int, names: Sequence[str] | None = None) -> dict[str, Any]:
     """A job's arguments by parameter name, with ``{"$out": ...}`` in the places that results go to.
 
+    A part that an item of a list does not have is ``{"$item": the item, "path": [...]}``.
+
     Args:
         names: Ids by child, where the plan is that of a body; else the plan's own.
     """
@@ -125,7 +127,10 @@ def _spelled(names: Sequence[str], value: Any) -> Any:
     if type(value) is Picks:
         return [_spelled(names, Pick(child, (), False)) for child in value.children]
     if type(value) is Held:
-        return follow(value.item, value.path)
+        try:
+            return follow(value.item, value.path)
+        except Exception:  # the item has no such part, which is why the job failed
+            return {"$item": value.item, "path": list(value.path)}
     if isinstance(value, dict):
         return {key: _spelled(names, item) for key, item in value.items()}
     if isinstance(value, list | tuple):

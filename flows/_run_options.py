@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypedDict
+from typing import Any, Final, TypedDict
 
 from flows._duration import Duration, seconds
 from flows._names import check_name, nearest, shown
@@ -12,6 +12,10 @@ from flows._option_checks import KEY_LIMIT, check_limit
 from flows._telemetry import carry, current_trace_id, may_be_traced
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
+
+_IDS_AT_ONCE: Final = 64
+
+_ids: list[str] = []
 
 
 class RunKeywords(TypedDict, total=False):
@@ -44,7 +48,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     Raises:
         DefinitionError: Some are unknown or wrong; the error lists all of them.
     """
-    run_id = os.urandom(16).hex()
+    run_id = _new_id()
     traced = may_be_traced()
     trace_id, carrier = (current_trace_id() or run_id, carry()) if traced else (run_id, {})
     if not given and not retention and key is None:
@@ -77,6 +81,20 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     if problems:
         raise DefinitionError.of(problems)
     return RunOptions(run_id, key, trace_id, carrier=carrier, **checked)
+
+
+def _new_id() -> str:
+    """Random bytes of the system. They are fetched for many: a call lets other threads have the interpreter first."""
+    try:
+        return _ids.pop()
+    except IndexError:
+        some = os.urandom(16 * _IDS_AT_ONCE).hex()
+        _ids.extend([some[place : place + 32] for place in range(32, len(some), 32)])
+        return some[:32]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.clear)  # which are the parent's
 
 
 def _flag(value: object, what: str) -> bool:

@@ -41,6 +41,17 @@ def may_be_traced() -> bool:
     return "opentelemetry.context" in sys.modules
 
 
+def is_recorded() -> bool:
+    """Whether there may be somebody, at this moment, to record the spans of attempts: a provider of traces."""
+    trace = _loaded("opentelemetry.trace", "get_tracer_provider")
+    if trace is None:
+        return False
+    try:
+        return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
+    except Exception:  # which is told of where a trace is begun
+        return True
+
+
 def current_trace_id() -> str | None:
     """The trace id of the caller's span, as 32 hex digits; None outside a trace."""
     trace = _loaded("opentelemetry.trace", "get_current_span")

@@ -37,9 +37,10 @@ class Traits:
         leaves: The jobs that wait for nothing, once somebody has asked for them: not kept of plans that run once.
         steady: Whether all that the jobs come to are plain calls of their handlers: nothing is in a process, shared,
             conditional or a list.
+        written: What stores that write plans down keep of this one, to write the next of its shape sooner.
     """
 
-    __slots__ = ("attempts", "delays", "in_process", "leaves", "queue", "shares", "steady", "timed")
+    __slots__ = ("attempts", "delays", "in_process", "leaves", "queue", "shares", "steady", "timed", "written")
 
     def __init__(self, plan: Plan[Any]) -> None:
         settings, distinct, queues = plan.settings, plan.distinct, plan.queues_of
@@ -52,6 +53,7 @@ class Traits:
         turns = plan.conditions or plan.lists or any(one.priority or one.lifo for one in distinct)
         self.queue: str | None = None if turns or queues.count(first) < len(queues) else first
         self.leaves: Sequence[int] | None = None
+        self.written: Any = None
         self.timed = any(one.timeout is not None for one in distinct)
         self.in_process = any(one.run_in == "process" for one in distinct)
         self.shares = any(one.idempotency_key is not None for one in distinct)

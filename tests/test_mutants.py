@@ -1,16 +1,24 @@
 """The mutants that `make mutate` plants: small, complete, and nothing that only a reader sees."""
 
+import io
+import subprocess
+import sys
+from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
 
 from executors.redis import _scripts
 from tests.executors.redis.servers import shared
 from tools import planting, sayings, verdicts
-from tools.judging import FOUND, SURVIVED, Case
+from tools.judging import FOUND, HUNG, LATE, SURVIVED, Case, Judge, Turn
 from tools.mutants import lua_mutants, python_mutants
 from tools.mutate import TESTS, drawn, mutants_of
 from tools.mutation_page import PAGE, Result, interval, reasons_in, written
+from tools.planting import ROOT
+from tools.replaying import ReplayJudge, UnsteadyError
 from tools.verdicts import Verdicts
 
 SOURCE = '''
@@ -105,14 +113,14 @@ def test_reasons_stay_with_their_survivors_on_the_page() -> None:
     text, left = written("# Title\n\nWords.\n", [Result("a.py", 9, 9, 9, tuple(made[:2]))])
     assert [mutant for _, mutant in left] == made[:2]
     assert text.startswith("# Title\n\nWords.\n")
-    assert "| `a.py` | 9 | 9 | 7 | 0 | 77.8% |" in text
+    assert "| `a.py` | 9 | 9 | 7 | 0 | 0 | 77.8% |" in text
     for mutant in made[:2]:
         text = text.replace(f"| `{mutant.change}` |  |", f"| `{mutant.change}` | it is so |")
     text, left = written(text, [Result("b.py", 1, 1, 1, ()), Result("a.py", 9, 9, 9, tuple(made[1:3]))])
     assert [mutant for _, mutant in left] == [made[2]]
     reasons = {change: reason for (_, change), reason in reasons_in(text)["a.py"].items()}
     assert reasons == {made[1].change: "it is so", made[2].change: ""}
-    assert "| `b.py` | 1 | 1 | 1 | 0 | 100.0% |" in text
+    assert "| `b.py` | 1 | 1 | 1 | 0 | 0 | 100.0% |" in text
 
 
 def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
@@ -124,8 +132,8 @@ def test_the_share_of_all_scripts_is_told_with_its_certainty() -> None:
         in text
     )
     survived = tuple(list(python_mutants(SOURCE))[:4])
-    text, _ = written("", [Result("a.lua", 90, 30, 30, survived, 3)])
-    assert "| `a.lua` | 90 | 30 | 26 | 3 | 96.3% |" in text
+    text, _ = written("", [Result("a.lua", 90, 30, 30, survived, 3, 2)])
+    assert "| `a.lua` | 90 | 30 | 26 | 2 | 3 | 96.3% |" in text
     assert interval(90, 100) == pytest.approx((0.826, 0.945), abs=0.001)
     text, _ = written("", [Result("c.py", 9, 9, 9, ())])
     again, _ = written(text, [Result("c.py", 9, 9, 9, ())])
@@ -181,3 +189,59 @@ def test_what_a_test_said_is_said_again_to_a_mutant() -> None:
             told(b"return return")
     finally:
         server.ask("FLUSHALL")
+
+
+CASE = Case("module.py", next(python_mutants(SOURCE)))
+TWICE = [
+    ([FOUND, FOUND], FOUND),
+    ([FOUND, LATE], HUNG),
+    ([LATE, FOUND], FOUND),
+    ([LATE, LATE], HUNG),
+    ([SURVIVED], SURVIVED),
+    ([FOUND, SURVIVED], None),
+    ([LATE, SURVIVED], None),
+]
+"""What the tests say, the one that finds the mutant once more; and what is made of it."""
+
+
+@pytest.mark.parametrize(("words", "verdict"), TWICE)
+def test_a_test_finds_a_mutant_if_it_does_so_twice(
+    words: list[str], verdict: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str]] = []
+    planter: Any = SimpleNamespace(place_of=lambda file, mutant: "place")
+    trials: Any = None
+    judge = Judge(planter, [CASE], 1, trials, lambda case, word, by: told.append((word, by)))
+    monkeypatch.setattr("os.wait", lambda: (7, 0))
+    turns = deque([Turn(CASE)])
+    for word in words:
+        pipe: IO[bytes] = io.BytesIO(f"{word} {'' if word == SURVIVED else 'test'}".encode())
+        judge._note({7: (turns.popleft(), pipe)}, {"test": 0}, turns)
+    assert told == ([] if verdict is None else [(verdict, "" if verdict == SURVIVED else "test")])
+    assert not turns
+
+
+@pytest.mark.parametrize(("words", "verdict"), TWICE)
+def test_so_does_one_that_runs_on_a_server(
+    words: list[str], verdict: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody: Any = None
+    judge = ReplayJudge(nobody, [], nobody, nobody, nobody)
+    asked = iter(words)
+    monkeypatch.setattr(judge, "_asked", lambda *given: (next(asked), 0))
+    session: Any = SimpleNamespace(items=[SimpleNamespace(nodeid="test")])
+    if verdict is None:
+        with pytest.raises(UnsteadyError):
+            judge._found_by(session, CASE, [0])
+    else:
+        assert judge._found_by(session, CASE, [0]) == (verdict, "" if verdict == SURVIVED else "test")
+    assert judge._found_by(session, CASE, []) == (SURVIVED, "")
+
+
+def test_a_watch_tells_work_and_sleep_from_standing_in_line() -> None:
+    watched = "import os, time; from tools.waiting import Watch; Watch(lambda: os._exit(3)).begin({}); {}"
+    works = "[0 for zero in iter(int, 1) if zero]"
+    ways = ("60, 0.1", "time.sleep(100)"), ("0.1, 60", works), ("60, 60", "time.sleep(0.3)")
+    begun = [subprocess.Popen([sys.executable, "-c", watched.format(*way)], cwd=ROOT) for way in ways]
+    ends = [process.wait() for process in begun]
+    assert ends == [3, 3, 0]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from tools.mutants import Mutant
 from tools.planting import Planter
+from tools.waiting import Watch
 
 if TYPE_CHECKING:
     import pytest
@@ -36,15 +36,19 @@ class Trials(Protocol):
         ...
 
 
-FOUND, SURVIVED, CANNOT = "found", "survived", "cannot"
+FOUND, HUNG, SURVIVED = "found", "hung", "survived"
+"""A test fails; a test does not come to its end; all tests pass."""
+CANNOT, REFUSED = "cannot", "refused"
+"""It cannot be put in place in a fork; it is no script at all."""
+
 LATE: Final = "late"
-"""A test took too long: the mutant hangs, or the machine was busy. It is judged again, with more patience."""
+"""A test took too long: it is run again, with more patience."""
 
 PATIENCE: Final = (2.0, 8.0)
-"""Seconds that a test may take besides some times what it takes without a mutant: of this process, and in all."""
+"""Seconds that a test may work, and sleep, besides some times what it takes without a mutant: see `tools.waiting`."""
 
 MORE_PATIENCE: Final = 5.0
-"""So many times as long may a test take when its mutant is judged again; who is late then hangs, and is found."""
+"""So many times as long may a test take when it is run again; what is late then hangs."""
 
 FIRST: Final = 4
 """So many tests that have found most in the same place come first."""
@@ -68,6 +72,24 @@ class Case(NamedTuple):
         return test.partition("::")[0] not in self.met
 
 
+class Turn(NamedTuple):
+    """A case to be judged in a fork.
+
+    Attributes:
+        test: The only test it is to meet, which has failed or was late before: it counts if it is so again.
+        word: What the test came to then.
+    """
+
+    case: Case
+    test: str = ""
+    word: str = ""
+
+    @property
+    def patience(self) -> float:
+        """So many times as long as usual may a test take."""
+        return MORE_PATIENCE if self.word else 1.0
+
+
 @dataclass
 class Judge:
     """The plugin.
@@ -76,7 +98,7 @@ class Judge:
         planter: Puts them in place.
         cases: What to judge.
         jobs: How many forks at once.
-        trials: What the tests do without a mutant.
+        trials: Knows what the tests do without mutants.
         tell: Is called with each case, a verdict (a word), and the test that it comes from.
     """
 
@@ -86,45 +108,47 @@ class Judge:
     trials: Trials
     tell: Callable[[Case, str, str], None]
     _finders: dict[str, Counter[int]] = field(default_factory=dict)
-    _late: list[Case] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In the place of pytest's own loop."""
         self.planter.collected()
         took, entering = self._tried(session)
         names = {item.nodeid: number for number, item in enumerate(session.items)}
-        open_forks: dict[int, tuple[Case, IO[bytes]]] = {}
-        cases = self.cases
-        for patience in (1.0, MORE_PATIENCE):
-            for case in cases:
-                entered = entering.get(self.planter.place_of(case.file, case.mutant), ())
-                items = self._ordered(session, case, entered, took)
-                reading, writing = os.pipe()
-                pid = os.fork()
-                if not pid:
-                    self._judge(session, case, items, [patience * seconds for seconds in took], writing, patience)
-                os.close(writing)
-                open_forks[pid] = case, os.fdopen(reading, "rb")
-                if len(open_forks) == self.jobs:
-                    self._note(open_forks, names, patience)
-            while open_forks:
-                self._note(open_forks, names, patience)
-            cases, self._late = self._late, []
+        open_forks: dict[int, tuple[Turn, IO[bytes]]] = {}
+        turns = deque(map(Turn, self.cases))
+        while turns or open_forks:
+            if not turns or len(open_forks) == self.jobs:
+                self._note(open_forks, names, turns)
+                continue
+            turn = turns.popleft()
+            entered = entering.get(self.planter.place_of(turn.case.file, turn.case.mutant), ())
+            items = [names[turn.test]] if turn.test else self._ordered(session, turn.case, entered, took)
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if not pid:
+                self._judge(session, turn, items, took, writing)
+            os.close(writing)
+            open_forks[pid] = turn, os.fdopen(reading, "rb")
         return True
 
-    def _note(self, open_forks: dict[int, tuple[Case, IO[bytes]]], names: dict[str, int], patience: float) -> None:
+    def _note(
+        self, open_forks: dict[int, tuple[Turn, IO[bytes]]], names: Mapping[str, int], turns: deque[Turn]
+    ) -> None:
+        """Wait for a fork. What it has found is asked for once more, of the same test: no test fails by chance then."""
         pid, _ = os.wait()
-        case, pipe = open_forks.pop(pid)
+        turn, pipe = open_forks.pop(pid)
         with pipe:
             word, _, by = pipe.read().decode().partition(" ")
-        if word == LATE and patience < MORE_PATIENCE:
-            self._late.append(case)
-            return
-        if by in names:
-            place = self.planter.place_of(case.file, case.mutant)
-            self._finders.setdefault(place, Counter())[names[by]] += 1
-        word = FOUND if word == LATE else word
-        self.tell(case, word or FOUND, by)  # who says nothing has been killed by what it did
+        word = word or FOUND  # who says nothing has been ended by what it did
+        if word in (FOUND, LATE) and by and not turn.word:
+            turns.appendleft(Turn(turn.case, by, word))
+        elif word == SURVIVED and turn.word:
+            print(f"unsteady, not judged: {turn.test} with {turn.case.mutant.change}", flush=True)
+        else:
+            if by:
+                place = self.planter.place_of(turn.case.file, turn.case.mutant)
+                self._finders.setdefault(place, Counter())[names[by]] += 1
+            self.tell(turn.case, HUNG if word == LATE else word, by)
 
     def _ordered(self, session: pytest.Session, case: Case, items: Sequence[int], took: Sequence[float]) -> list[int]:
         seen: Counter[str] = Counter()
@@ -143,13 +167,7 @@ class Judge:
         return sorted(cost, key=cost.__getitem__)
 
     def _judge(
-        self,
-        session: pytest.Session,
-        case: Case,
-        items: Sequence[int],
-        took: Sequence[float],
-        writing: int,
-        patience: float,
+        self, session: pytest.Session, turn: Turn, items: Sequence[int], took: Sequence[float], writing: int
     ) -> None:
         """Judge one in this fork, and end it."""
         by = ""
@@ -160,10 +178,9 @@ class Judge:
             os._exit(0)
 
         silence()
-        if not self.planter.plant(case.file, case.mutant):
+        if not self.planter.plant(turn.case.file, turn.case.mutant):
             end(CANNOT)
-        for caught in (signal.SIGALRM, signal.SIGPROF):
-            signal.signal(caught, lambda *_: end(LATE))
+        watch = Watch(lambda: end(LATE))
         try:
             tests = [session.items[item] for item in items]
             for item, test, _ in zip([*items, -1], [*tests, None], _run(session, tests), strict=True):
@@ -171,8 +188,8 @@ class Judge:
                     end(FOUND)
                 if test is not None:
                     by = test.nodeid
-                    signal.setitimer(signal.ITIMER_PROF, patience * PATIENCE[0] + 3.0 * took[item])
-                    signal.setitimer(signal.ITIMER_REAL, patience * PATIENCE[1] + 5.0 * took[item])
+                    work, sleep = (turn.patience * seconds for seconds in PATIENCE)
+                    watch.begin(work + 3.0 * turn.patience * took[item], sleep)
         except BaseException:
             end(FOUND)
         by = ""
@@ -250,21 +267,27 @@ def forked(work: Callable[[], Any], *, otherwise: Any = None) -> Any:
     return result if done else otherwise
 
 
-def limited(fails: Callable[[], bool], seconds: float = 120.0) -> bool:
-    """Whether *fails* says so in a fork of this process, or works for longer than that, or ten times waits so long."""
-    pid = os.fork()
-    if not pid:
+def limited(judged: Callable[[], str], seconds: float = 120.0) -> tuple[bool, str]:
+    """What a test run comes to in a fork of this process.
+
+    Args:
+        judged: Runs tests and returns the one that failed; empty: none did.
+        seconds: So long it may work, and so long it may sleep.
+
+    Returns:
+        Whether it came to its end, and what it returned.
+    """
+
+    def watched() -> tuple[bool, str]:
         silence()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_PROF, seconds)
-        signal.setitimer(signal.ITIMER_REAL, 10.0 * seconds)
-        try:
-            os._exit(int(fails()))
-        except BaseException:
-            os._exit(1)
-    _, status = os.waitpid(pid, 0)
-    return status != 0
+        watch = Watch(lambda: os._exit(1))
+        watch.begin(seconds, seconds)
+        made = judged()
+        watch.end()
+        return True, made
+
+    told: tuple[bool, str] = forked(watched, otherwise=(False, ""))
+    return told
 
 
 def silence() -> None:

@@ -17,11 +17,12 @@ from tools.planting import ROOT
 PAGE: Final = ROOT / "docs" / "mutation.md"
 
 _SCORE: Final = re.compile(
-    r"^\| `(?P<file>[^`]+)` \| (?P<mutants>\d+) \| (?P<judged>\d+) \| (?P<found>\d+) \| (?P<alike>\d+) \|"
+    r"^\| `(?P<file>[^`]+)` \| (?P<mutants>\d+) \| (?P<judged>\d+) \| (?P<found>\d+) \| (?P<hung>\d+) "
+    r"\| (?P<alike>\d+) \|"
 )
 _SECTION: Final = re.compile(r"^### `(?P<file>[^`]+)`$")
 _ROW: Final = re.compile(r"^\| (?P<where>`[^`]+`|module) \| (?P<changes>`.*`) \| (?P<reason>.*) \|$")
-_SCORES: Final = "| file | mutants | judged | found | alike | |\n|---|---|---|---|---|---|\n"
+_SCORES: Final = "| file | mutants | judged | found | hung | alike | |\n|---|---|---|---|---|---|---|\n"
 _SURVIVORS: Final = "\n## Survivors\n"
 _REASONS: Final = "\n| function | mistakes | why no test finds them |\n|---|---|---|\n"
 
@@ -36,6 +37,7 @@ class Result:
         judged: How many have.
         survivors: Those of the judged that no test found.
         alike: How many of these mean the same as what stood there, as the page says of them: they count neither way.
+        hung: How many of those found make a test go on without end.
         waiting: Function and mistake of those that have not been judged: what the page says of them stays.
     """
 
@@ -45,6 +47,7 @@ class Result:
     judged: int
     survivors: tuple[Mutant, ...]
     alike: int = 0
+    hung: int = 0
     waiting: frozenset[tuple[str, str]] = frozenset()
 
     @property
@@ -92,7 +95,8 @@ def written(text: str, results: Iterable[Result]) -> tuple[str, list[tuple[str, 
     unexplained = []
     for one in results:
         share = f"{one.found / one.counted:.1%}" if one.counted else ""
-        rows[one.file] = f"| `{one.file}` | {one.mutants} | {one.judged} | {one.found} | {one.alike} | {share} |"
+        counts = (one.mutants, one.judged, one.found, one.hung, one.alike)
+        rows[one.file] = f"| `{one.file}` | {' | '.join(map(str, counts))} | {share} |"
         known = reasons.get(one.file, {})
         reasons[one.file] = {name: reason for name, reason in known.items() if name in one.waiting}
         for each in one.survivors:

@@ -135,7 +135,8 @@ class Scripts:
         self._scripts: Any = importlib.import_module("executors.redis._scripts")
         folder = ROOT / "executors" / "redis" / "lua"
         self._parts = {path.name: path.read_text("utf-8") for path in folder.glob("*.lua")}
-        self._includes = {name: self._scripts._read(name)[0]["include"] for name in self._scripts.names()}
+        heads = {name: self._scripts._read(name)[0] for name in self._scripts.names()}
+        self._includes = {name: [*head["first"], *head["include"]] for name, head in heads.items()}
 
     def server(self) -> Any:
         """The one that tests share, started."""
@@ -180,7 +181,7 @@ class Scripts:
 
     @staticmethod
     def _clocked(parts: dict[str, str], clock: str) -> dict[str, str]:
-        return parts | {"prelude.lua": parts["prelude.lua"].replace("call('TIME')", clock)}
+        return {name: text.replace("call('TIME')", clock) for name, text in parts.items()}
 
     @contextlib.contextmanager
     def _putting(self, texts: dict[str, str]) -> Iterator[None]:

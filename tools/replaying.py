@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +20,19 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from redis.exceptions import RedisError
 
 from executors.redis import _connection
-from tools.judging import FOUND, LATE, MORE_PATIENCE, SURVIVED, Case, forked, is_failing, silence
+from tools.judging import (
+    FOUND,
+    HUNG,
+    LATE,
+    MORE_PATIENCE,
+    PATIENCE,
+    REFUSED,
+    SURVIVED,
+    Case,
+    forked,
+    is_failing,
+    silence,
+)
 from tools.planting import Scripts
 from tools.sayings import (
     GIVE_UP_SECONDS,
@@ -36,6 +47,7 @@ from tools.sayings import (
     load,
     worked,
 )
+from tools.waiting import Watch
 
 if TYPE_CHECKING:
     import pytest
@@ -113,7 +125,8 @@ class ReplayJudge:
                 self._unsaid.append(number)
                 print(f"cannot be said again: {item.nodeid}", flush=True)
         for case in self.cases:
-            self.tell(case, *self._judged(session, case))
+            with contextlib.suppress(UnsteadyError):
+                self.tell(case, *self._judged(session, case))
         return True
 
     # Judging.
@@ -126,25 +139,24 @@ class ReplayJudge:
             try:
                 differs = difference(self._server, self._said[number], names)
             except NotTakenError:
-                return FOUND, test
+                return REFUSED, ""
             except HangingError:
                 self._restart()
                 self._count(case, number)
-                return FOUND, test
+                return HUNG, test
             if differs is None:
                 continue
             if len(doubtful) >= ALONE:
                 doubtful.append(number)
                 continue
-            by = self._finding(session, case, [number])
-            if by is not None:
-                self._count(case, by)
-                return FOUND, test
+            word, _ = self._found_by(session, case, [number])
+            if word != SURVIVED:
+                self._count(case, number)
+                return word, test
             doubtful.append(number)
             self.note(case, test, *differs)
         unsaid = [number for number in self._unsaid if case.meets(session.items[number].nodeid)]
-        by = self._finding(session, case, [*doubtful[ALONE:], *unsaid])
-        return (SURVIVED, "") if by is None else (FOUND, session.items[by].nodeid)
+        return self._found_by(session, case, [*doubtful[ALONE:], *unsaid])
 
     def _ordered(self, session: pytest.Session, case: Case) -> list[int]:
         """Those that run a script with the mutant: first those that have found others here, then the short ones."""
@@ -170,40 +182,51 @@ class ReplayJudge:
         names = Names(self._server, self._shas, self._texts.get)
         return said if difference(self._server, said, names) is None else NOTHING
 
-    def _finding(self, session: pytest.Session, case: Case, numbers: Sequence[int]) -> int | None:
-        """Which of these tests finds the mutant; one that does not come to an end is run again, with more patience."""
-        for patience in (1.0, MORE_PATIENCE):
-            word, by = forked(partial(self._run, session, case, numbers, patience), otherwise=(FOUND, numbers[-1:]))
-            if not self._answers():
-                self._restart()
-            if word != LATE:
-                break
-        return by[0] if word != SURVIVED else None
+    def _found_by(self, session: pytest.Session, case: Case, numbers: Sequence[int]) -> tuple[str, str]:
+        """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently.
 
-    def _run(
-        self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float
-    ) -> tuple[str, list[int]]:
+        Raises:
+            UnsteadyError: It finds it once and then does not.
+        """
+        if not numbers:
+            return SURVIVED, ""
+        word, by = self._asked(session, case, numbers, 1.0)
+        if word == SURVIVED:
+            return SURVIVED, ""
+        test = session.items[by].nodeid
+        word, _ = self._asked(session, case, [by], MORE_PATIENCE)
+        if word == SURVIVED:
+            print(f"unsteady, not judged: {test} with {case.mutant.change}", flush=True)
+            raise UnsteadyError
+        return (HUNG if word == LATE else FOUND), test
+
+    def _asked(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
+        asked = partial(self._run, session, case, numbers, patience)
+        told: tuple[str, int] = forked(asked, otherwise=(FOUND, numbers[-1]))
+        if not self._answers():
+            self._restart()
+        return told
+
+    def _run(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         silence()
         self.planter.plant(case.file, case.mutant.text)
         late = []
 
-        def interrupt(*_: object) -> None:
+        def interrupt() -> None:
             late.append(True)
             raise LateError
 
-        for caught in (signal.SIGALRM, signal.SIGPROF):
-            signal.signal(caught, interrupt)
+        watch = Watch(interrupt, [self._server.pid])
         try:
             for number in numbers:
                 took = self._said[number].took if number in self._said else 1.0
-                signal.setitimer(signal.ITIMER_PROF, min(patience, 2.0) * (1.0 + 3.0 * took), 1.0)
-                signal.setitimer(signal.ITIMER_REAL, patience * (20.0 + 20.0 * took), 1.0)
+                work, sleep = (patience * seconds for seconds in PATIENCE)
+                watch.begin(work + 3.0 * patience * took, sleep)
                 if is_failing(session, [session.items[number]]):
-                    return LATE if late else FOUND, [number]
-            return SURVIVED, []
+                    return LATE if late else FOUND, number
+            return SURVIVED, -1
         finally:
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            watch.end()
             self.planter.leave()
 
     # The server.
@@ -250,3 +273,7 @@ def be_patient() -> None:
 
 class LateError(BaseException):
     """A test takes too long."""
+
+
+class UnsteadyError(Exception):
+    """A test says one thing and then the other."""

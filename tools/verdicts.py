@@ -87,7 +87,9 @@ class Verdicts:
 
     def _behind(self, by: str) -> str:
         """What the word of a test rests on; where none is named, of all."""
-        return _source_of(by.partition("[")[0]) if by else _digest("".join(map(_state, self.tests)))
+        if "::" in by:
+            return _source_of(by.partition("[")[0])
+        return _state(by) if by else _digest("".join(map(_state, self.tests)))
 
 
 class Trials:

@@ -152,17 +152,8 @@ class Conversation:
     def _brief(self) -> Brief:
         run, job = self._grant.run, self._grant.job
         plan, known = run.plan, run.plan.settings[job]
-        # Rules that are code stay here: they need not pickle, and the child does not ask them.
-        settings = Settings(
-            attempts=known.attempts,
-            timeout=known.timeout,
-            priority=known.priority,
-            on_failure=known.on_failure,
-            idempotency_key=known.idempotency_key,
-            run_in=known.run_in,
-        )
         place = plan.ids[job], plan.names[job], plan.queues_of[job]
-        return Brief(run.id, run.key, plan.name, *place, self._grant.attempt, settings, carry())
+        return Brief(run.id, run.key, plan.name, *place, self._grant.attempt, plain(known), carry())
 
     def _talk(self, child: Child, message: bytes) -> tuple[bytes, bytes] | None:
         """Have the call made; None when the child is gone before it has answered."""
@@ -231,14 +222,7 @@ class Conversation:
                     f"the result could not be read back from the process: {type(error).__name__}: {error}; return "
                     "plain data. What the handler did stands, so it is not tried again."
                 ) from error
-        raised: Raised = loads(data)
-        came = unpacked(raised)
-        if raised.final:
-            settle: Settle = FailedSettle(self._grant, End.FAILED, came, self._started_at, now)
-        else:
-            settle = judge_error(self._grant, came, self._started_at, now)
-        _keep_traceback(settle, raised)
-        return settle
+        return settled(self._grant, loads(data), self._started_at, now)
 
     def _gone(self, child: Child, how: str) -> Settle:
         if child.doom == TIMEOUT:
@@ -264,10 +248,31 @@ class Conversation:
         return self._grant.run.plan.ids[self._grant.job]
 
 
-def _keep_traceback(settle: Settle, raised: Raised) -> None:
-    """What is kept of the error is as the child saw it: its frames are there, not here."""
+def plain(settings: Settings) -> Settings:
+    """*settings* as they travel. Rules that are code stay here: they need not pickle, and nobody there asks them."""
+    return Settings(
+        attempts=settings.attempts,
+        timeout=settings.timeout,
+        priority=settings.priority,
+        on_failure=settings.on_failure,
+        idempotency_key=settings.idempotency_key,
+        run_in=settings.run_in,
+    )
+
+
+def settled(grant: Grant, raised: Raised, started_at: float, ended_at: float) -> Settle:
+    """What becomes of an attempt whose handler has raised elsewhere.
+
+    What is kept of the error is as it was seen there, where its frames are.
+    """
+    came = unpacked(raised)
+    if raised.final:
+        settle: Settle = FailedSettle(grant, End.FAILED, came, started_at, ended_at)
+    else:
+        settle = judge_error(grant, came, started_at, ended_at)
     if isinstance(settle, FailedSettle) and settle.failed is not None:
         kept = raised.failed
         settle.failed = dataclasses.replace(
             settle.failed, type=kept.type, message=kept.message, traceback=kept.traceback
         )
+    return settle

@@ -69,7 +69,7 @@ class Brief:
         *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
         *("_since", "_sink", "reason", "row", "settings", "unknown"),
         *("binding", "conditions", "ends", "items", "plan", "space", "values"),  # when first asked for
-        *("deadline_at", "rated", "tracing"),  # where the worker has not set them, there is nothing of the kind
+        *("deadline_at", "rated", "tracing"),
         "__weakref__",
     )  # fmt: skip
 
@@ -108,12 +108,13 @@ class Brief:
         self.inputs = inputs
         self.place = place
         self.gated = gated
-        self.cancelling = False
+        self.cancelling = self.rated = False
+        self.deadline_at = self.tracing = None
         self.reason = ""
         self._since = since
         self._sink = sink
         if found is None:
-            found = look_up(header.kinds[row[1]])
+            found = found_for(header.kinds[row[1]])
         self.kind, self.handler, self.settings, self.handlers, self.unknown = found
 
     @property
@@ -237,6 +238,14 @@ class Found(NamedTuple):
     settings: Settings
     handlers: ByJob[Handler]
     unknown: bool
+
+
+def found_for(kind: Kind) -> Found:
+    """As `look_up`; the same again as long as the task is what it was."""
+    handler, found = kind.handler(), kind.found
+    if handler is None or found is None or found.handler is not handler:
+        found = kind.found = look_up(kind)
+    return cast("Found", found)
 
 
 def look_up(kind: Kind) -> Found:
@@ -378,9 +387,6 @@ def _values(brief: Brief) -> Mapping[int, Any]:
 
 
 _MADE: Final[Mapping[str, Callable[[Brief], Any]]] = {
-    "deadline_at": lambda brief: None,
-    "rated": lambda brief: False,
-    "tracing": lambda brief: None,
     "binding": _binding,
     "conditions": _conditions,
     "ends": lambda brief: {end.child: end for end in brief.inputs},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring as quote
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._stored._json import decode, encode
@@ -27,6 +28,13 @@ _OPTIONS: Final = ("timeout", "fail_fast", "keep", "keep_failed", "keep_count", 
 
 HEADERS_KEPT: Final = 512
 
+COMMONS_KEPT: Final = 128
+COMMON_BYTES: Final = 16_384
+"""What headers have in common is kept for the next one, of so many flows, where it is not longer than this."""
+
+_COMMON: Final = b',"v":%d,' % FORM
+"""Begins what is in common; it is nowhere else, as what stands before has no numbers and quotes are escaped in text."""
+
 
 class Kind:
     """What jobs have in common that differ in their arguments only: where their handler is found, and their options.
@@ -39,9 +47,10 @@ class Kind:
         queue: The jobs'.
         typed: Whether they were made by calling the task; else they are literals.
         is_control: Whether they are lists, which have no handler.
+        found: What `_brief.found_for` has found last.
     """
 
-    __slots__ = ("_data", "_found", "_settings", "_task", "home", "is_control", "name", "queue", "typed")
+    __slots__ = ("_data", "_found", "_settings", "_task", "found", "home", "is_control", "name", "queue", "typed")
 
     def __init__(self, name: str, home: str, queue: str, data: dict[str, Any], typed: bool) -> None:
         self.name = name
@@ -53,6 +62,7 @@ class Kind:
         self._task: Task[..., Any] | None = None
         self._settings: Settings | None = None
         self._found: Handler | None = None
+        self.found: Any = None
 
     @property
     def task(self) -> Task[..., Any] | None:
@@ -121,24 +131,38 @@ class Header:
     )  # fmt: skip
 
     def __init__(self, payload: bytes) -> None:
-        data = read(payload)
+        at = payload.find(_COMMON)
+        if at < 0:
+            own = read(payload)
+            shared = _Common(own)
+        else:
+            own = read(payload[:at] + b"}")
+            shared = _common_of(payload[at:])
+        self.id: str = own["id"]
+        self.key: str | None = own["key"]
+        self.options = RunOptions(self.id, self.key, own["trace"], **shared.options, carrier=own["carrier"])
+        self.fingerprint: str = own["fingerprint"]
+        self.name, self.size, self.roots, self.several = shared.name, shared.size, shared.roots, shared.several
+        self.limits, self.kinds, self.bodies = shared.limits, shared.kinds, shared.bodies
+
+
+class _Common:
+    """What headers of many runs have in common, read once for all of them."""
+
+    __slots__ = ("bodies", "kinds", "limits", "name", "options", "roots", "several", "size")
+
+    def __init__(self, data: dict[str, Any]) -> None:
         form = data.get("v")
         if form != FORM:
             raise UnsupportedError(
                 f"run {data.get('id')} is stored in form {form}, and this version of flows reads form {FORM}; "
                 "run the same version here as where it was submitted"
             )
-        given = data["options"]
-        self.id: str = data["id"]
-        self.key: str | None = data["key"]
-        self.options = RunOptions(
-            self.id, self.key, data["trace"], **{name: given[name] for name in _OPTIONS}, carrier=data["carrier"]
-        )
+        self.options = {name: data["options"][name] for name in _OPTIONS}
         self.name: str = data["name"]
         self.size: int = data["size"]
         self.roots: tuple[int, ...] = tuple(data["roots"])
         self.several: bool = data["several"]
-        self.fingerprint: str = data["fingerprint"]
         self.limits = {
             queue: (concurrency, None if rate is None else (rate[0], rate[1]))
             for queue, (concurrency, rate) in data["limits"].items()
@@ -150,28 +174,38 @@ class Header:
         self.bodies = [StoredBody(body) for body in data["bodies"]]
 
 
-def write_header(
+_commons: dict[bytes, _Common] = {}
+
+
+def _common_of(written: bytes) -> _Common:
+    """What is written, as it was read before, where it was."""
+    found = _commons.get(written)
+    if found is None:
+        found = _Common(read(b"{" + written[1:]))
+        # Without a lock, as the steps are atomic, and what is lost or read twice does no harm.
+        if len(_commons) >= COMMONS_KEPT:
+            _commons.clear()
+        if len(written) <= COMMON_BYTES:
+            _commons[written] = found
+    return found
+
+
+def common_part(
     plan: Plan[Any],
     options: RunOptions,
-    fingerprint: str,
     kinds: list[list[Any]],
     settings: list[dict[str, Any]],
     bodies: Sequence[tuple[list[bytes], Body]],
-) -> bytes:
-    """The header of a run of *plan*; `Header` reads it."""
-    return encode(
+) -> str:
+    """What the header of a run of *plan* has in common with those of other runs like it; see `write_header`."""
+    written = encode(
         {
             "v": FORM,
-            "id": options.run_id,
-            "key": options.key,
             "name": plan.name,
             "size": len(plan),
             "roots": plan.roots,
             "several": plan.several,
-            "trace": options.trace_id,
-            "carrier": dict(options.carrier),
             "options": {name: getattr(options, name) for name in _OPTIONS},
-            "fingerprint": fingerprint,
             "limits": plan.limits,
             "kinds": kinds,
             "settings": settings,
@@ -186,6 +220,20 @@ def write_header(
                 for rows, body in bodies
             ],
         }
+    )
+    return written[1:]
+
+
+def write_header(options: RunOptions, fingerprint: str, common: str) -> bytes:
+    """The header of a run; `Header` reads it.
+
+    One JSON object, in which what is the run's own stands first, so that what it has in common with others is the same
+    piece of text in all of them.
+    """
+    run_id, trace_id, key, carrier = options.run_id, options.trace_id, options.key, options.carrier
+    return (
+        f'{{"id":{quote(run_id)},"key":{"null" if key is None else quote(key)},"trace":{quote(trace_id)},'
+        f'"carrier":{encode(dict(carrier)) if carrier else "{}"},"fingerprint":{quote(fingerprint)},{common}'
     ).encode()
 
 

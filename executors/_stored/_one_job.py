@@ -57,34 +57,80 @@ class OneState:
         return self._ordinal
 
 
-class OnePlan:
-    """What is asked of a run's plan on behalf of one job: columns that have this one and its children."""
+class _Options(dict[int, Settings]):
+    """The job's options; of its children no more than how their failures count, worked out when first asked for."""
 
-    __slots__ = ("gone", "ids", "inputs", "lists", "name", "names", "optional", "queues_of", "settings", "tasks")
+    __slots__ = ("_row", "_rows")
+
+    def __init__(self, job: int, settings: Settings, row: Sequence[Any], rows: Sequence[Any]) -> None:
+        self[job] = settings
+        self._row = row
+        self._rows = rows
+
+    def __missing__(self, child: int) -> Settings:
+        rows, removed = self._rows, more_of(self._row).get("r", ())
+        for place in children_of(self._row):
+            there = rows[place] if rows else place
+            if type(there) is int:  # else it is an item
+                self.setdefault(there, _REMOVED if place in removed else _KEPT)
+        if child not in self:
+            raise KeyError(child)
+        return self[child]
+
+
+class OnePlan:
+    """What is asked of a run's plan on behalf of one job: columns that have this one and its children.
+
+    Most jobs are only asked for their options; the others are worked out when one of them is.
+    """
+
+    __slots__ = (
+        *("_about", "name", "settings"),
+        *("gone", "ids", "inputs", "lists", "names", "optional", "queues_of", "tasks"),  # when first asked for
+    )
+    gone: Collection[int]
+    ids: dict[int, str]
+    inputs: Mapping[int, Sequence[int]]
+    lists: Mapping[int, Any]
+    names: Mapping[int, str]
+    optional: Mapping[int, Collection[int]]
+    queues_of: Mapping[int, str]
+    tasks: Mapping[int, Any]
 
     def __init__(self, brief: Brief) -> None:
-        job, row, kind = brief.job, brief.row, brief.kind
-        more = more_of(row)
-        children, rows = children_of(row), brief.space
+        self.name = brief.header.name
+        # Not the brief, which has this plan: both would stay until a collection.
+        self._about = brief.job, brief.row, brief.kind
+        self.settings = _Options(brief.job, brief.settings, brief.row, brief.space if brief.place else ())
+        if brief.place:
+            self._work_out(brief)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in OnePlan.__annotations__:
+            raise AttributeError(name)
+        self._work_out(None)
+        return getattr(self, name)
+
+    def _work_out(self, brief: Brief | None) -> None:
+        """All that there is; *brief* of a stamped job."""
+        job, row, kind = self._about
+        more, rows = more_of(row), () if brief is None else brief.space
+        children = children_of(row)
         names = row[3].split(IDS) if children else []
-        self.ids = {job: row[0] + _label(brief.place)}
-        optional, removed = more.get("o", ()), more.get("r", ())
-        self.settings = {}
+        optional = more.get("o", ())
+        self.ids = {job: row[0] + ("" if brief is None else _label(brief.place))}
         for child, name in zip(children, names, strict=True):
             there = rows[child] if rows else child
             if type(there) is int:
-                self.ids[there] = name + _label_of(brief, child)
-                self.settings[there] = _REMOVED if child in removed else _KEPT
-        self.settings[job] = brief.settings
+                self.ids[there] = name + ("" if brief is None else _label_of(brief, child))
         inputs = children[: more.get("n", len(children))]
         self.inputs = {job: _rows(rows, inputs)} if inputs else {job: ()}
         self.optional = {job: frozenset(_rows(rows, optional))} if optional else _NOTHING
-        self.name = brief.header.name
         self.names = {job: kind.name}
         self.queues_of = {job: kind.queue}
         self.tasks = {job: kind.task}
-        self.lists: Mapping[int, Any] = _NOTHING
-        self.gone: Collection[int] = ()
+        self.lists = _NOTHING
+        self.gone = ()
 
 
 def _rows(space: Sequence[Any], places: Sequence[int]) -> tuple[int, ...]:

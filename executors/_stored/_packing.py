@@ -16,7 +16,8 @@ import gc
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from executors._stored._header import write_header
+from executors._stored._blanks import blank_of, filled
+from executors._stored._header import common_part, write_header
 from executors._stored._limits import LIMITS, Limits
 from executors._stored._options import given_to, refuse_code, settings_to
 from executors._stored._rows import NO_KIND, RowWriter, Space
@@ -43,7 +44,11 @@ def pack(plan: Plan[Any], options: RunOptions, limits: Limits = LIMITS) -> Packe
         DefinitionError: Options of a job are code, or the flow has more jobs than *limits* let it; with the job's id.
         DataError: Data has no JSON form, does not fit its handler, or is larger than *limits* let it be.
     """
-    if len(plan) > limits.jobs:
+    if len(plan) <= limits.jobs:
+        packed = filled(plan, options, limits.data)
+        if packed is not None:
+            return packed
+    else:
         raise DefinitionError(
             f"flow {plan.name!r} has {len(plan):,} jobs, and at most {limits.jobs:,} are taken; split it, fan out with "
             "each(), or raise max_jobs in the executor's URL"
@@ -55,14 +60,17 @@ def pack(plan: Plan[Any], options: RunOptions, limits: Limits = LIMITS) -> Packe
         tables = _Tables(limits)
         bodies = {body: number for number, body in enumerate(bodies_of(plan))}
         space = Space(plan.ids, _column(plan, "on_failure"), tables.kinds_of(plan))
-        rows, shape = _packed(plan, space, bodies, tables)
+        writer, rows, shape = _packed(plan, space, bodies, tables)
         around = dict.fromkeys(plan.lists.values(), space)
         parts = [_packed_body(body, bodies, tables, around) for body in bodies]
         tables.check()
         fingerprint = "" if options.key is None else plan.fingerprint
         bodies_to = [(rows, body) for _, rows, body in parts]
-        header = write_header(plan, options, fingerprint, tables.kinds(), tables.settings, bodies_to)
-        return Packed(header, rows, shape, [part for part, _, _ in parts], options, plan.limits, plan.name, fingerprint)
+        common = common_part(plan, options, tables.kinds(), tables.settings, bodies_to)
+        kept = None if parts else blank_of(plan, options, writer, rows, shape, common)
+        header = write_header(options, fingerprint, common)
+        bodies_packed = [part for part, _, _ in parts]
+        return Packed(header, rows, shape, bodies_packed, options, plan.limits, plan.name, fingerprint, kept)
     finally:
         if was_on:
             gc.enable()
@@ -124,8 +132,8 @@ class _Tables:
 
 def _packed(
     plan: Plan[Any], space: Space, bodies: Mapping[Body, int], tables: _Tables, links: Sequence[Outer] = ()
-) -> tuple[list[bytes], Shape]:
-    """The rows of a plan, or of a body's, and their shape.
+) -> tuple[RowWriter, list[bytes], Shape]:
+    """The rows of a plan, or of a body's, with what has written them, and their shape.
 
     Args:
         space: What its bindings may refer to.
@@ -146,21 +154,25 @@ def _packed(
     shares = any(one.idempotency_key is not None for one in plan.distinct)
     for job in range(size) if shares else ():
         flags[job] |= SHARES if settings[job].idempotency_key is not None else 0
-    return rows, Shape(
-        size=size,
-        roots=plan.roots,
-        queues=queues,
-        queue=[0] * size if len(queues) == 1 else [place[queue] for queue in plan.queues_of],
-        priority=_column(plan, "priority"),
-        lifo=[int(one) for one in _column(plan, "lifo")],
-        delay_ms=[round(1000 * one) for one in _column(plan, "delay")],
-        attempts=[tables.attempts[kind] for kind in space.kinds[:size]],
-        flags=flags,
-        pending=plan.pending,
-        edges=plan.dependents,
-        codes=plan.effects,
-        inputs=writer.inputs,
-        body=lists,
+    return (
+        writer,
+        rows,
+        Shape(
+            size=size,
+            roots=plan.roots,
+            queues=queues,
+            queue=[0] * size if len(queues) == 1 else [place[queue] for queue in plan.queues_of],
+            priority=_column(plan, "priority"),
+            lifo=[int(one) for one in _column(plan, "lifo")],
+            delay_ms=[round(1000 * one) for one in _column(plan, "delay")],
+            attempts=[tables.attempts[kind] for kind in space.kinds[:size]],
+            flags=flags,
+            pending=plan.pending,
+            edges=plan.dependents,
+            codes=plan.effects,
+            inputs=writer.inputs,
+            body=lists,
+        ),
     )
 
 
@@ -180,7 +192,7 @@ def _packed_body(
     )
     around.update(dict.fromkeys(body.plan.lists.values(), space))
     outer = [Outer(*edge) for edge in body.outer]
-    rows, shape = _packed(body.plan, space, bodies, tables, outer)
+    _, rows, shape = _packed(body.plan, space, bodies, tables, outer)
     policy = body.plan.settings[body.root].on_failure
     packed = PackedBody(shape, body.root, EFFECTS[policy], policy == "remove", body.limit, list(body.links), outer)
     return packed, rows, body

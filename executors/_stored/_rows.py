@@ -31,7 +31,7 @@ IDS: Final = "\x7f"
 
 _NOTHING: Final[Mapping[str, Any]] = {}
 NO_KIND: Final = -1
-_NOBODY: Final[frozenset[int]] = frozenset()
+NOBODY: Final[frozenset[int]] = frozenset()
 
 _SURE: Final = frozenset((str, bool, int, type(None)))
 """Kinds of arguments that JSON keeps where they are short and ASCII: no integer is too large, nor text a half pair."""
@@ -64,6 +64,7 @@ class RowWriter:
         limits: How large data may be.
 
     Attributes:
+        names, kinds: Of *space*.
         inputs: For each job the children whose ends a grant brings along.
         problems: What was wrong with data.
     """
@@ -78,7 +79,7 @@ class RowWriter:
     ) -> None:
         self.plan = plan
         self.names = space.names
-        self._kinds = space.kinds
+        self.kinds = space.kinds
         self._lists = lists
         self._limit = limits.data
         self.inputs: list[tuple[int, ...]] = plan.inputs
@@ -95,7 +96,7 @@ class RowWriter:
         """A row for each job; none for one whose data is wrong."""
         rows: list[bytes] = []
         names, more, plan = self.names, self._more, self.plan
-        columns = zip(plan.ids, self._kinds, plan.bindings, self.inputs, plan.tasks, strict=False)
+        columns = zip(plan.ids, self.kinds, plan.bindings, self.inputs, plan.tasks, strict=False)
         for job, (job_id, kind, binding, inputs, task) in enumerate(columns):
             extra = more.get(job) if more else None
             text = f"[{quote(job_id)},{kind}"
@@ -110,53 +111,40 @@ class RowWriter:
                     text += ',0,""'
             else:
                 try:
-                    written, parted = self._data(job, cast("Arguments", binding), task is None)
+                    if task is None:
+                        self._check(job, cast("Arguments", binding).kwargs)
+                    written, parted = data_to(cast("Arguments", binding), self._limit, plan, job)
                     text += f",{written}"
                 except DefinitionError as error:
                     self.problems.append(error)
                     continue
+                extra = self.more_with_data(job, parted)
                 if inputs:
                     text += f",{quote(IDS.join([names[child] for child in inputs]))}"
-                    extra = {"c": inputs} if extra is None else extra | {"c": inputs}
-                    if parted:
-                        extra = extra | self._parted(job, parted)
                 elif extra is not None:
                     text += ',""'
             text += "]" if extra is None else f",{encode(extra)}]"
             rows.append(text.encode())
         return rows
 
-    def _data(self, job: int, binding: Arguments, literal: bool) -> tuple[str, frozenset[int]]:
-        """The arguments of a job as JSON, and the children of which a part is taken."""
-        args, kwargs = binding.args, binding.kwargs
-        if literal:
-            self._check(job, kwargs)
-        if binding.plain and _SURE.issuperset(map(type, args)):
-            text = encode(args)
-            if len(text) < _SHORT and text.isascii() and "$" not in text:
-                return f'{{"a":{text}}}', _NOBODY
-        spot = f"job {self.plan.ids[job]!r}: data"
-        data: dict[str, Any] = {}
-        escaping = Escaping(self._limit)
-        if args:
-            data["a"] = [escaping.escaped(value, f"{spot}[{place}]") for place, value in enumerate(args)]
-        if kwargs:
-            data["k"] = escaping.escaped(kwargs, spot, depth=-1)
-        if binding.by_name:
-            data["n"] = 1
-        text = encode(data)
-        if len(text) * 4 > self._limit:  # characters may have up to four bytes
-            size = len(encode(without_places(data)).encode())
-            if size > self._limit:
-                raise TooLargeError(
-                    f"{spot}: {sized(size)} of JSON are more than the {sized(self._limit)} that are kept"
-                )
-        return text, frozenset(escaping.parted)
+    def forget(self) -> RowWriter:
+        """Let go of the plan, its data and its tasks: what is in its columns stays known."""
+        self.plan = cast("Plan[Any]", None)
+        self._handlers.clear()
+        return self
+
+    def more_with_data(self, job: int, parted: frozenset[int]) -> dict[str, Any] | None:
+        """``more`` of a job that takes other things than whole results, and parts of those of *parted*."""
+        extra, inputs = self._more.get(job), self.inputs[job]
+        if not inputs:
+            return extra
+        extra = {"c": inputs} if extra is None else extra | {"c": inputs}
+        return extra | self._parted(job, parted) if parted else extra
 
     def _parted(self, job: int, parted: frozenset[int]) -> dict[str, Any]:
         """Children of which a part is taken: by the job's arguments, or looked at by its conditions."""
-        children = sorted(parted | self._judged.get(job, _NOBODY))
-        kinds = [(child, self._kinds[child]) for child in children if self._kinds[child] != NO_KIND]
+        children = sorted(parted | self._judged.get(job, NOBODY))
+        kinds = [(child, self.kinds[child]) for child in children if self.kinds[child] != NO_KIND]
         return {"p": kinds} if kinds else {}
 
     def _check_data(self, job: int, data: Mapping[str, Any]) -> None:
@@ -211,10 +199,38 @@ class RowWriter:
         escaping = Escaping(self._limit)
         more["w"] = escaping.escaped(list(conditions), f"job {self.plan.ids[job]!r}: its condition")
         self._judged[job] = frozenset(escaping.parted)
-        more |= self._parted(job, _NOBODY)
+        more |= self._parted(job, NOBODY)
         if judged:
             more["n"] = len(inputs)
             self.inputs[job] = more["c"] = (*inputs, *dict.fromkeys(judged))
+
+
+def data_to(binding: Arguments, limit: int, plan: Plan[Any], job: int) -> tuple[str, frozenset[int]]:
+    """The arguments of a job as JSON, and the children of which a part is taken.
+
+    Raises:
+        DataError: Something in them has no JSON form, or they are larger than *limit*.
+    """
+    args, kwargs = binding.args, binding.kwargs
+    if binding.plain and _SURE.issuperset(map(type, args)):
+        text = encode(args)
+        if len(text) < _SHORT and text.isascii() and "$" not in text:
+            return f'{{"a":{text}}}', NOBODY
+    spot = f"job {plan.ids[job]!r}: data"
+    data: dict[str, Any] = {}
+    escaping = Escaping(limit)
+    if args:
+        data["a"] = [escaping.escaped(value, f"{spot}[{place}]") for place, value in enumerate(args)]
+    if kwargs:
+        data["k"] = escaping.escaped(kwargs, spot, depth=-1)
+    if binding.by_name:
+        data["n"] = 1
+    text = encode(data)
+    if len(text) * 4 > limit:  # characters may have up to four bytes
+        size = len(encode(without_places(data)).encode())
+        if size > limit:
+            raise TooLargeError(f"{spot}: {sized(size)} of JSON are more than the {sized(limit)} that are kept")
+    return text, frozenset(escaping.parted)
 
 
 def rows_from(payloads: Iterable[bytes]) -> list[list[Any]]:

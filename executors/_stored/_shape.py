@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from flows.executor import RunOptions
 
@@ -120,6 +120,8 @@ class Packed:
         limits: For each queue that the flow knows as a `Queue`: its concurrency, and its rate as (starts, seconds).
         name: The flow's name.
         fingerprint: For a run with a key; else empty, since nobody will compare it.
+        kept: Where a store may keep what it works out of all but the id, the key, the trace and the data, for the next
+            run of which only these are others; None where there will be none.
     """
 
     header: bytes
@@ -130,6 +132,7 @@ class Packed:
     limits: Mapping[str, tuple[int | None, tuple[int, float] | None]]
     name: str
     fingerprint: str
+    kept: dict[str, Any] | None = None
 
 
 class Place(NamedTuple):

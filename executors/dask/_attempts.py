@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 
-import flows
 from executors._leasing._log import say
+from executors._leasing._process_attempts import plain, settled
 from executors._leasing._process_handlers import MAIN, place_of
-from executors._leasing._wire import Brief, Place, Raised, unpacked
+from executors._leasing._wire import Brief, Place
 from executors.dask import _cluster, _words
-from executors.dask._cluster import ANYWHERE, Cluster, Flight, Landed
+from executors.dask._cluster import Cluster
+from executors.dask._flights import ANYWHERE, Flight, FlightKind, Landed
 from executors.dask._remote import Remote, written
 from executors.dask._words import Kind, Order
 from flows._handlers import Handler, distant_inputs, judge_error
@@ -29,6 +29,7 @@ from flows.errors import DataError, DefinitionError, JobTimeoutError, LeaseLostE
 
 if TYPE_CHECKING:
     from executors.dask._crew import ClusterCrew
+    from executors.dask._flights import Place as Where
     from flows._task import Task
 
 GRACE_SECONDS: Final = 5.0
@@ -75,11 +76,11 @@ class Attempts:
         places: Where the jobs of queues run, if not anywhere.
     """
 
-    def __init__(self, cluster: Cluster, crew: ClusterCrew, places: dict[str, _cluster.Place]) -> None:
+    def __init__(self, cluster: Cluster, crew: ClusterCrew, places: dict[str, Where]) -> None:
         self._cluster = cluster
         self._crew = crew
         self._places = places
-        self._kinds: dict[tuple[Handler, str, int], tuple[bytes, Settings]] = {}
+        self._kinds: dict[tuple[Handler, str, int], tuple[FlightKind, Settings]] = {}
         self._handler = functools.cache(ClusterHandler)
 
     async def __call__(self, grant: Grant, clock: Callable[[], float]) -> Settle:
@@ -128,50 +129,43 @@ class Attempts:
         ids, call, inputs = self._call(grant, handler)
         mark = run.id, job, grant.fence
         job_id, name = plan.ids[job], plan.names[job]
-        order = Order(self._cluster.topic, flows.__version__, mark, name, job_id, grant.attempt, carry(), ids, call)
+        order = Order(mark, name, job_id, grant.attempt, carry(), ids, call)
         kind = self._kind(grant, handler, settings)
-        place = self._places.get(plan.queues_of[job], ANYWHERE) if self._places else ANYWHERE
-        return Flight(grant, kind, order, inputs, place, -settings.priority)
+        where = self._places.get(plan.queues_of[job], ANYWHERE) if self._places else ANYWHERE
+        return Flight(grant, kind, order, inputs, where, -settings.priority)
 
     def _call(
         self, grant: Grant, handler: ClusterHandler
-    ) -> tuple[tuple[str, ...], tuple[int, ...] | bytes, Sequence[Any]]:
+    ) -> tuple[tuple[str, ...], tuple[int, ...] | bytes, Sequence[Remote]]:
         """What of the results of its children a job takes, and how: whole results are not even looked at here."""
         run, job = grant.run, grant.job
         binding = run.bindings[job]
         if type(binding) is tuple and not handler.parameters.injected and job not in run.state.cut:
             children, states, values = run.plan.inputs[job], run.state.state, run.values
             inputs = [values[child] for child in children]
-            if all(states[child] == COMPLETED for child in children) and all(type(one) is Remote for one in inputs):
+            if all(states[child] == COMPLETED for child in children) and all(
+                type(one) is Remote and not one._path for one in inputs
+            ):
                 positions = {child: position for position, child in enumerate(children)}
                 ids = tuple([run.plan.ids[child] for child in children])
-                return ids, tuple([positions[child] for child in binding]), [one._future for one in inputs]
+                return ids, tuple([positions[child] for child in binding]), inputs
         from flows._handlers import children_of
 
         args, kwargs, _ = distant_inputs(grant, handler)
         try:
-            data, futures = written((tuple(args), kwargs, children_of(grant)))
+            data, taken = written((tuple(args), kwargs, children_of(grant)))
         except Exception as error:
             raise DataError(
                 f"the arguments cannot be sent to the cluster: {type(error).__name__}: {error}; pass plain data"
             ) from error
-        return (), data, futures
+        return (), data, taken
 
-    def _kind(self, grant: Grant, handler: ClusterHandler, settings: Settings) -> bytes:
+    def _kind(self, grant: Grant, handler: ClusterHandler, settings: Settings) -> FlightKind:
         run, job = grant.run, grant.job
         queue = run.plan.queues_of[job]
         known = self._kinds.get((handler, queue, id(settings)))
         if known is None:
-            # Rules that are code stay here: the worker does not ask them.
-            plain = Settings(
-                attempts=settings.attempts,
-                timeout=settings.timeout,
-                priority=settings.priority,
-                on_failure=settings.on_failure,
-                idempotency_key=settings.idempotency_key,
-                run_in=settings.run_in,
-            )
-            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain, {})
+            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain(settings), {})
             contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == "context")
             fn = None if handler.place is not None else handler.fn
             try:
@@ -181,7 +175,7 @@ class Attempts:
                     f"task {handler.task.name!r} cannot be sent to the cluster: {type(error).__name__}: {error}; its "
                     "function travels with its jobs, and all that it refers to must be picklable"
                 ) from error
-            known = self._kinds[handler, queue, id(settings)] = kind, settings  # which keeps the id its own
+            known = self._kinds[handler, queue, id(settings)] = FlightKind(kind), settings  # which keeps the id its own
         return known[0]
 
     def _settle(self, flight: Flight, landed: Landed, started_at: float, now: float) -> Settle:
@@ -190,16 +184,18 @@ class Attempts:
         ended_at = max(started_at, now - landed.age)
         started_at = max(started_at, ended_at - landed.seconds)
         if what == _words.DONE:
-            assert flight.future is not None
-            return Settle(grant, End.COMPLETED, Remote(flight.future), started_at, ended_at)
+            assert flight.task is not None
+            assert flight.task.future is not None
+            return Settle(grant, End.COMPLETED, Remote(flight.task.future, flight.place), started_at, ended_at)
         if what == _words.RAISED:
-            return self._raised(grant, cloudpickle.loads(landed.data), started_at, ended_at)
+            return settled(grant, cloudpickle.loads(landed.data), started_at, ended_at)
         if what == _words.TIMEOUT:
             timeout = grant.run.plan.settings[grant.job].timeout
             error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
             return judge_error(grant, error, started_at, ended_at)
-        if what == _words.STOPPED:
-            return Settle(grant, End.CANCELLED, None, started_at, ended_at)
+        if what == _words.STOPPED or what == _cluster.BACK:
+            end = End.CANCELLED if grant.run.state.cancelling else End.RELEASED
+            return Settle(grant, end, None, started_at, ended_at)
         if what == _cluster.UNABLE:
             return FailedSettle(grant, End.FAILED, DataError(flight.text), started_at, ended_at)
         if what == _cluster.GONE:
@@ -207,17 +203,3 @@ class Attempts:
             return Settle(grant, End.RELEASED, None, started_at, ended_at)
         why = flight.text or (cloudpickle.loads(landed.data) if landed.data else "what it takes has been lost")
         return FailedSettle(grant, End.LOST, LeaseLostError(why, job=job), started_at, ended_at)
-
-    @staticmethod
-    def _raised(grant: Grant, raised: Raised, started_at: float, ended_at: float) -> Settle:
-        came = unpacked(raised)
-        if raised.final:
-            settle: Settle = FailedSettle(grant, End.FAILED, came, started_at, ended_at)
-        else:
-            settle = judge_error(grant, came, started_at, ended_at)
-        if isinstance(settle, FailedSettle) and settle.failed is not None:
-            kept = raised.failed
-            settle.failed = dataclasses.replace(
-                settle.failed, type=kept.type, message=kept.message, traceback=kept.traceback
-            )
-        return settle

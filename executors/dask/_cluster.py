@@ -3,7 +3,7 @@
 State and flow. All of it runs on the event loop that async attempts of runs run on (`executors._leasing._loop`).
 Each attempt that is under way is a `Flight`. Orders that are given within one round of the loop are submitted by one
 call. Reports come as events of the scheduler, many in one; a look ten times a second finds the tasks that
-ended without one: their worker has died.
+ended without one, as their worker has died, and asks back what waits behind an attempt that takes long after all.
 """
 
 from __future__ import annotations
@@ -15,50 +15,34 @@ import pickle
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
 from distributed.client import Client, Future
 
 from executors._leasing._log import say
 from executors._leasing._loop import loop_thread
 from executors.dask import _words as words
+from executors.dask._flights import Flight, Landed, Place, Task, parted
 from executors.dask._hand import make, stop
-from executors.dask._plugin import PREFIX, NoRepeats
+from executors.dask._plugin import NoRepeats
 from executors.dask._remote import Remote, fetched
 from executors.dask._versions import check_versions
-from executors.dask._words import Mark, Order, Report
+from executors.dask._words import Mark, Report
 from flows.errors import UnavailableError
 
-if TYPE_CHECKING:
-    from flows._verbs import Grant
-
 LOOK_SECONDS: Final = 0.1
+
+ENDING_SECONDS: Final = 0.002
+"""When to look again, first, whether a task has ended all of whose attempts have."""
 
 KNOWN_SECONDS: Final = 1.0
 """How long what the scheduler says of its workers is taken for true: small runs come many a second."""
 
+HELD_SECONDS: Final = 0.25
+"""How long jobs are held back to see what others like them take; a worker that computes is not quick to say."""
+
 SILENT_SECONDS: Final = 10.0
 """How long after the end of a task its report may take: it is lost where its worker went down at that moment."""
-
-
-class Place(NamedTuple):
-    """Where on the cluster the jobs of a queue may run: on workers with a resource, or on those of a name."""
-
-    resources: Mapping[str, float] | None = None
-    workers: tuple[Any, ...] | None = None
-
-
-ANYWHERE: Final = Place()
-
-
-class Landed(NamedTuple):
-    """How an attempt ended: what its worker reports, or what became of its task."""
-
-    what: str
-    data: bytes
-    seconds: float
-    age: float
-    worker: str
 
 
 GONE: Final = "gone"
@@ -69,38 +53,8 @@ UNABLE: Final = "unable"
 """The cluster could not even begin: it lacks a module, or what the attempt takes cannot travel."""
 
 
-class Flight:
-    """One attempt that is under way.
-
-    Attributes:
-        future: The task, once it was submitted.
-        landed: Set when the attempt has ended.
-        worker: Who makes it, once that is known.
-        text: Why there is no report, if there is none.
-    """
-
-    def __init__(
-        self, grant: Grant, kind: bytes, order: Order, inputs: Sequence[Future[Any]], place: Place, priority: int
-    ) -> None:
-        self.grant = grant
-        self.kind, self.order, self.inputs = kind, order, inputs
-        self.place, self.priority = place, priority
-        self.future: Future[Any] | None = None
-        self.landed: asyncio.Future[Landed] = asyncio.get_running_loop().create_future()
-        self.worker = ""
-        self.text = ""
-        self.ended_at: float | None = None
-
-    @property
-    def key(self) -> tuple[str, str, int, int]:
-        """What the task is called on the cluster."""
-        run_id, job, fence = self.order.mark
-        return f"{PREFIX}{self.order.task}", run_id, job, fence
-
-    def land(self, landed: Landed) -> None:
-        """It has ended."""
-        if not self.landed.done():
-            self.landed.set_result(landed)
+BACK: Final = "back"
+"""It was asked back, as it had not begun."""
 
 
 class Cluster:
@@ -118,6 +72,9 @@ class Cluster:
         self._topic = f"flows:{client.id}"
         self._flights: dict[Mark, Flight] = {}
         self._new: list[Flight] = []
+        self._later: list[Flight] = []
+        self._held_until = 0.0
+        self._threads = 1
         self._stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]] = {}
         self._wanted: list[tuple[Remote, asyncio.Future[Any]]] = []
         self._looking = False
@@ -143,6 +100,7 @@ class Cluster:
         if now >= self._known_until:
             self._known = [*self.client.scheduler_info(n_workers=-1)["workers"].values()]
             self._known_until = now + KNOWN_SECONDS
+            self._threads = sum(worker["nthreads"] for worker in self._known)
         known = self._known
         resources = {name for worker in known for name in worker["resources"]}
         names = {str(worker["name"]): worker["name"] for worker in known}
@@ -174,7 +132,7 @@ class Cluster:
         self._flights.pop(flight.order.mark, None)
 
     def stop(self, flight: Flight, why: str) -> asyncio.Future[bool]:
-        """Tell a handler to stop.
+        """Tell a handler to stop; without a reason, only one that has not begun.
 
         Returns:
             Whether there is anything to wait for: what has not begun anywhere by now never will.
@@ -201,21 +159,29 @@ class Cluster:
                 say(logging.DEBUG, "not all workers could be told to stop: %s", error)
             loop_thread.call(functools.partial(_answer, told, begun))
 
-    def _submit(self) -> None:
+    def _submit(self, *, all_now: bool = False) -> None:
+        new, self._new, self._later = self._later + self._new, [], []
         alike: dict[tuple[Any, ...], list[Flight]] = {}
-        for flight in self._new:
-            place = flight.place
-            resources = None if place.resources is None else tuple(place.resources.items())
-            alike.setdefault((flight.priority, resources, place.workers), []).append(flight)
-        self._new = []
+        for flight in new:
+            if flight.order.mark not in self._flights:
+                continue  # it was stopped meanwhile
+            where = flight.where
+            resources = None if where.resources is None else tuple(where.resources.items())
+            alike.setdefault((flight.priority, resources, where.workers), []).append(flight)
         for (priority, resources, workers), flights in alike.items():
+            # A unit of a resource is for one job.
+            threads = max(1, self._threads) if resources is workers is None else len(flights)
+            tasks, later = parted(flights, threads, all_now=all_now)
+            if later and not self._later:
+                self._held_until = max(self._held_until, time.monotonic() + HELD_SECONDS)
+            self._later += later
             try:
+                written = [task.written(self._topic) for task in tasks]
                 futures = self.client.map(
                     make,
-                    [flight.kind for flight in flights],
-                    [flight.order for flight in flights],
-                    [list(flight.inputs) for flight in flights],
-                    key=[flight.key for flight in flights],
+                    [data for data, _ in written],
+                    [taken for _, taken in written],
+                    key=[task.key for task in tasks],
                     pure=False,
                     retries=0,
                     priority=priority,
@@ -223,12 +189,12 @@ class Cluster:
                     workers=None if workers is None else list(workers),
                 )
             except Exception as error:
-                for flight in flights:
+                for flight in [flight for task in tasks for flight in task.flights]:
                     flight.text = f"it could not be submitted: {type(error).__name__}: {error}"
                     flight.land(Landed(GONE if self.away else words.LOST, b"", 0.0, 0.0, ""))
                 continue
-            for flight, future in zip(flights, futures, strict=True):
-                flight.future = future
+            for task, future in zip(tasks, futures, strict=True):
+                task.future = future
 
     def bring(self, remote: Remote) -> asyncio.Future[Any]:
         """The value of a result, by one call with all others of this round of the loop."""
@@ -255,43 +221,81 @@ class Cluster:
             loop_thread.call(functools.partial(_unless_done, answer, found))
 
     def _take(self, worker: str, reports: Sequence[Report]) -> None:
+        ended: dict[Task, None] = {}
         for mark, what, data, seconds, age in reports:
             flight = self._flights.get(mark)
             if flight is None:
                 continue
-            run, job = flight.grant.run, flight.grant.job
-            if what == words.BEGUN:
+            run, job, task = flight.grant.run, flight.grant.job, flight.task
+            assert task is not None
+            task.heard_at = task.heard_at or time.monotonic()
+            if not flight.worker:
                 flight.worker = worker
                 run.placed(job, worker)
-            elif what == words.PROGRESS:
+            if what in (words.DONE, words.RAISED):
+                flight.kind.took(seconds, is_large=what == words.DONE and bool(data))
+            if what == words.PROGRESS:
                 run.report(job, pickle.loads(data))
             elif what == words.LOG:
                 run.record(job, pickle.loads(data))
-            else:
+            elif what == words.DONE:
+                task.done.append((flight, Landed(what, data, seconds, age, worker)))
+                ended[task] = None
+            elif what != words.BEGUN:
                 flight.land(Landed(what, data, seconds, age, worker))
+        if ended and self._later:
+            self._submit()
+        for task in ended:
+            self._land_done(task)
+
+    def _land_done(self, task: Task, again_in: float = ENDING_SECONDS) -> None:
+        """What is done has ended when others can take its results, and no worker's death takes them back."""
+        if task.status == "finished":
+            done, task.done = task.done, []
+            for flight, landed in done:
+                flight.land(landed)
+        elif len(task.done) == len(task.flights) and again_in < LOOK_SECONDS:  # its end is on the way
+            asyncio.get_running_loop().call_later(again_in, self._land_done, task, 2 * again_in)
 
     def _look(self) -> None:
         """See which tasks have ended without a report."""
         now, away = time.monotonic(), self.away
-        for flight in tuple(self._flights.values()):
-            if flight.landed.done():
-                continue
-            status = "lost" if flight.future is None else flight.future.status
-            if away:
+        if away:
+            for flight in tuple(self._flights.values()):
                 flight.land(Landed(GONE, b"", 0.0, 0.0, ""))
-            elif flight.future is None or status == "pending":
-                continue
-            elif status == "finished":
-                flight.ended_at = flight.ended_at or now
-                if now - flight.ended_at > SILENT_SECONDS:
-                    flight.text = "its worker was lost with what it had to report"
-                    flight.land(Landed(words.LOST, b"", 0.0, 0.0, flight.worker))
-            else:
-                what, flight.text = _why(flight.future, status)
-                flight.land(Landed(what, b"", 0.0, 0.0, flight.worker))
+        for task in {flight.task: None for flight in self._flights.values() if flight.task is not None}:
+            if task.future is not None and task.status == "pending":
+                self._recall(task, now)
+            elif task.future is not None:
+                self._land_done(task)
+                self._end(task, now)
+        if self._later and now >= self._held_until:
+            self._submit(all_now=True)
         self._looking = bool(self._flights)
         if self._looking:
             asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _recall(self, task: Task, now: float) -> None:
+        """Ask for what has not begun, if an attempt before it takes long after all."""
+        if task.is_late(now):
+            task.recalled = True
+            for flight in task.flights:
+                if not flight.landed.done():
+                    self.stop(flight, "").add_done_callback(functools.partial(_back, flight))
+
+    @staticmethod
+    def _end(task: Task, now: float) -> None:
+        """A task has ended: its attempts have as well, with a report or without."""
+        task.ended_at = task.ended_at or now
+        what, text = words.LOST, "its worker was lost with what it had to report"
+        if task.future is not None and task.status != "finished":
+            what, text = _why(task.future, task.status)
+        elif now - task.ended_at <= SILENT_SECONDS:
+            return
+        for flight in task.flights:
+            if not flight.landed.done():
+                flight.text = text
+                flight.land(Landed(what, b"", 0.0, 0.0, flight.worker))
 
     # On the loop of the client.
 
@@ -312,6 +316,11 @@ def _answer(told: list[tuple[Flight, asyncio.Future[bool]]], begun: set[Mark]) -
             answer.set_result(flight.order.mark in begun)
 
 
+def _back(flight: Flight, begun: asyncio.Future[bool]) -> None:
+    if not begun.result():
+        flight.land(Landed(BACK, b"", 0.0, 0.0, flight.worker))
+
+
 def _why(future: Future[Any], status: str | None) -> tuple[str, str]:
     """What became of a task that has ended without a report, and why."""
     if status != "error":
@@ -330,7 +339,8 @@ def lost_scheduler(run_id: str, *, kept: bool) -> UnavailableError:
         + (
             ": when there is one again, the run goes on from what had completed"
             if kept
-            else f", and with it the results of run {run_id} that were there: it cannot go on"
+            else f", and with it the results of run {run_id} that were there: it cannot go on. With "
+            "?journal=sqlite:///runs.db what has completed is kept, and flows.resume goes on from there"
         )
     )
 

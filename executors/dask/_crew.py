@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from executors._leasing import Crew
 from executors._leasing._attempts import AsyncAttempt
+from executors._leasing._calls import abandoned
 from executors._leasing._loop import LoopLine
 from executors._leasing._sharing import Sharing
 from executors.dask._attempts import Attempts
@@ -15,12 +16,13 @@ from executors.dask._cluster import Cluster, lost_scheduler
 from executors.dask._remote import Remote, fetched, remotes
 from flows._binding import Pick
 from flows._verbs import End, FailedSettle, Grant, Settle
+from flows._worker import Drain
 from flows.errors import LeaseLostError
 
 if TYPE_CHECKING:
     from executors._leasing._crew_run import CrewRun
     from executors._store import Store
-    from executors.dask._cluster import Place
+    from executors.dask._flights import Place
 
 
 class ClusterLine(LoopLine):
@@ -71,13 +73,26 @@ class ClusterCrew(Crew):
         if len(away) < len(grants):
             super()._place([grant for grant in grants if grant.control])
 
+    def _pass_on(self, settle: Settle) -> Grant | None:
+        """No hand goes on with what follows, as that runs on the cluster."""
+        return None
+
     def lose(self) -> None:
         """The scheduler is gone: the run ends, or is let go of where it is kept."""
+        if self.fallen is not None:
+            return
         gone = lost_scheduler(self.run.id, kept=self.run.costly)
-        self.fallen = self.fallen or gone  # first: whoever waits sees the end of the run next
-        if not self.run.costly:
+        with self._turn_lock:  # waited for: what is let go of must not be claimed again by a turn that is under way
+            self.core.feed(Drain(), self.clock())
+            self._carry_out()
+        if self.run.costly:
+            abandoned(self, gone)
+            self.fallen = gone  # last: who waits may let go of the file, then
+            self._close()
+        else:
+            self.fallen = gone  # first: who waits sees the end of the run next
             self.store.abandon(self.run, str(gone))
-        self.fall(gone)
+            self.fall(gone)
 
     def _homing(self, attempt: AsyncAttempt) -> AsyncAttempt:
         """*attempt* for runs that are kept here: results are brought home, to be written down."""
@@ -89,8 +104,7 @@ class ClusterCrew(Crew):
             try:
                 settle.value = await self._cluster.bring(settle.value)
             except Exception as error:
-                lost = LeaseLostError(f"its result was lost: {type(error).__name__}: {error}")
-                return FailedSettle(grant, End.LOST, lost, settle.started_at, settle.ended_at)
+                return self._not_brought(grant, "its result was lost", error, settle.started_at)
             return settle
 
         return around
@@ -101,15 +115,31 @@ class ClusterCrew(Crew):
 
         async def around(grant: Grant, clock: Callable[[], float]) -> Settle:
             if grant.run.plan.settings[grant.job].idempotency_key is not None:
-                await asyncio.to_thread(self._bring, grant)
+                started_at = clock()
+                try:
+                    await asyncio.to_thread(self._bring, grant)
+                except Exception as error:
+                    return self._not_brought(grant, "what it takes was lost", error, started_at)
             return await shared(grant, clock)
 
         return around
 
     def _at_home(self, grant: Grant, clock: Callable[[], float]) -> Settle:
         """The library's own work, which looks at values."""
-        self._bring(grant)
+        started_at = clock()
+        try:
+            self._bring(grant)
+        except Exception as error:
+            return self._not_brought(grant, "what it takes was lost", error, started_at)
         return self._decided(grant, clock)
+
+    def _not_brought(self, grant: Grant, what: str, error: Exception, started_at: float) -> Settle:
+        """A result did not come from the cluster."""
+        if self._cluster.away:
+            self.lose()
+            return Settle(grant, End.RELEASED, None, started_at, self.clock())
+        lost = LeaseLostError(f"{what}: {type(error).__name__}: {error}", job=grant.run.plan.ids[grant.job])
+        return FailedSettle(grant, End.LOST, lost, started_at, self.clock())
 
     def _bring(self, grant: Grant) -> None:
         """Have the results that a job takes here, too."""

@@ -117,7 +117,8 @@ _of_clients: dict[Client, DaskExecutor] = {}
 def executor_at(where: str | Client) -> Executor:
     """The executor for ``dask://scheduler:8786``, or for a `distributed.Client`, for which it is always the same one.
 
-    ``concurrency=N`` says how many attempts of a run may be on the cluster at once.
+    ``concurrency=N`` says how many attempts of a run may be on the cluster at once; with ``journal=sqlite:///runs.db``
+    runs are kept in that file, and go on from it.
 
     Raises:
         UnknownExecutorError: It is no such URL.
@@ -125,8 +126,13 @@ def executor_at(where: str | Client) -> Executor:
         ExecutorError: The cluster has other versions of this library or of Python.
     """
     if isinstance(where, str):
-        address, slots = _place(where)
-        return DaskExecutor(Way(address), slots)
+        address, slots, journal = _place(where)
+        way = Way(address)
+        if journal is None:
+            return DaskExecutor(way, slots)
+        from executors.dask._journal import JournaledExecutor  # it loads what other runs do not need
+
+        return JournaledExecutor(way, journal, slots)
     with _lock:
         forget_closed(_of_clients)
         if where not in _of_clients:
@@ -134,8 +140,8 @@ def executor_at(where: str | Client) -> Executor:
         return _of_clients[where]
 
 
-def _place(url: str) -> tuple[str, int]:
-    """The address of the scheduler that *url* names, and how many attempts at once."""
+def _place(url: str) -> tuple[str, int, str | None]:
+    """The address of the scheduler that *url* names, how many attempts at once, and the URL of the journal."""
     from urllib.parse import parse_qsl, urlsplit
 
     parts, spot = urlsplit(url), shown(masked(url))
@@ -145,7 +151,7 @@ def _place(url: str) -> tuple[str, int]:
         port = 0
     if not parts.hostname or not port or parts.path not in ("", "/") or parts.fragment:
         raise UnknownExecutorError(f"{spot}: dask:// takes the address of a scheduler, as in dask://localhost:8786")
-    slots = CONCURRENCY
+    slots, journal = CONCURRENCY, None
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "concurrency":
             if not (value.isdecimal() and len(value) < 20 and 0 < int(value) <= CONCURRENCY):
@@ -153,7 +159,13 @@ def _place(url: str) -> tuple[str, int]:
                     f"{spot}: concurrency={shown(value)} must be a whole number up to {CONCURRENCY}"
                 )
             slots = int(value)
+        elif name == "journal":
+            if not value.startswith("sqlite:"):
+                raise UnknownExecutorError(f"{spot}: journal={shown(value)} must be a file, as in sqlite:///runs.db")
+            journal = value
         else:
-            raise UnknownExecutorError(f"{spot}: dask:// has no option {shown(name)}; there is concurrency")
+            raise UnknownExecutorError(
+                f"{spot}: dask:// has no option {shown(name)}; there are concurrency and journal"
+            )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"tcp://{host}:{port}", slots
+    return f"tcp://{host}:{port}", slots, journal

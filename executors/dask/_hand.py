@@ -1,4 +1,4 @@
-"""What runs in a worker of the cluster: a task is one attempt, whose result stays there and whose outcome is reported.
+"""What runs in a worker of the cluster: a task makes attempts, whose results stay there and whose ends are reported.
 
 A handler that has a timeout runs in a thread of its own, which is left behind when the time is over. Async handlers
 run on one event loop a process, and those for processes in children of the worker.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import queue
 import threading
 import time
@@ -16,7 +17,8 @@ from contextvars import copy_context
 from typing import Any, Final
 
 import cloudpickle
-from distributed import get_worker
+from distributed import Worker, get_worker
+from distributed.sizeof import safe_sizeof
 
 import flows
 from executors._leasing._distant_run import DistantGrant, DistantRun
@@ -25,7 +27,7 @@ from executors._leasing._wire import Brief, Raised, packed
 from executors.dask import _words as words
 from executors.dask._remote import check_travels, read
 from executors.dask._reports import Reports, reports_of
-from executors.dask._words import ChildError, Kind, Mark, Order, StoppedError, Void
+from executors.dask._words import Batch, ChildError, Kind, Mark, Order, StoppedError, Void
 from flows._binding import ATOMS
 from flows._children import Children
 from flows._context import Context, current_grant
@@ -53,8 +55,8 @@ class WorkerRun(DistantRun):
 class _Link:
     """The way home of what a handler says, and to what its dependencies left."""
 
-    def __init__(self, reports: Reports, order: Order) -> None:
-        self._say = functools.partial(reports.say, order.topic, order.mark)
+    def __init__(self, say: Callable[..., None]) -> None:
+        self._say = say
         self.found = Children({}, {})
 
     def send(self, tag: bytes, data: bytes = b"") -> None:
@@ -71,7 +73,7 @@ MARKS_KEPT: Final = 10_000
 
 
 def stop(marks: Sequence[Mark], why: str) -> list[Mark]:
-    """Tell the handlers of these attempts to stop; those that are still to begin here will not.
+    """Tell the handlers of these attempts to stop, if there is a reason; those that are still to begin here will not.
 
     Returns:
         The attempts that have begun here, or ended: of these there is or will be a report.
@@ -79,7 +81,7 @@ def stop(marks: Sequence[Mark], why: str) -> list[Mark]:
     for mark in marks:
         _keep(_stops, mark, why)  # first: an attempt that begins now looks into it when it is known as live
         grant = _live.get(mark)
-        if grant is not None:
+        if grant is not None and why:
             _tell(grant, why)
     return [mark for mark in marks if mark in _live or mark in _ended]
 
@@ -98,19 +100,29 @@ def _tell(grant: DistantGrant, why: str) -> None:
         interrupt()
 
 
-def make(kind: bytes, order: Order, results: Sequence[Any]) -> Any:
-    """Make one attempt; gives its result, or a `Void`."""
+def make(data: bytes, results: Sequence[Any]) -> Any:
+    """Make the attempts of a `Batch`; gives the result of each, or a `Void`. That of a lone one is not in a list."""
     worker = get_worker()
+    batch: Batch = pickle.loads(data)
     reports = reports_of(worker)
-    say = functools.partial(reports.say, order.topic, order.mark)
+    made = []
+    for kind, order, slots in batch.orders:
+        taken = [results[index] if place is None else results[index][place] for index, place in slots]
+        made.append(_made(batch, batch.kinds[kind], order, taken, worker, reports))
+    reports.task_ends()
+    return made[0] if len(made) == 1 else made
+
+
+def _made(batch: Batch, kind: bytes, order: Order, results: Sequence[Any], worker: Worker, reports: Reports) -> Any:
+    say = functools.partial(reports.say, batch.topic, order.mark)
     if any(type(result) is Void for result in results):
         say(words.UNRUN)
         return Void()
     began = time.monotonic()
     final = True
     try:
-        known = _known(kind, order, worker.address)
-        link = _Link(reports, order)
+        known = _known(kind, order, batch.version, worker.address)
+        link = _Link(say)
         args, kwargs = _inputs(order, results, link)
         brief = known.brief._replace(job_id=order.job_id, attempt=order.attempt, carrier=order.carrier)
         grant = DistantGrant(brief, link, WorkerRun)
@@ -132,19 +144,28 @@ def make(kind: bytes, order: Order, results: Sequence[Any]) -> Any:
         seconds = time.monotonic() - began
         say(words.RAISED, cloudpickle.dumps(_packed(error, order.job_id, final=final)), seconds)
     else:
-        say(words.DONE, seconds=time.monotonic() - began)
+        say(words.DONE, b"large" if _is_large(value) else b"", time.monotonic() - began)
         return value
     return Void()
+
+
+LARGE_BYTES: Final = 4096
+"""Results from this size on are not kept together with others: who takes one would have all of them."""
+
+
+def _is_large(value: object) -> bool:
+    size: int = safe_sizeof(value)
+    return size > LARGE_BYTES
 
 
 def _packed(error: Exception, job_id: str, *, final: bool) -> Raised:
     return packed(error, job_id, final=final, dumps=cloudpickle.dumps)
 
 
-def _known(kind: bytes, order: Order, address: str) -> Kind:
-    if order.version != flows.__version__:
+def _known(kind: bytes, order: Order, version: str, address: str) -> Kind:
+    if version != flows.__version__:
         raise DefinitionError(
-            f"the worker {address} has flows {flows.__version__}, and the flow was submitted by {order.version}; "
+            f"the worker {address} has flows {flows.__version__}, and the flow was submitted by {version}; "
             "install the same version on both sides"
         )
     try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
-from typing import TYPE_CHECKING, Any
+from concurrent.futures import wait
+from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
 from distributed.protocol.serialize import serialize
 
 from flows._handlers import BadResultError
 from flows._reference import Path, follow
+from flows.errors import UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,27 +21,36 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 
+LOOK_SECONDS: Final = 0.1
+
+
 class Remote:
     """A result, or a part of one, that is on the cluster. Parts are taken as of the result itself.
+
+    Args:
+        future: The task that made it.
+        place: Which of the results of that task it is; None: that is all of them.
+        path: Which part.
 
     What it has of its own begins with an underscore, which no path into a result does.
     """
 
-    __slots__ = ("_future", "_home", "_path")
+    __slots__ = ("_future", "_home", "_path", "_place")
 
-    def __init__(self, future: Future[Any], path: Path = ()) -> None:
+    def __init__(self, future: Future[Any], place: int | None, path: Path = ()) -> None:
         self._future = future
+        self._place = place
         self._path = path
         self._home: list[Any] = []
         """The value itself, once it has been fetched."""
 
     def __getitem__(self, step: int | str) -> Remote:
-        return Remote(self._future, (*self._path, step))
+        return Remote(self._future, self._place, (*self._path, step))
 
     def __getattr__(self, step: str) -> Remote:
         if step.startswith("_"):
             raise AttributeError(step)
-        return Remote(self._future, (*self._path, step))
+        return self[step]
 
 
 def remotes(values: Iterable[Any]) -> list[Remote]:
@@ -62,9 +74,22 @@ def fetched(client: Client, value: Any) -> Any:
     """
     missing = [one for one in remotes((value,)) if not one._home]
     if missing:
-        for one, result in zip(missing, client.gather([one._future for one in missing]), strict=True):
-            one._home.append(follow(result, one._path))
+        for one, result in zip(missing, _gathered(client, [one._future for one in missing]), strict=True):
+            one._home.append(follow(result if one._place is None else result[one._place], one._path))
     return _at_home(value)
+
+
+def _gathered(client: Client, futures: list[Future[Any]]) -> list[Any]:
+    """The results; a client whose scheduler goes meanwhile would wait for them for ever."""
+    loop: Any = client.loop
+    asked = asyncio.run_coroutine_threadsafe(client.gather(futures, asynchronous=True), loop.asyncio_loop)
+    while not asked.done():
+        wait((asked,), LOOK_SECONDS)
+        if client.status != "running" and not asked.done():
+            asked.cancel()
+            raise UnavailableError("the scheduler of the Dask cluster was lost")
+    found: list[Any] = asked.result()
+    return found
 
 
 def _at_home(value: Any) -> Any:
@@ -78,12 +103,12 @@ class _Writer(cloudpickle.Pickler):  # type: ignore[misc]
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, pickle.HIGHEST_PROTOCOL)
-        self.futures: dict[Any, tuple[int, Future[Any]]] = {}
+        self.taken: dict[Any, tuple[int, Remote]] = {}
 
     def persistent_id(self, value: Any) -> Any:
         if type(value) is not Remote:
             return None
-        known = self.futures.setdefault(value._future.key, (len(self.futures), value._future))
+        known = self.taken.setdefault((value._future.key, value._place), (len(self.taken), value))
         return known[0], value._path
 
 
@@ -97,12 +122,12 @@ class _Reader(pickle.Unpickler):
         return follow(self._results[index], path)
 
 
-def written(call: object) -> tuple[bytes, list[Future[Any]]]:
-    """A pickle of *call*, and the futures of the results that it takes, as `read` wants them."""
+def written(call: object) -> tuple[bytes, list[Remote]]:
+    """A pickle of *call*, and the results that it takes, as `read` wants them; which parts the pickle says."""
     file = io.BytesIO()
     writer = _Writer(file)
     writer.dump(call)
-    return file.getvalue(), [future for _, future in writer.futures.values()]
+    return file.getvalue(), [remote for _, remote in writer.taken.values()]
 
 
 def read(data: bytes, results: Sequence[Any]) -> Any:

@@ -9,6 +9,8 @@ from executors._leasing._wire import Brief, Place
 BEGUN: Final = "begun"
 PROGRESS: Final = "progress"
 LOG: Final = "log"
+UNDER_WAY: Final = (BEGUN, PROGRESS, LOG)
+"""What is reported of attempts that go on; all else is an end."""
 DONE: Final = "done"
 """The handler has returned; its result is that of the task, and stays where it is."""
 RAISED: Final = "raised"
@@ -46,14 +48,10 @@ class Order(NamedTuple):
     """One attempt to be made.
 
     Attributes:
-        topic: Where its reports go.
-        version: That of this library, where the order was written.
         ids: The jobs whose results the task receives, where `call` does not say.
         call: Which results are the arguments; or a pickle of arguments, keyword arguments and children.
     """
 
-    topic: str
-    version: str
     mark: Mark
     task: str
     job_id: str
@@ -63,11 +61,31 @@ class Order(NamedTuple):
     call: tuple[int, ...] | bytes
 
 
+Slot = tuple[int, int | None]
+"""Where an attempt finds a result that it takes: in which of those that came with the task, and where in it."""
+
+
+class Batch(NamedTuple):
+    """The attempts that one task of the cluster makes, one after the other.
+
+    Attributes:
+        topic: Where reports go.
+        version: That of this library, where the orders were written.
+        kinds: Pickles of `Kind`.
+        orders: Each with its kind, by index, and the results that it takes.
+    """
+
+    topic: str
+    version: str
+    kinds: tuple[bytes, ...]
+    orders: list[tuple[int, Order, tuple[Slot, ...]]]
+
+
 class Report(NamedTuple):
     """What a worker says of an attempt.
 
     Attributes:
-        data: A pickle, or nothing.
+        data: A pickle, or nothing; of what is done, anything says that the result is large.
         seconds: How long the handler ran.
         age: Seconds between what is reported and the report.
     """

@@ -193,7 +193,7 @@ class Channel:
     def _post(self, connection: Wire, commands: Sequence[Command]) -> None:
         try:
             if len(commands) == 1:
-                connection.send_command(*commands[0], check_health=False)
+                connection.post(commands[0])
             else:
                 connection.send_packed_command(connection.pack_commands(commands), check_health=False)
         except Exception as error:

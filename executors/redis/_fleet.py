@@ -23,7 +23,7 @@ from executors.redis._spans import tell_spans, told_spans
 from executors.redis._store import MICRO, RedisStore, stated
 from executors.redis._waiting import Hub
 from flows._state import CONTROL_QUEUE
-from flows._telemetry import carried_trace, may_be_traced
+from flows._telemetry import carried_trace, is_recorded
 from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
@@ -98,6 +98,7 @@ class FleetStore(RedisStore):
         self._keeping = link.channel("keeper")
         self._kept = self.shard.on(self._keeping)
         self._traces: dict[str, CarriedTrace] = {}
+        self._recorded = False
         self._token = False
         self._checked = False
 
@@ -122,6 +123,7 @@ class FleetStore(RedisStore):
         flight = super().begin_exchange(loop, seq, settles, want, worker)
 
         def land() -> Reply:
+            self._recorded = is_recorded()
             reply = flight.land()
             if waker is not None and want.limit and len(reply.grants) < want.limit:
                 waker.arm()
@@ -211,7 +213,7 @@ class FleetStore(RedisStore):
         return self._trace_of(header) is not None
 
     def _trace_of(self, header: Header) -> CarriedTrace | None:
-        if not may_be_traced():
+        if not self._recorded and not self._traces:
             return None
         trace = self._traces.get(header.id)
         if trace is None:

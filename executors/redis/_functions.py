@@ -78,16 +78,17 @@ class Functions:
         return False
 
 
-def library(name: str, parts: Sequence[str], taken: Sequence[str]) -> Library:
+def library(name: str, parts: Sequence[str], taken: Sequence[str], first: str = "") -> Library:
     """A script as a library of one function.
 
     Args:
+        first: What is tried before, if that is not empty: makes a function of the arguments, which may say nothing.
         parts: The taking of arguments, what is shared with other scripts, and what the script does.
         taken: The names of its arguments.
     """
-    first, *shared, last = parts
+    taking, *shared, last = parts
     lines = [f"local KEYS, ARGV, {', '.join(taken)}", "local F, begin = {}, {}"]
-    lines += ["begin[1] = function()", _unlocal(first), "end"]
+    lines += ["begin[1] = function()", _unlocal(taking), "end"]
     for number, part in enumerate(shared, 2):
         names, functions, others = _sorted(part)
         lines += ["return (function()", *([f"local {', '.join(names)}"] if names else []), functions]
@@ -96,16 +97,22 @@ def library(name: str, parts: Sequence[str], taken: Sequence[str]) -> Library:
     lines += ["return F, begin, function(keys, argv) KEYS, ARGV = keys, argv end"]
     lines += ["end)()"] * (len(shared) + 1)
     text = "\n".join(lines)
+    if first:
+        begun = f"local first = (function()\n{first}\nend)()"
+        tried = "local said = first(keys[1], unpack(argv))\nif said then return said end\n"
+    else:
+        begun = tried = ""
     flags = "" if "EXISTS" in shared[0].partition("nowhere")[0].rpartition("call(")[2] else "'allow-oom'"
-    known = f"flows_{name}_{hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]}"
+    known = f"flows_{name}_{hashlib.sha1((begun + text).encode(), usedforsecurity=False).hexdigest()[:16]}"
     return Library(
         known,
         f"""#!lua name={known}
+{begun}
 local F, begin, take = (function()
 {text}
 end)()
 redis.register_function{{ function_name = '{known}', flags = {{ {flags} }}, callback = function(keys, argv)
-take(keys, argv)
+{tried}take(keys, argv)
 for place = 1, #begin do
 begin[place]()
 end

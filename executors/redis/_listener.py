@@ -153,12 +153,16 @@ class Waker(_Listening):
 
     def arm(self) -> None:
         """The worker has nothing to do, and would like to be woken."""
+        if self._armed:  # and if it is being woken just now, it looks after this
+            return
         with self._changed:
             self._armed = True
             self._changed.notify_all()
 
     def disarm(self) -> None:
         """The worker has enough to do. A token that comes all the same goes back, for others."""
+        if not self._armed:
+            return
         with self._changed:
             self._armed = False
 

@@ -6,6 +6,7 @@ A header is the comment at the top of a file::
     -- KEYS: meta
     -- ARGV: id reason
     -- REST: what may follow, in words
+    -- first: plain
     -- include: prelude
     -- define: TURN 32
     -- rare: postpone lose
@@ -13,7 +14,8 @@ A header is the comment at the top of a file::
 Each name becomes a Lua local. Includes follow in their order; they see these names, and each other's locals. What is
 defined is put in wherever the word stands, in all parts: Lua allows a script 200 locals, and looks each up. What a
 script defines itself counts, and not what its parts do. Functions that most calls do not need are rare: they are made
-when one of them is first called.
+when one of them is first called. What comes first is a script by itself: it returns a function of the keys and the
+arguments, and only where that says nothing is the rest of the script come to, or even made.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from executors.redis._functions import Functions, Library, NoFunctionError, library
 
-OFTEN: Final = frozenset(("exchange", "put_plain"))
+OFTEN: Final = frozenset(("exchange", "put_alike", "put_plain"))
 """The scripts that servers keep ready to run, where they can: most calls are of these."""
 
 _WORD: Final = re.compile(r"--.*|'[^'\n]*'|\b[A-Z][A-Z_]+\b")
@@ -37,7 +39,7 @@ LOADS: Final = 5
 """How often a script is loaded for one call: a failover, or SCRIPT FLUSH, may come between the loading and the call."""
 
 _FUNCTION: Final = re.compile(r"^local function (\w+)", re.MULTILINE)
-_HEADER: Final = re.compile(r"--\s?(?:(KEYS|ARGV|REST|include|define|rare): )?(.*)")
+_HEADER: Final = re.compile(r"--\s?(?:(KEYS|ARGV|REST|first|include|define|rare): )?(.*)")
 
 
 _RARELY: Final = """\
@@ -133,15 +135,18 @@ def script(name: str) -> Script:
     lines += [f"local {', '.join(argv)} = unpack(ARGV, 1, {len(argv)})"] if argv else []
     if "REST" in header:
         lines.append(f"local rest = {len(argv) + 1}")
+    before = [_read(part) for part in header["first"]]
     parts = [_read(part) for part in header["include"]]
-    told = [*[word for part, _ in parts for word in part["define"]], *header["define"]]
+    told = [*[word for part, _ in (*before, *parts) for word in part["define"]], *header["define"]]
     defined = dict(zip(told[::2], told[1::2], strict=True))
     texts = [_set_aside(text, said["rare"]) for said, text in (*parts, (header, body))]
-    text = _nested(["\n".join(lines), *texts], defined).encode()
+    first = _plainly("".join(text for _, text in before), defined)
+    called = f"local said = (function()\n{first}\nend)()({', '.join((*keys, *argv))})\nif said then return said end"
+    text = _nested(["\n".join([*lines, *([called] if first else [])]), *texts], defined).encode()
     made = None
     if name in OFTEN:
         whole = _told(["\n".join(lines), *[part for _, part in parts], body], defined)
-        made = library(name, whole.split("\0"), (*keys, *argv, *(["rest"] if "REST" in header else [])))
+        made = library(name, whole.split("\0"), (*keys, *argv, *(["rest"] if "REST" in header else [])), first)
     return Script(name, keys, argv, text, hashlib.sha1(text, usedforsecurity=False).hexdigest(), made)
 
 
@@ -173,12 +178,16 @@ def _nested(parts: Sequence[str], defined: Mapping[str, str]) -> str:
 
 def _told(parts: Sequence[str], defined: Mapping[str, str]) -> str:
     """The parts, with a NUL between them, without comments; functions are fields of the table F."""
-    lines = "\0".join(parts).splitlines()
-    text = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("--"))
-    text = _WORD.sub(lambda found: defined.get(found[0], found[0]), text)
+    text = _plainly("\0".join(parts), defined)
     called = re.compile(rf"'[^'\n]*'|(?<![.\w])({'|'.join(_FUNCTION.findall(text)) or '(?!)'})(?=\()")
     text = called.sub(lambda found: f"F.{found[1]}" if found[1] else found[0], _FUNCTION.sub(r"function \1", text))
     return text
+
+
+def _plainly(text: str, defined: Mapping[str, str]) -> str:
+    """Without comments, and with what words stand for."""
+    text = "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("--"))
+    return _WORD.sub(lambda found: defined.get(found[0], found[0]), text)
 
 
 @functools.cache
@@ -192,7 +201,7 @@ def names() -> tuple[str, ...]:
 @functools.cache
 def _read(name: str) -> tuple[dict[str, list[str]], str]:
     text = resources.files(__package__).joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-    header: dict[str, list[str]] = {"KEYS": [], "ARGV": [], "include": [], "define": [], "rare": []}
+    header: dict[str, list[str]] = {"KEYS": [], "ARGV": [], "first": [], "include": [], "define": [], "rare": []}
     lines = text.splitlines()
     while lines and (said := _HEADER.fullmatch(lines[0])):
         if said[1] is not None:

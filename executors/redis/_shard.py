@@ -5,20 +5,31 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors.redis import _layout as layout
+from executors.redis._alike import AlikeRun, arguments, holders
+from executors.redis._alike import portions as alike_portions
 from executors.redis._functions import Functions
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._moulds import portions
 from executors.redis._scripts import Calls, script
+from executors.redis._submits import (
+    AT_ONCE,
+    Holder,
+    NewRun,
+    answered,
+    at_once,
+    delays_of,
+    fields_of,
+    is_small,
+    row_commands,
+    together,
+)
 from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
 from flows._state import SWEEP_LIMIT
 from flows.errors import UnavailableError
-
-AT_ONCE: Final = 500
-"""Jobs that are submitted in one step; what has more is staged first."""
 
 STAGE_SECONDS: Final = 3600
 INLINE: Final = 8192
@@ -30,39 +41,11 @@ AWAY_SECONDS: Final = 0.5
 _CLEARING: Final = 64
 """Calls that clear away runs at one go: some 300,000 jobs."""
 
-_STAGED_BYTES: Final = 1 << 20
-
 LANES: Final = 200
 """Lanes that are filled by one call."""
 
 PARTS: Final = 200
 """Parts of a staged run that one call puts into their places."""
-
-
-class NewRun(NamedTuple):
-    """A run as a shard takes it.
-
-    Attributes:
-        fields: Of its hash: ``header``, ``name``, ``queues`` ... ; the shard adds those of its own.
-        timeout: Microseconds to its deadline; 0 where it has none.
-        limits: Of its queues, as `stated` writes them.
-    """
-
-    run_id: str
-    key: str
-    fingerprint: str
-    fields: Mapping[str, str | bytes | int]
-    rows: Sequence[bytes]
-    laid_out: layout.Layout
-    timeout: int
-    limits: str = ""
-
-
-class Holder(NamedTuple):
-    """Who has a run's key."""
-
-    run_id: str
-    fingerprint: str
 
 
 class Rescued(NamedTuple):
@@ -110,15 +93,17 @@ class Shard:
         """Run a script."""
         return script(name).on(self.server, self.keys.meta, *arguments)
 
-    def put_run(self, run: NewRun) -> Holder:
+    def put_run(self, run: NewRun | AlikeRun) -> Holder:
         """Accept a run in one visible step; may be sent twice.
 
         Returns:
             Who has the key now: the run itself, or the one that was there before it.
         """
-        if _is_small(run):
-            name, *arguments = _at_once(run)
-            held, fingerprint = self.run(name, *arguments)
+        if isinstance(run, AlikeRun):
+            return self._put_alike([run])[0]
+        if is_small(run):
+            name, *given = at_once(run)
+            held, fingerprint = self.run(name, *given)
         else:
             # Under a name of its own: what is staged again must not write over what is at work already.
             stage = os.urandom(12).hex()
@@ -135,29 +120,30 @@ class Shard:
                 self.clear_away()
         return Holder(held.decode(), fingerprint.decode() or run.fingerprint)
 
-    def put_many(self, runs: Sequence[NewRun]) -> list[Holder | Exception]:
+    def put_many(self, runs: Sequence[NewRun | AlikeRun]) -> list[Holder | Exception]:
         """Accept runs, each by itself, small ones in one round trip; errors stand in the place of answers."""
         functions = getattr(self.server, "functions", None) or Functions(usable=False)
-        small = [run for run in runs if _is_small(run)]
-        sent = [_at_once(run) for run in small]
+        parts: list[Sequence[NewRun | AlikeRun]] = [*alike_portions(run for run in runs if isinstance(run, AlikeRun))]
+        parts += [(run,) for run in runs if not isinstance(run, AlikeRun) and is_small(run)]
+        sent = [together(part) for part in parts]
         try:
             replies = self.server.calls(
                 [script(name).command(functions, self.keys.meta, *taken) for name, *taken in sent]
             )
         except UnavailableError:  # to all, or to some of them
-            replies = [None] * len(small)
-        known = {
-            run.run_id: reply
-            for run, reply in zip(small, replies, strict=True)
-            if reply is not None and not isinstance(reply, Exception)
-        }
+            replies = [None] * len(parts)
+        known: dict[str, Holder] = {}
+        for part, reply in zip(parts, replies, strict=True):
+            if isinstance(reply, Exception) and len(part) > 1:  # the server has to be told the script
+                known |= self._known(part)
+            elif reply is not None and not isinstance(reply, Exception):
+                known |= {run.run_id: holder for run, holder in zip(part, answered(part, reply), strict=True)}
         answers: list[Holder | Exception] = []
         away: Exception | None = None
         for run in runs:
             try:
                 if run.run_id in known:
-                    held, fingerprint = known[run.run_id]
-                    answers.append(Holder(held.decode(), fingerprint.decode() or run.fingerprint))
+                    answers.append(known[run.run_id])
                 elif away is not None:
                     answers.append(away)
                 else:
@@ -168,6 +154,16 @@ class Shard:
                 if time.monotonic() - began > AWAY_SECONDS:
                     away = error
         return answers
+
+    def _known(self, runs: Sequence[Any]) -> dict[str, Holder]:
+        """Who has the keys of these runs, once more accepted together; nothing where that fails."""
+        try:
+            return {run.run_id: holder for run, holder in zip(runs, self._put_alike(runs), strict=True)}
+        except Exception:
+            return {}  # each by itself will be told why
+
+    def _put_alike(self, runs: Sequence[AlikeRun]) -> list[Holder]:
+        return holders(runs, self.run("put_alike", *arguments(runs)), Holder)
 
     def exchange(
         self,
@@ -302,7 +298,7 @@ class Shard:
             The names of its parts, in the order in which they end if nothing becomes of them.
         """
         laid, of, parts = run.laid_out, self.keys.staged, ["run"]
-        self._send(of(stage, "run"), [("HSET", of(stage, "run"), *_fields(run))])
+        self._send(of(stage, "run"), [("HSET", of(stage, "run"), *fields_of(run))])
         for number, bucket in enumerate(laid.buckets):
             self._send(of(stage, f"c:{number}"), [("SET", of(stage, f"c:{number}"), bucket.records)])
             if bucket.edges:
@@ -310,14 +306,14 @@ class Shard:
             rows = layout.pack_rows(run.rows[number * BUCKET : (number + 1) * BUCKET])
             self._send(of(stage, f"w:{number}"), [("SET", of(stage, f"w:{number}"), rows)])
             parts += [f"{part}:{number}" for part in ("cew" if bucket.edges else "cw")]
-        apart = _row_commands(of(stage, "b"), layout.long_rows(run.rows))
+        apart = row_commands(of(stage, "b"), layout.long_rows(run.rows))
         for command in apart:
             self._send(of(stage, "b"), [command])
         for lane, jobs in laid.ready.items():
             self._send_many("RPUSH", of(stage, f"j:{lane}"), list(map(layout.name_of, jobs)))
         if laid.late:
             self._send(of(stage, "late"), [("SET", of(stage, "late"), layout.u32s(laid.late))])
-        self._send_many("HSET", of(stage, "d"), _delays(laid))
+        self._send_many("HSET", of(stage, "d"), delays_of(laid))
         there = {"b": apart, "late": laid.late, "d": laid.delays}
         return [*parts, *[part for part, found in there.items() if found], *[f"j:{lane}" for lane in laid.ready]]
 
@@ -327,70 +323,10 @@ class Shard:
 
     def _send(self, key: str, commands: Sequence[Sequence[Any]]) -> None:
         """Write to a staged key, which has an end from the first moment on."""
-        for answered in self.server.calls([("MULTI",), *commands, ("EXPIRE", key, STAGE_SECONDS), ("EXEC",)]):
-            if isinstance(answered, Exception):
-                raise answered
+        for reply in self.server.calls([("MULTI",), *commands, ("EXPIRE", key, STAGE_SECONDS), ("EXEC",)]):
+            if isinstance(reply, Exception):
+                raise reply
 
     def _unstage(self, stage: str, parts: Sequence[str]) -> None:
         for first in range(0, len(parts), 200):
             self.server.call("UNLINK", *[self.keys.staged(stage, part) for part in parts[first : first + 200]])
-
-
-def _is_small(run: NewRun) -> bool:
-    return len(run.rows) <= AT_ONCE and sum(map(len, run.rows)) <= _STAGED_BYTES
-
-
-def _at_once(run: NewRun) -> tuple[Any, ...]:
-    """The name of the script that accepts a small run, and its arguments."""
-    laid = run.laid_out
-    (bucket,) = laid.buckets
-    fields = _fields(run)
-    counts = " ".join(f"{lane}:{len(laid.ready.get(lane, ()))}" for lane in laid.lanes)
-    ready = b"".join(layout.u32s(laid.ready[lane]) for lane in laid.lanes if lane in laid.ready)
-    stored = bucket.records, bucket.edges, layout.pack_rows(run.rows)
-    about: tuple[Any, ...]
-    if laid.late or run.limits or run.timeout:
-        about = ("put_run", run.run_id, run.key, run.fingerprint, run.timeout, run.limits, counts)
-        about += (ready, layout.u32s(laid.late), *stored)
-    else:
-        about = ("put_plain", run.run_id, run.key, run.fingerprint, counts)
-        about += (ready, *stored, run.fields["queues"])
-    return (
-        *(*about, len(fields), len(laid.delays)),
-        *fields,
-        *_delays(laid),
-        *[part for row in layout.long_rows(run.rows).items() for part in row],
-    )
-
-
-def _delays(laid: layout.Layout) -> list[Any]:
-    return [part for job, delay in laid.delays.items() for part in (layout.name_of(job), delay)]
-
-
-def _lanes(laid: layout.Layout) -> str:
-    return " ".join(laid.lanes)
-
-
-def _fields(run: NewRun) -> list[Any]:
-    size = len(run.rows)
-    late = 0 if run.laid_out.late and not _is_small(run) else -1
-    flags = (int(run.timeout > 0), int("fast" in run.fields))
-    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late, size)
-    fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
-    return [part for item in fields.items() for part in item]
-
-
-def _row_commands(key: str, rows: Mapping[bytes, bytes]) -> list[tuple[Any, ...]]:
-    """Rows in as few commands as their size allows."""
-    commands: list[tuple[Any, ...]] = []
-    part: list[Any] = []
-    size = 0
-    for name, row in rows.items():
-        part += (name, row)
-        size += len(row)
-        if size > _STAGED_BYTES:
-            commands.append(("HSET", key, *part))
-            part, size = [], 0
-    if part:
-        commands.append(("HSET", key, *part))
-    return commands

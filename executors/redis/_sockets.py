@@ -24,6 +24,13 @@ PROBE_SECONDS: Final = 0.2
 KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
+_pack: Any = None
+"""Makes the bytes of a command, quickly, where that is installed."""
+try:
+    from hiredis import pack_command as _pack
+except ImportError:
+    pass
+
 _poll: Final = getattr(select, "poll", None)
 """Where there is none, who asks whether a reply has come is told to wait for it."""
 
@@ -47,6 +54,10 @@ class Wire(Protocol):
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_command(self, *command: Any, check_health: bool = ...) -> None: ...
+    def post(self, command: Sequence[Any]) -> None:
+        """Send one command."""
+        ...
+
     def pack_commands(self, commands: Sequence[Sequence[Any]]) -> list[bytes]: ...
     def send_packed_command(self, packed: list[bytes], check_health: bool = ...) -> None: ...
     def read_response(self) -> Any: ...
@@ -87,6 +98,18 @@ class _Opened:
         looking = _poll()
         looking.register(sock, select.POLLIN)
         return bool(looking.poll(0))
+
+    def post(self, command: Sequence[Any]) -> None:
+        sender = cast("Wire", self)
+        if _pack is not None:
+            try:
+                packed = _pack(tuple(command))
+            except TypeError:
+                pass  # redis-py tells what is wrong with it
+            else:
+                sender.send_packed_command([packed], check_health=False)
+                return
+        sender.send_command(*command, check_health=False)
 
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)

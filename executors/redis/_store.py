@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
 from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
+from executors.redis._alike import AlikeRun, alike, keep_form
 from executors.redis._flight import InFlight, LateGrants
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
@@ -18,7 +19,8 @@ from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, unio
 from executors.redis._reopen import reopen
 from executors.redis._rows import read_rows
 from executors.redis._scripts import Calls
-from executors.redis._shard import Holder, NewRun, Shard
+from executors.redis._shard import Shard
+from executors.redis._submits import Holder, NewRun, common_of
 from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
 from flows._keeper import LEASE_SECONDS
 from flows._shared_results import Owner, Shared, owner_of
@@ -261,7 +263,7 @@ class RedisStore:
         for run_id, header in answer.headers.items():
             with contextlib.suppress(UnsupportedError):  # which is said again below, of each of its jobs
                 self._headers.put(run_id, header)
-        apart = [grant for grant in answer.grants if grant.apart]
+        apart = [grant for grant in answer.grants if grant.row is None and not grant.place]
         told = self._told(apart, shard) if apart else {}
         headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
 
@@ -291,10 +293,11 @@ class RedisStore:
         if isinstance(header, Unread):
             return _KINDS[False, flags & SUSPECT](cast("Any", header), job, attempt, fence)
         taken: Sequence[Any] = inputs
-        if granted.apart:
+        apart = row is None and not place
+        if apart:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
-        apart = granted.apart or self._is_linked(granted, header)
+        apart = apart or self._is_linked(granted, header)
         kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
         began = self.ours(since / MICRO) if since > 0 else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
@@ -353,8 +356,13 @@ def outcome_of(settle: Settle, now: float) -> Outcome:
     )
 
 
-def new_run(run: Packed) -> NewRun:
+def new_run(run: Packed) -> NewRun | AlikeRun:
     """A packed run as a shard takes it."""
+    return alike(run) or laid_out(run)
+
+
+def laid_out(run: Packed) -> NewRun:
+    """The same, as one that nothing is known of."""
     options, shape = run.options, run.shape
     queues = union_of(shape.queues, run.bodies)
     fields: dict[str, str | bytes | int] = {
@@ -372,10 +380,15 @@ def new_run(run: Packed) -> NewRun:
     if options.fail_fast:
         fields["fast"] = 1
     fields |= {f"body:{number}": mould_of(body, queues) for number, body in enumerate(run.bodies)}
-    laid_out = lay_out(shape, [len(row) for row in run.rows], lanes_of(run.bodies, queues, CONTROL))
+    laid = lay_out(shape, [len(row) for row in run.rows], lanes_of(run.bodies, queues, CONTROL))
     timeout = int((options.timeout or 0) * MICRO)
     limits = stated(run.limits)
-    return NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid_out, timeout, limits)
+    made = NewRun(options.run_id, options.key or "", run.fingerprint, fields, run.rows, laid, timeout, limits)
+    if run.kept is not None:
+        common = common_of(made, int(options.key_ttl * MICRO))
+        if common is not None:
+            keep_form(run, laid, common)
+    return made
 
 
 def stated(limits: Mapping[str, tuple[int | None, tuple[int, float] | None]]) -> str:

@@ -6,19 +6,20 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from executors._leasing._hands import hands
-from executors.redis._shard import Holder, NewRun
+from executors.redis._alike import AlikeRun
+from executors.redis._submits import Holder, NewRun
 
 MOST: Final = 100
 """Runs that are sent in one go."""
 
-PutMany = Callable[[Sequence[NewRun]], Sequence[Holder | Exception]]
+PutMany = Callable[[Sequence[Any]], Sequence[Holder | Exception]]
 
 
 class _Waiting(NamedTuple):
-    run: NewRun
+    run: NewRun | AlikeRun
     loop: asyncio.AbstractEventLoop
     told: asyncio.Future[Holder]
 
@@ -37,7 +38,7 @@ class Together:
         self._busy = False
         self._pid = os.getpid()
 
-    async def put(self, run: NewRun) -> Holder:
+    async def put(self, run: NewRun | AlikeRun) -> Holder:
         """As `Shard.put_run`, while the loop goes on. Who is cancelled here does not know whether it was accepted."""
         if self._pid != os.getpid():
             self.__init__(self._put_many)  # type: ignore[misc]  # whoever sends is the parent's

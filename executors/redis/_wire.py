@@ -149,9 +149,9 @@ def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
         if inputs:
             taken, at, position = _inputs(numbers, payloads, at, position, inputs)
         grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, row, taken, place))
-    found = {
-        run_id: header for run_id, header in zip(ids, headers, strict=True) if isinstance(header, bytes) and header
-    }
+    found: dict[str, bytes] = {}
+    if any(headers):  # of runs that are new to the worker
+        found = {run_id: one for run_id, one in zip(ids, headers, strict=True) if isinstance(one, bytes) and one}
     if not timed:
         return Answer(now, due, bool(more), refused, grants, found)
     deadlines = dict(zip(map(bytes.decode, timed[::2]), map(float, timed[1::2]), strict=True))

@@ -52,11 +52,12 @@ def _checks(url: str) -> Sequence[Check]:
     from flows.errors import UnavailableError
     from flows.operating import Check, operator
 
+    remedy = "run a flow there first, or check the path"
     try:
         check_there(url)
+        remedy = "start it, or check the URL: host, port and password"
         return operator(url, "doctor").doctor()
     except UnavailableError as error:
-        remedy = "start it, or check the URL: host, port and password, or the path of the file"
         return [Check("reachable", "fail", str(error), remedy)]
 
 

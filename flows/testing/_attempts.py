@@ -137,6 +137,10 @@ class SimulatedAttempt:
         """Seconds since the simulation began."""
         return self.by.world.elapsed() + self.spent
 
+    def simulation(self) -> int:
+        """Which simulation of this process it is."""
+        return self.by.world.number
+
     def returned(self) -> None:
         """The handler has returned: what was to happen inside it and did not, happens now."""
         if self.dead:

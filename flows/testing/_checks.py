@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Final, NoReturn, ParamSpec
 
 from flows._backoff import Backoff
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from flows.testing._step import Step
 
 P = ParamSpec("P")
+
+OURS: Final = "report it: this is the library's to keep, whatever handlers do"
+"""What is to be done where a promise of the library itself is broken."""
 
 SLACK_SECONDS: Final = 1e-6
 NOTICE_SECONDS: Final = 10.0
@@ -98,6 +101,18 @@ def attempts_by_job(trace: Trace[Any]) -> dict[str, list[SimulatedAttempt]]:
     return found
 
 
+_TWICE: Final = (
+    "hand flows.current().idempotency_key on to the outside API, which then does the effect once "
+    "(EffectLedger(idempotent=True) stands for such an API; record(..., key=) hands the key on)"
+)
+_NOT_CLEARED: Final = "clear() the ledger before each simulation: it holds effects of others, too"
+
+
+def _is_of_one(trace: Trace[Any], effects: Iterable[Effect]) -> bool:
+    """Whether *effects* are of this simulation, as far as one knows."""
+    return {effect.simulation for effect in effects} <= {trace._world.number, None}
+
+
 @assertion
 def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collection[str] | None = None) -> None:
     """Each job's effect was done at most once, and exactly once where the job completed.
@@ -121,13 +136,8 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
             done.setdefault((effect.job or effect.key or "", effect.name), []).append(effect)
     for (job, name), effects in done.items():
         if len(effects) > 1:
-            broken(
-                trace,
-                f"effects_exactly_once: job {job!r} did {name!r} {len(effects)} times",
-                effects,
-                "hand flows.current().idempotency_key on to the outside API, which then does the effect once "
-                "(EffectLedger(idempotent=True) stands for such an API; record(..., key=) hands the key on)",
-            )
+            remedy = _TWICE if _is_of_one(trace, effects) else _NOT_CLEARED
+            broken(trace, f"effects_exactly_once: job {job!r} did {name!r} {len(effects)} times", effects, remedy)
     task_of = dict(zip(trace._record.plan.ids, trace._record.plan.names, strict=True))
     tasks = {task_of.get(effect.job or "") for effect in ledger.effects}
     replayed = {attempt.job for attempt in trace.attempts if attempt.outcome == "replayed"}
@@ -165,9 +175,7 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
         owner = owners.setdefault(attempt.key, attempt.job)
         if owner != attempt.job and settings[attempt.job].idempotency_key is None:
             facts = [attempt for attempt in trace.attempts if attempt.job in (owner, attempt.job)]
-            broken(
-                trace, f"idempotency_keys_stable: jobs {owner!r} and {attempt.job!r} share a key", facts, "report it"
-            )
+            broken(trace, f"idempotency_keys_stable: jobs {owner!r} and {attempt.job!r} share a key", facts, OURS)
     seen: dict[tuple[str | None, str], Effect] = {}
     users: dict[tuple[str, str], Effect] = {}
     for effect in ledger.effects if ledger is not None else ():
@@ -176,6 +184,7 @@ def idempotency_keys_stable(trace: Trace[Any], ledger: EffectLedger | None = Non
             how = "more than once, and without a key" if effect.key is None else "under changing keys"
             what = f"idempotency_keys_stable: job {effect.job!r} does {effect.name!r} {how}"
             remedy = "use flows.current().idempotency_key; a key made of the attempt, the time or chance changes"
+            remedy = remedy if _is_of_one(trace, [first, effect]) else _NOT_CLEARED
             broken(trace, what, [first, effect], remedy)
         user = users.setdefault((effect.name, effect.key), effect) if effect.key is not None else effect
         if user.job != effect.job and settings[effect.job or user.job or ""].idempotency_key is None:
@@ -216,7 +225,7 @@ def attempts_within_limits(trace: Trace[Any]) -> None:
     for job, attempts in attempts_by_job(trace).items():
         if max(attempt.number for attempt in attempts) > settings[job].attempts:
             what = f"attempts_within_limits: job {job!r} has attempts={settings[job].attempts} and was tried more often"
-            broken(trace, what, attempts, "report it")
+            broken(trace, what, attempts, OURS)
 
 
 @assertion
@@ -232,7 +241,7 @@ def starts_bounded(trace: Trace[Any]) -> None:
         limit = settings[job].attempts + LOST_LIMIT + given_back[job]
         if len(attempts) > limit:
             what = f"starts_bounded: job {job!r} was started {len(attempts)} times, at most {limit} are promised"
-            broken(trace, what, attempts, "report it")
+            broken(trace, what, attempts, OURS)
 
 
 @assertion
@@ -262,7 +271,7 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
             wait = one.backoff or 0.0
             if following is not None and following.store_began_at < one.store_settled_at + wait - SLACK_SECONDS:
                 what = f"backoff_respected: job {name!r} was tried again before its wait of {wait:g} s was over"
-                broken(trace, what, [one, following], "report it")
+                broken(trace, what, [one, following], OURS)
             backoff = settings[name].backoff
             if isinstance(backoff, Backoff) and backoff.kind != "custom" and not one.error.startswith("RetryAfter"):
                 declared = backoff.delay(one.number, key=one.key)
@@ -271,7 +280,7 @@ def backoff_respected(trace: Trace[Any], job: str | None = None, waits: Sequence
                     what = (
                         f"backoff_respected: job {name!r} waited {wait:g} s after attempt {number}, not {declared:g} s"
                     )
-                    broken(trace, what, [one], "report it")
+                    broken(trace, what, [one], OURS)
         if waits is not None and job == name:
             wanted = [seconds(each, "backoff_respected waits") for each in waits]
             got = [one.backoff or 0.0 for one in failed]
@@ -300,7 +309,7 @@ def deadline_respected(trace: Trace[Any]) -> None:
         )
         if late:
             what = f"deadline_respected: job {attempt.job!r} began after the run's deadline"
-            broken(trace, what, [attempt], "report it")
+            broken(trace, what, [attempt], OURS)
         timeout = settings[attempt.job].timeout
         if timeout is None or attempt.ended_at is None or attempt.outcome != "completed":
             continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from flows._state import CONTINUE, FAIL, IGNORE, KIND, ORDER_ONLY, REMOVE, SKIP
 from flows.testing._checks import (
+    OURS,
     always_ends,
     assertion,
     attempts_by_job,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from flows.testing._trace import Trace
 
 ENDS: Final = ("completed", "failed", "skipped", "cancelled")
-_OURS: Final = "report it: this is the library's to keep, whatever handlers do"
 
 _SAYS: Final[dict[str, dict[int, str]]] = {
     "completed": {},
@@ -56,7 +56,7 @@ def children_before_parents(trace: Trace[Any]) -> None:
         )
         if open_ones and not early:
             what = f"children_before_parents: job {event.job!r} began before {', '.join(open_ones)} had ended"
-            broken(trace, what, [event], _OURS)
+            broken(trace, what, [event], OURS)
 
 
 @assertion
@@ -70,11 +70,11 @@ def committed_once(trace: Trace[Any]) -> None:
     for job, times in ends.items():
         if times > 1:
             facts = [event for event in trace.events if event.job == job]
-            broken(trace, f"committed_once: job {job!r} ended {times} times", facts, _OURS)
+            broken(trace, f"committed_once: job {job!r} ended {times} times", facts, OURS)
     for job, attempts in attempts_by_job(trace).items():
         taken = [one for one in attempts if one.outcome == "completed" and one.settled_at is not None]
         if len(taken) > 1:
-            broken(trace, f"committed_once: {len(taken)} results of job {job!r} were taken", attempts, _OURS)
+            broken(trace, f"committed_once: {len(taken)} results of job {job!r} were taken", attempts, OURS)
 
 
 @assertion
@@ -89,7 +89,7 @@ def released_once(trace: Trace[Any]) -> None:
         causes = 1 + sum(kinds[job, kind] for kind in ("retrying", "lost", "released"))
         if kinds[job, "started"] > causes:
             facts = [event for event in trace.events if event.job == job]
-            broken(trace, f"released_once: job {job!r} was started without a cause", facts, _OURS)
+            broken(trace, f"released_once: job {job!r} was started without a cause", facts, OURS)
 
 
 @assertion
@@ -102,11 +102,11 @@ def newest_lease_wins(trace: Trace[Any]) -> None:
     for job, attempts in attempts_by_job(trace).items():
         fences = [attempt.fence for attempt in attempts]
         if len(fences) != len(set(fences)):
-            broken(trace, f"newest_lease_wins: the leases of job {job!r} have the fences {fences}", attempts, _OURS)
+            broken(trace, f"newest_lease_wins: the leases of job {job!r} have the fences {fences}", attempts, OURS)
         newest = max(fences)
         late = [one for one in attempts if one.outcome == "completed" and one.settled_at and one.fence < newest]
         if late:
-            broken(trace, f"newest_lease_wins: an older attempt of job {job!r} was heard", attempts, _OURS)
+            broken(trace, f"newest_lease_wins: an older attempt of job {job!r} was heard", attempts, OURS)
 
 
 @assertion
@@ -121,11 +121,11 @@ def no_orphans(trace: Trace[Any]) -> None:
     left = {job: state for job, state in trace.states.items() if state not in ENDS}
     if left:
         facts = [f"{job} is {state}" for job, state in left.items()]
-        broken(trace, "no_orphans: the run has ended, and jobs are open", facts, _OURS)
+        broken(trace, "no_orphans: the run has ended, and jobs are open", facts, OURS)
     end = next((place for place, event in enumerate(trace.events) if event.kind == "ended"), len(trace.events))
     after = [event for event in trace.events[end:] if event.kind == "started"]
     if after:
-        broken(trace, "no_orphans: jobs were started after the run had ended", after, _OURS)
+        broken(trace, "no_orphans: jobs were started after the run had ended", after, OURS)
 
 
 @assertion
@@ -139,7 +139,7 @@ def cancelled_jobs_never_start(trace: Trace[Any]) -> None:
     for event in trace.events:
         if event.kind == "started" and event.job in ended:
             facts = [each for each in trace.events if each.job == event.job]
-            broken(trace, f"cancelled_jobs_never_start: job {event.job!r} was started after it had ended", facts, _OURS)
+            broken(trace, f"cancelled_jobs_never_start: job {event.job!r} was started after it had ended", facts, OURS)
         if event.kind in ENDS:
             ended.add(event.job)
 
@@ -168,7 +168,7 @@ def failure_policy_respected(trace: Trace[Any]) -> None:
         if wrong:
             facts = [f"{child} {trace.states[child]}: says {word}" for child, word in said.items() if word]
             what = f"failure_policy_respected: job {job!r} {'was started and ' if job in started else ''}is {state}"
-            broken(trace, what, facts, _OURS)
+            broken(trace, what, facts, OURS)
 
 
 @assertion

@@ -58,6 +58,7 @@ def drawn(trace: Trace[object]) -> str:
         blocks += texts[:LISTED]
         if len(texts) > LISTED:
             blocks.append(f"  ... and {len(texts) - LISTED} more")
+    blocks += [f"never struck: {fault!r}" for fault in trace.missed]
     return "\n".join(blocks)
 
 

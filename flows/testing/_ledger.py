@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flows._context import Context, current_grant
@@ -24,6 +24,10 @@ class Reached(Protocol):
         """Seconds since the simulation began."""
         ...
 
+    def simulation(self) -> int:
+        """Which simulation of this process it is."""
+        ...
+
 
 attempt_here: ContextVar[Reached | None] = ContextVar("flows_simulated_attempt", default=None)
 
@@ -38,6 +42,7 @@ class Effect:
         job, attempt: Whose handler did it; None outside a job.
         at: When, in seconds since the simulation began; 0.0 outside one.
         applied: Whether it changed anything: an idempotent world does nothing for a key that it has seen.
+        simulation: Which simulation of this process it belongs to; None outside one.
     """
 
     name: str
@@ -46,6 +51,7 @@ class Effect:
     attempt: int | None
     at: float
     applied: bool
+    simulation: int | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         what = f"{self.name} by {self.job} (attempt {self.attempt}) at {self.at:g} s under key {self.key!r}"
@@ -97,7 +103,8 @@ class EffectLedger:
         with self._lock:
             applied = not (self.idempotent and key is not None and self._knows(effect, key))
             job, number = (None, None) if context is None else (context.job_id, context.attempt)
-            self.effects.append(Effect(effect, key, job, number, at, applied))
+            simulation = None if attempt is None else attempt.simulation()
+            self.effects.append(Effect(effect, key, job, number, at, applied, simulation))
         if attempt is not None:
             attempt.reach("after_effect")
         return applied

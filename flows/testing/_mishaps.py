@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from flows._names import nearest, shown
@@ -31,6 +32,7 @@ class Mishaps:
 
     Attributes:
         struck: The verbs that faults strike.
+        missed: The places of the faults that have not struck yet.
     """
 
     def __init__(self, faults: Sequence[Fault], choices: Choices) -> None:
@@ -39,6 +41,7 @@ class Mishaps:
         self._left = [fault.times for fault in self.faults]
         self._calls: dict[str, int] = {}
         self.struck = frozenset(fault.verb for fault in self.faults)
+        self.missed = set(range(len(self.faults)))
 
     def of_attempt(self, job: str, task: str, number: int) -> Fate:
         """What may happen in an attempt."""
@@ -50,9 +53,9 @@ class Mishaps:
                 fate.setdefault(fault.at or "after_effect", []).append((place, fault))
         return fate
 
-    def of_world(self) -> list[Fault]:
-        """What happens at an instant, and neither to a job nor to a call."""
-        return [fault for fault in self.faults if fault.job is None and fault.verb is None]
+    def of_world(self) -> list[tuple[int, Fault]]:
+        """What happens at an instant, and neither to a job nor to a call; each fault with its place among all."""
+        return [(place, fault) for place, fault in enumerate(self.faults) if fault.job is None and fault.verb is None]
 
     def calls(self, verb: str) -> int:
         """How many calls of *verb* there have been."""
@@ -63,6 +66,8 @@ class Mishaps:
         left = self._left[place]
         if left is not None:
             self._left[place] = max(0, left - 1)
+        if left != 0:
+            self.missed.discard(place)
         return left != 0
 
     def of_call(self, verb: str, kinds: Sequence[str]) -> tuple[str, float]:
@@ -83,8 +88,8 @@ class Mishaps:
 
 def arm(world: World) -> None:
     """Have happen to *world* what is to happen at an instant."""
-    for fault in world.mishaps.of_world():
-        world.at(fault.at, lambda fault=fault: _strike(world, fault))  # type: ignore[misc]
+    for place, fault in world.mishaps.of_world():
+        world.at(fault.at, partial(_strike, world, place, fault))
 
 
 def as_tasks(handlers: Mapping[str, Callable[..., Any]]) -> dict[str, Task[..., Any]]:
@@ -102,7 +107,8 @@ def _check_worker(world: World, fault: Fault) -> None:
         world.fall(DefinitionError(f"{fault!r}: there has been no worker {shown(fault.worker)} {when}; {near}"))
 
 
-def _strike(world: World, fault: Fault) -> None:
+def _strike(world: World, place: int, fault: Fault) -> None:
+    world.mishaps.strikes(place)
     length = fault.seconds or 0.0
     if fault.kind == "cancel":
         world.note(None, "cancels the run", detail=fault.reason or "")

@@ -45,7 +45,10 @@ def section(test: str, cache: pytest.Cache | None, message: str) -> str:
         return ""
     trace = _simulate.latest.pop()
     replay = dict(trace.replay)
-    lines = [f"faults={list(replay.get('faults', []))!r}", f"simulate(flow, {literal(replay)})"]
+    lines = [
+        f"faults={list(replay.get('faults', []))!r}",
+        f"simulate({', '.join(filter(None, ('flow', literal(replay))))})",
+    ]
     written = None if cache is None else _write(test, cache, replay)
     if written is not None:
         lines.append(f"pytest {json.dumps(test)} --flows-replay {written}")

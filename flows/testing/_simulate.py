@@ -189,12 +189,29 @@ def _checked_handlers(plan: Plan[Any], handlers: object, spot: str = "handlers="
 
 def _check_jobs(plan: Plan[Any], faults: Sequence[Fault]) -> None:
     """Refuse faults on jobs or tasks that the flow does not have: they would never strike, and prove nothing."""
-    plans = (plan, *(body.plan for body in _bodies(plan)))
-    known = {name for one in plans for names in (one.names, one.ids) for name in names}
+    known = attempts_by_name(plan) if faults else {}
     for fault in faults:
         _checked_handlers(plan, fault.handlers, "Fault.deploy")
-        if fault.job is not None and fault.job not in known and fault.job.partition("[")[0] not in known:
-            raise DefinitionError(f"{fault!r}: the flow has no job {shown(fault.job)}{_remedy(fault.job, known)}")
+        if fault.job is None:
+            continue
+        limit = known.get(fault.job) or known.get(fault.job.partition("[")[0])
+        if limit is None:
+            raise DefinitionError(f"{fault!r}: the flow has no job {shown(fault.job)}{_remedy(fault.job, set(known))}")
+        if fault.attempt is not None and fault.attempt > limit:
+            raise DefinitionError(
+                f"{fault!r} would never strike: job {fault.job!r} has attempts={limit}, and an attempt that lost its "
+                "worker is made again under the same number; name an earlier one, or none"
+            )
+
+
+def attempts_by_name(plan: Plan[Any]) -> dict[str, int]:
+    """How many attempts jobs have, by id and by task; of several of one task the most."""
+    limits: dict[str, int] = {}
+    for one in (plan, *(body.plan for body in _bodies(plan))):
+        for names in (one.ids, one.names):
+            for name, settings in zip(names, one.settings, strict=True):
+                limits[name] = max(settings.attempts, limits.get(name, 1))
+    return limits
 
 
 def _bodies(plan: Plan[Any]) -> Iterable[Any]:

@@ -27,6 +27,7 @@ class Trace(Generic[R_co]):
         attempts: Every start of a job, in order, those that were lost or came too late included.
         steps: What happened besides the run's events: crashes, lost calls, clocks that jump.
         replay: What makes the same simulation again: ``simulate(flow, **trace.replay)``. Its `repr` is a literal.
+        missed: The faults that never struck: what they wait for did not come.
         spans: The spans of the run, where ``simulate(spans=True)`` was asked for.
     """
 
@@ -38,6 +39,7 @@ class Trace(Generic[R_co]):
         self.attempts: tuple[SimulatedAttempt, ...] = tuple(world.attempts)
         self.steps: tuple[Step, ...] = tuple(world.steps)
         self.replay = dict(replay)
+        self.missed = tuple(world.mishaps.faults[place] for place in sorted(world.mishaps.missed))
         self.spans = tuple(spans)
 
     @functools.cached_property

@@ -6,6 +6,7 @@ events between them is not.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,8 @@ _ENDS: Final = {
     End.LOST: "lost",
 }
 
+_numbers: Final = itertools.count(1)
+
 
 class World(VirtualTime):
     """A store, workers, and all that may go wrong between them.
@@ -74,6 +77,7 @@ class World(VirtualTime):
         ended_at: When each run ended, in seconds since the simulation began.
         mixed: Whether some jobs run on the event loop, and others do not.
         down_until: When the store is back.
+        number: Which simulation of this process it is.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class World(VirtualTime):
         replaced: Mapping[str, Task[..., Any]] | None = None,
     ) -> None:
         super().__init__()
+        self.number = next(_numbers)
         self.choices, self.slots, self.lease = choices, slots, lease
         self.mishaps = Mishaps(faults, choices)
         self.steps: list[Step] = []

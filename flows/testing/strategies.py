@@ -12,7 +12,7 @@ What they draw can be printed and pasted, and shrinks towards fewer jobs, fewer 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from flows._backoff import Backoff
@@ -22,6 +22,7 @@ from flows._planner import plan as planned_of
 from flows.errors import DefinitionError, GiveUp, MissingDependencyError, RetryAfter, Skip
 from flows.testing._drawn_flows import BACKOFFS, POLICIES, DrawnEdge, DrawnFlow, DrawnJob, built
 from flows.testing._faults import FAIL_POINTS, POINTS, Fault, Verb
+from flows.testing._simulate import attempts_by_name
 
 try:
     from hypothesis import strategies as st
@@ -152,7 +153,12 @@ def fault_plans(
     plan = planned_of(flow)
     wanted = _checked(kinds, FAULTS, "kinds")
     jobs = _jobs_of(plan)
-    makers = {kind: maker for kind, maker in _fault_makers(jobs).items() if kind in wanted and (jobs or kind in _WORLD)}
+    limits = attempts_by_name(plan)
+    makers = {
+        kind: maker
+        for kind, maker in _fault_makers(jobs, limits).items()
+        if kind in wanted and (jobs or kind in _WORLD)
+    }
     return st.lists(st.one_of(*makers.values()), max_size=max_faults).map(tuple)
 
 
@@ -169,9 +175,21 @@ def _jobs_of(plan: Plan[Any]) -> list[str]:
     return list(dict.fromkeys([*plain, *inner]))
 
 
-def _fault_makers(jobs: Sequence[str]) -> dict[str, SearchStrategy[Fault]]:
+def _fault_makers(jobs: Sequence[str], limits: Mapping[str, int]) -> dict[str, SearchStrategy[Fault]]:
+    """By kind what makes faults.
+
+    Args:
+        jobs: Which may be struck.
+        limits: How many attempts these have.
+    """
+
+    def of_attempt(make: Callable[..., Fault], *given: SearchStrategy[Any], **named: SearchStrategy[Any]) -> Any:
+        def made(job: str, *values: Any, attempt: int | None, **others: Any) -> Fault:
+            return make(job, *values, attempt=attempt and min(attempt, limits[job]), **others)
+
+        return st.builds(made, job, *given, attempt=st.none() | st.integers(1, 3), **named)
+
     job = st.sampled_from(jobs or [""])
-    attempt = st.none() | st.integers(1, 3)
     times = st.integers(1, 3)
     ends = st.sampled_from(FAIL_POINTS)
     verb: SearchStrategy[Verb] = st.sampled_from(get_args(Verb))
@@ -179,9 +197,9 @@ def _fault_makers(jobs: Sequence[str]) -> dict[str, SearchStrategy[Fault]]:
     either = st.sampled_from(("before_start", "after_effect"))
     return {
         "fail": st.builds(Fault.fail, job, times=times | st.none(), at=ends),
-        "crash": st.builds(Fault.crash, job, at=st.sampled_from(_DEATHS), attempt=attempt, times=times),
-        "slow": st.builds(Fault.slow, job, length, at=either, attempt=attempt, renewed=st.booleans()),
-        "duplicate": st.builds(Fault.duplicate, job, attempt=attempt),
+        "crash": of_attempt(Fault.crash, at=st.sampled_from(_DEATHS), times=times),
+        "slow": of_attempt(Fault.slow, length, at=either, renewed=st.booleans()),
+        "duplicate": of_attempt(Fault.duplicate),
         "call": st.one_of(
             st.builds(Fault.lost_reply, verb, nth=nth, times=times),
             st.builds(Fault.lost_call, verb, nth=nth, times=times),

@@ -1,5 +1,6 @@
 """No verb reads more rows than it touches: by what SQLite plans for each statement, and by counting."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ def rows_step(*below: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> SqliteExecutor:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteExecutor]:
     executor = SqliteExecutor(f"sqlite:///{tmp_path_factory.mktemp('rows')}/runs.db?synchronous=normal")
     for number in range(20):
         flows.execute(rows_step(*[rows_step().out for _ in range(20)]), executor=executor, key=f"k{number}")
         flows.submit(rows_step(), executor=executor)
-    return executor
+    yield executor
+    executor.close()
 
 
 def test_no_statement_goes_through_a_table(filled: SqliteExecutor) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import flows
 from flows import Backoff, Job, Opts, Queue, _idempotency
-from flows.errors import DataError
+from flows.errors import DataError, IdempotencyConflictError, ResultExpiredError
 
 
 @flows.task(name="unit")
@@ -225,6 +225,15 @@ def test_the_data_of_an_item_is_what_it_takes_of_it() -> None:
     assert [letter.data for letter in run.dead_letters()] == [{"name": "tea"}]
 
 
+def test_a_part_that_an_item_does_not_have_is_told_in_its_dead_letter() -> None:
+    refused = flows.task(lambda name, other: name, name="idempotency-no-part")
+    flow = flows.each(lambda sku: refused(sku["name"], sku["label"]), [{"label": "tea"}])
+    run = flows.execute(flow, executor="memory://?private=1", check=False)
+    (letter,) = run.dead_letters()
+    assert letter.data == {"name": {"$item": {"label": "tea"}, "path": ["name"]}, "other": "tea"}
+    assert "name" in letter.error.message
+
+
 def test_arguments_by_name_are_taken_as_they_are() -> None:
     rest = flows.task(lambda *rest: len(rest), name="idempotency-rest")
     assert flows.plan(Job("idempotency-rest", data={"rest": [1, 2]})).fingerprint == flows.plan(rest(1, 2)).fingerprint
@@ -254,3 +263,21 @@ def test_the_first_job_in_which_two_flows_differ_is_told() -> None:
     grown._origin = chain(4, 2, 3)
     for pair in ((grown, chain(1, 2, 3)), (chain(1, 2, 3), grown)):
         assert _idempotency.first_difference(*pair) == "job0", "as they were submitted"
+
+
+def test_what_is_said_of_a_key_that_is_taken() -> None:
+    ours, theirs = (flows.plan(take.using(id="one")(take.using(id="two")(number).out)) for number in (1, 2))
+    text = str(_idempotency.conflict("order:7", "run-1", theirs.fingerprint, theirs, ours))
+    assert text == (
+        f"the key 'order:7' belongs to run run-1 of another flow (fingerprint {theirs.fingerprint[:16]}, not "
+        f"{ours.fingerprint[:16]}; they differ first at job 'two'); use another key for other work"
+    )
+    gone = _idempotency.conflict("order:7", "run-1", theirs.fingerprint, None, ours)
+    assert isinstance(gone, IdempotencyConflictError)
+    assert str(gone) == text.replace("; they differ first at job 'two'", "")
+    late = _idempotency.expired("order:7", "run-1", 86400.4)
+    assert isinstance(late, ResultExpiredError)
+    assert str(late).startswith(
+        "run run-1 of the key 'order:7' has ended and is past its retention, but the key stays taken for another "
+        "86,400 s, so that its work is not done twice; use another key for other work"
+    )

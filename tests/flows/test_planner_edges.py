@@ -62,8 +62,13 @@ def test_problems_are_told_in_the_order_of_the_jobs() -> None:
     endless: list[object] = []
     endless.append(endless)
     with pytest.raises(DefinitionError) as caught:
-        flows.plan(take.using(id="outer")(take.using(id="inner")(endless).out, endless))
+        flows.plan(take.using(id="outer")(take.using(id="inner")(endless).out, x=endless))
     assert [str(problem).partition(":")[0] for problem in caught.value.problems] == ["job 'inner'", "job 'outer'"]
+
+
+def test_a_plan_keeps_what_the_flow_says_of_its_retention() -> None:
+    assert flows.plan(flows.Flow.parse({"name": "planner-edge", "opts": {"removeOnComplete": True}})).retention
+    assert not flows.plan(take()).retention
 
 
 def test_no_garbage_is_looked_for_while_planning_and_afterwards_as_before(monkeypatch: pytest.MonkeyPatch) -> None:

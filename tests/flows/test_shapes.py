@@ -117,8 +117,31 @@ def test_flows_of_one_shape_share_columns_and_not_what_is_their_own() -> None:
     assert one.traits is other.traits
     assert (one.gone, one.tasks, one.bindings) == (set(), other.tasks, one.bindings)
     assert one.gone is not other.gone
+    (kept,) = _shapes._shapes.values()
+    flows.plan(chain(3))
+    assert list(_shapes._shapes.values()) == [kept], "what is known is not kept anew each time"
     assert other.position_of(second) == 2
     assert other.position_of(first) is None
+
+
+def test_conditions_and_lists_are_of_no_shape_whatever_comes_after_them() -> None:
+    def join(*conditions: bool) -> flows.Flow[Any]:
+        first = TASKS[0]()
+        for condition in conditions:
+            flows.when(condition, first)
+        return follow(first)
+
+    def follow(first: Job[Any]) -> flows.Flow[Any]:
+        return flows.Flow("f", (TASKS[0](first.out, TASKS[0](1).after(TASKS[0]()).out),), several=False)
+
+    def spread(task: flows.Task[..., Any]) -> flows.Flow[Any]:
+        return follow(flows.each(task, [1]))
+
+    for one, other in ((join(False), join()), (join(), join(False)), (spread(TASKS[0]), spread(TASKS[1]))):
+        expected = [cold(one), cold(other)]
+        fingerprint = (plan := flows.plan(one)).fingerprint
+        assert [told(one), told(other)] == expected
+        assert plan.fingerprint == fingerprint, "it shares nothing with the other"
 
 
 def test_flows_about_other_jobs_are_of_another_shape() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import flows
 from flows.testing import EffectLedger, Fault, Trace, check_all, simulate
 from flows.testing._drawn_flows import BACKOFFS, POLICIES, DrawnEdge, DrawnFlow, DrawnJob, built
-from flows.testing._faults import FAIL_POINTS, POINTS, VERBS
+from flows.testing._faults import FAIL_POINTS, POINTS, VERBS, Point
 
 LENGTHS = (0.5, 5.0, 20.0, 45.0, 120.0)
 INSTANTS = (0.0, 0.5, 1.0, 5.0, 31.0, 100.0)
@@ -49,13 +49,19 @@ def _row(luck: random.Random, number: int) -> DrawnJob:
     return DrawnJob(edges, tuple(options.items()), is_async=luck.random() < 0.3, condition=condition)
 
 
-def faults_of(luck: random.Random, jobs: list[str]) -> list[Fault]:
+def faults_of(luck: random.Random, flow: DrawnFlow) -> list[Fault]:
     """Up to four of any kind."""
+    limits = {f"job-{number}": dict(row.options).get("attempts", 1) for number, row in enumerate(flow.rows)}
+    jobs = list(limits)
     job, times = (lambda: luck.choice(jobs)), (lambda: luck.choice((1, 1, 2, None)))
+
+    def crash(job: str, at: Point, times: int | None, attempt: int | None) -> Fault:
+        return Fault.crash(job, at=at, times=times, attempt=attempt and min(attempt, limits[job]))
+
     makers: list[Callable[[], Fault]] = [
         lambda: Fault.fail(job(), times=times(), at=luck.choice(FAIL_POINTS)),
         lambda: Fault.fail(job(), probability=0.5),
-        lambda: Fault.crash(job(), at=luck.choice(POINTS), times=times(), attempt=luck.choice((None, 1, 2))),
+        lambda: crash(job(), luck.choice(POINTS), times(), luck.choice((None, 1, 2))),
         lambda: Fault.slow(job(), luck.choice(LENGTHS), at=luck.choice(("before_start", "after_effect"))),
         lambda: Fault.slow(job(), luck.choice(LENGTHS), renewed=True),
         lambda: Fault.duplicate(job()),
@@ -80,7 +86,7 @@ def play(seed: int) -> tuple[DrawnFlow, list[Fault], Trace[Any]]:
     """
     luck = random.Random(seed)
     flow = flow_of(luck)
-    faults = faults_of(luck, [f"job-{number}" for number in range(len(flow.rows))])
+    faults = faults_of(luck, flow)
     ledger = EffectLedger(idempotent=True)
 
     def noted(number: int, inputs: list[Any]) -> int:

@@ -66,6 +66,13 @@ def test_a_double_charge_is_found_and_told_with_all_that_one_needs() -> None:
     effects_exactly_once(faulty(lambda: None), EffectLedger())
 
 
+def test_a_ledger_that_holds_what_other_simulations_did_is_told() -> None:
+    faulty(lambda: world.record("charge"))
+    trace = faulty(lambda: world.record("charge"))
+    for check in (effects_exactly_once, idempotency_keys_stable):
+        assert "To do: clear() the ledger before each simulation" in message(check, trace, world)
+
+
 def test_a_world_that_honours_the_key_is_charged_once() -> None:
     once = EffectLedger(idempotent=True)
     trace = faulty(

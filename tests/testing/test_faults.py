@@ -280,3 +280,32 @@ def test_a_worker_that_never_was_cannot_leave() -> None:
     with pytest.raises(DefinitionError, match=r"no worker 'worker-3' after 50 s; did you mean worker-2\?"):
         simulate(shop.nap(100.0), faults=[fault], workers=2)
     assert simulate(shop.nap(100.0), faults=[Fault.worker_joins(at=1), fault], workers=2).run.state == "completed"
+
+
+def test_a_fault_on_an_attempt_that_a_job_does_not_have_is_refused() -> None:
+    nap = shop.nap.using(attempts=3)
+    jobs = nap.using(id="long")(5.0), shop.nap.using(id="short")(1.0)
+    flow: flows.Flow[Any] = flows.Flow("f", jobs, several=True)
+    item = Fault.slow("shop-nap[1]", 1, attempt=4)
+    refused: list[tuple[Any, Fault]] = [(flow, Fault.fail("long", attempt=7)), (flows.each(nap, [1.0, 2.0]), item)]
+    for made, fault in refused:
+        with pytest.raises(DefinitionError) as caught:
+            simulate(made, faults=[fault])
+        assert str(caught.value) == (
+            f"{fault!r} would never strike: job {fault.job!r} has attempts=3, and an attempt that lost its worker is "
+            "made again under the same number; name an earlier one, or none"
+        )
+    with pytest.raises(DefinitionError, match="job 'short' has attempts=1"):
+        simulate(flow, faults=[Fault.crash("short", attempt=2)])
+    trace = simulate(flow, faults=[Fault.fail("shop-nap", attempt=number) for number in (1, 2)])
+    assert trace.missed == (), "of several jobs of a task one has three"
+    assert outcomes(trace, "long") == ["retrying", "retrying", "completed"]
+
+
+def test_a_fault_that_never_struck_is_told() -> None:
+    never = Fault.fail("shop-charge", attempt=2), Fault.lost_call(nth=90)
+    trace = charged(Fault.crash("shop-load"), *never)
+    assert trace.missed == never
+    assert trace.timeline().splitlines()[-2:] == [f"never struck: {fault!r}" for fault in never]
+    struck = [Fault.cancel(at=50), Fault.lost_reply(), Fault.clock_step(1, at=0), Fault.duplicate("shop-nap")]
+    assert simulate(shop.nap(10.0), faults=struck).missed == ()

@@ -1,5 +1,6 @@
 -- Claims: who gets which jobs, under which fence, for how long; and all that a worker must know to do them.
 -- define: TURN 32 SUSPECT 1 CONTROLLED 2 GATE 4 RATED 8
+-- define: GRANT '<HI4HBd' WITH_IT '<dI4H' INPUT '<I4BBI4'
 -- rare: take_suspect place_of told_place
 
 
@@ -296,10 +297,6 @@ local function told_place(levels, items, bodies)
   end
   return concat(parts)
 end
-
-local GRANT = '<HI4HBd'
-local WITH_IT = '<dI4H'
-local INPUT = '<I4BBI4'
 
 -- What is granted, in numbers, and the ids of the runs: enough to say it again.
 local function numbers_of(list, count)

@@ -25,10 +25,10 @@ end
 at = hash(run_key, at, tonumber(fields_count))
 at = hash(run_key .. ':d', at, 2 * tonumber(delays_count))
 hash(run_key .. ':b', at, #ARGV - at + 1)
-call('SET', run_key .. ':c:0', records)
-call('SET', run_key .. ':w:0', rows)
 if #edges > 0 then
-  call('SET', run_key .. ':e:0', edges)
+  call('MSET', run_key .. ':c:0', records, run_key .. ':w:0', rows, run_key .. ':e:0', edges)
+else
+  call('MSET', run_key .. ':c:0', records, run_key .. ':w:0', rows)
 end
 if key ~= '' then
   call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
@@ -47,11 +47,14 @@ for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
     jobs[place] = string.sub(ready, from, from + 3)
     from = from + 4
   end
-  many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
-  local queue = tonumber(index) == CONTROL and CONTROL_QUEUE or names[tonumber(index) + 1]
-  turn = (turn + 1) % 4294967296
-  call('ZADD', P .. 'q:' .. queue .. ':ring', 'NX', tonumber(priority) * 4294967296 + turn, id .. ':' .. index .. ':' .. priority)
-  roused[queue] = true
+  if #jobs > 0 then
+    local lane = id .. ':' .. index .. ':' .. priority
+    many('RPUSH', P .. 'j:' .. lane, jobs)
+    local queue = tonumber(index) == CONTROL and CONTROL_QUEUE or names[tonumber(index) + 1]
+    turn = (turn + 1) % 4294967296
+    call('ZADD', P .. 'q:' .. queue .. ':ring', 'NX', tonumber(priority) * 4294967296 + turn, lane)
+    roused[queue] = true
+  end
 end
 call('HSET', meta, 'turn', turn, 'mark', fence_mark)
 call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', 'at', now, id, pack('<BI4H', 1, 4294967295, 0))

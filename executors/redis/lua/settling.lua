@@ -1,5 +1,5 @@
 -- What has become of attempts is taken down, and the machine told.
--- define: UNHANDLED 86400000000
+-- define: UNHANDLED 86400000000 SETTLE '<HI4BBddddI4'
 -- rare: keep_attempt suspect lose fail is_unhandled settle_otherwise wake_due
 
 -- File an attempt that will be followed by another.
@@ -141,8 +141,6 @@ local function settle_otherwise(run, record, outcome, payload, after, counted)
     fail(run, record, STATE_OF[outcome], payload)
   end
 end
-
-local SETTLE = '<HI4BBddddI4'
 
 -- Take settles in order. Answers the numbers of those that were refused, counted from 0: their fence was not the newest.
 local function take_all(packed_settles, payloads, ids)

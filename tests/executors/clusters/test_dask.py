@@ -105,9 +105,9 @@ def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -
 
 
 def test_a_client_is_an_executor(client: Client) -> None:
-    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=client, key="client")  # type: ignore[arg-type]
+    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=client, key="client")
     assert run.value != HERE
-    assert flows.get(key="client", executor=client).id == run.id  # type: ignore[arg-type]
+    assert flows.get(key="client", executor=client).id == run.id
 
 
 def test_limits_of_queues_are_refused(executor: DaskExecutor) -> None:
@@ -231,12 +231,15 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
     with standing(tmp_path) as cluster:
         executor: Any = executor_at(cluster.address.replace("tcp", "dask"))
         try:
-            run = flows.submit(flows.task(endless)(), executor=executor)
+            first = flows.task(lambda: 1, name="dask-before")()
+            run = flows.submit(flows.task(endless)().after(first), executor=executor)
             await_that(Path(begun).exists)
             cluster.kill_scheduler()
             with pytest.raises(flows.UnavailableError, match="scheduler of the Dask cluster was lost"):
                 run.wait(LATE)
             assert run.state == "cancelled"
+            with pytest.raises(flows.UnavailableError, match="'dask-before' cannot be brought"):
+                _ = run.jobs["dask-before"].value
             monkeypatch.setattr(_way, "CONNECT_SECONDS", 0.1)
             with pytest.raises(flows.UnavailableError, match="no Dask scheduler answers"):
                 flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=executor)
@@ -248,3 +251,46 @@ def test_a_scheduler_that_is_killed_ends_the_run(tmp_path: Path, monkeypatch: py
 def test_a_url_names_a_scheduler(url: str) -> None:
     with pytest.raises(flows.errors.UnknownExecutorError, match="takes the address of a scheduler"):
         flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=url)
+
+
+def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> None:
+    folder, lists = str(tmp_path), flows.task(lambda: [1, 2], name="dask-lists")
+
+    def noted(number: int) -> int:
+        Path(folder, f"noted-{number}-{time.time_ns()}").touch()
+        return number
+
+    def endless(*those: int, children: flows.Children = flows.INJECTED) -> int:
+        if not Path(folder, "again").exists():
+            Path(folder, "begun").touch()
+            threading.Event().wait(LATE)
+        return sum(those) + len(children)
+
+    note = flows.task(noted, name="dask-noted")
+    jobs = [note.using(id=f"n{number}")(number).out for number in range(3)]
+    held = flows.task(endless, name="dask-held")(*jobs)
+    top = flows.task(lambda total, items: [total, *items], name="dask-top")(held.out, flows.each(note, lists().out).out)
+    journal = f"?journal=sqlite:///{tmp_path}/runs.db"
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    with standing(first) as cluster:
+        executor: Any = executor_at(cluster.address.replace("tcp", "dask") + journal)
+        run = flows.submit(top, executor=executor, key="kept")
+        await_that((tmp_path / "begun").exists)
+        await_that(
+            lambda: [job.id for job in run.jobs.values() if job.state != "completed"] == ["dask-held", "dask-top"]
+        )
+        cluster.kill_scheduler()
+        with pytest.raises(flows.UnavailableError, match="goes on"):
+            run.wait(LATE)
+        assert run.state == "running"
+        executor.close()
+    (tmp_path / "again").touch()
+    with standing(second) as cluster:
+        executor = executor_at(cluster.address.replace("tcp", "dask") + journal)
+        run = flows.resume("kept", executor=executor)
+        assert run.value == [0 + 1 + 2 + 3, 1, 2]
+        executor.close()
+    noted_there = [path.name.split("-")[1] for path in tmp_path.glob("noted-*")]
+    assert [noted_there.count(number) for number in "012"] == [1, 2, 2]  # 1 and 2 are items, too

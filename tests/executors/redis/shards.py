@@ -12,8 +12,9 @@ from executors.redis._channel import Channel
 from executors.redis._connection import Link
 from executors.redis._keys import BUCKET, Keys
 from executors.redis._layout import COURSE, EXTRA, GATED, RECORD, SPARSE, lay_out, name_of
-from executors.redis._shard import NewRun, Shard
+from executors.redis._shard import Shard
 from executors.redis._store import RedisStore
+from executors.redis._submits import NewRun
 from executors.redis._url import parse
 from executors.redis._wire import CONTROLLED, SUSPECT, Answer, Granted, Outcome
 from flows import _machine as machine

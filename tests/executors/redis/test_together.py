@@ -9,7 +9,7 @@ import pytest
 
 import flows
 from executors.redis import RedisExecutor
-from executors.redis._shard import Holder, NewRun
+from executors.redis._submits import Holder, NewRun
 from executors.redis._together import Together
 from tests.executors.latch import PATIENCE
 from tests.executors.redis.servers import Server

@@ -1,0 +1,143 @@
+"""Who is told what: tokens for queues in which there is something to find, spans, places of a rate, ends of runs."""
+
+import struct
+
+import pytest
+
+from executors.redis._shard import Shard
+from flows._state import COMPLETED, FAILED
+from flows._verbs import End
+from tests.executors.redis.servers import Server
+from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on, states_of
+from tests.flows.naive_run import Dag, Edge
+
+PERIOD = "10000000"
+
+
+@pytest.fixture
+def shard(valkey: Server) -> Shard:
+    return shard_on(valkey)
+
+
+def wide(shard: Shard, size: int, limits: str = "") -> str:
+    new = new_run(shape_of(Dag(("fail",) * size, ()), ("q",)))._replace(limits=limits)
+    return shard.put_run(new).run_id
+
+
+def forget_token(shard: Shard) -> None:
+    shard.server.call("UNLINK", shard.keys.queue("q", "wake"))
+
+
+def is_token_left(shard: Shard) -> bool:
+    return bool(shard.server.call("EXISTS", shard.keys.queue("q", "wake")))
+
+
+def test_others_hear_of_what_a_claim_leaves_and_of_nothing_else(shard: Shard) -> None:
+    wide(shard, 3)
+    loop = Loop(shard, ("q",))
+    forget_token(shard)
+    assert len(loop(limit=2).grants) == 2
+    assert is_token_left(shard)
+    forget_token(shard)
+    assert len(loop(limit=2).grants) == 1
+    assert not is_token_left(shard)
+
+
+def test_nobody_hears_of_a_paused_queue(shard: Shard) -> None:
+    wide(shard, 2)
+    shard.pause("q", paused=True)
+    forget_token(shard)
+    assert not Loop(shard, ("q",))().grants
+    assert not is_token_left(shard)
+
+
+def test_others_hear_of_a_place_that_a_job_leaves(shard: Shard) -> None:
+    wide(shard, 2, "q\t1\t0\t0")
+    loop = Loop(shard, ("q",))
+    (grant,) = loop().grants
+    forget_token(shard)
+    loop(ended(grant), limit=0)
+    assert is_token_left(shard)
+
+
+def test_a_rate_that_is_stated_anew_counts_what_has_started_unless_there_was_none(shard: Shard) -> None:
+    wide(shard, 9, f"q\t0\t2\t{PERIOD}")
+    loop = Loop(shard, ("q",))
+    assert len(loop().grants) == 2
+    wide(shard, 1, f"q\t0\t3\t{PERIOD}")
+    assert len(loop().grants) == 1
+    wide(shard, 1, "q\t4\t0\t0")
+    wide(shard, 1, f"q\t0\t2\t{PERIOD}")
+    assert len(loop().grants) == 2
+
+
+def test_an_attempt_that_failed_has_started_too(shard: Shard) -> None:
+    wide(shard, 2, f"q\t0\t1\t{PERIOD}")
+    loop = Loop(shard, ("q",))
+    (grant,) = loop().grants
+    assert not loop(ended(grant, End.FAILED, b"{}")).grants
+
+
+def test_starts_are_forgotten_once_all_are_known_and_nobody_looks_again(shard: Shard) -> None:
+    wide(shard, 2, f"q\t0\t2\t{PERIOD}")
+    loop = Loop(shard, ("q",))
+    grants = loop().grants
+    left = []
+    for grant in grants:
+        loop(ended(grant), limit=0)
+        left.append(shard.server.call("PTTL", shard.keys.queue("q", "starts")) > 0)
+    assert left == [False, True]
+
+
+def test_a_run_that_is_to_fail_fast_says_so_only_where_it_has_cut_something_short(shard: Shard) -> None:
+    told = []
+    for size in (1, 3):
+        edges = tuple(Edge(job, size - 1) for job in range(size - 1))
+        new = new_run(shape_of(Dag(("fail",) * size, edges), ("q",)), fast=1)
+        run_id = shard.put_run(new).run_id
+        loop = Loop(shard, ("q",))
+        first, *others = loop().grants
+        loop(ended(first, End.FAILED, b"{}"), limit=0)
+        loop(*map(ended, others), limit=0)
+        told.append(shard.server.call("HMGET", shard.keys.run(run_id), "state", "reason"))
+        assert states_of(shard, run_id, size)[-1] == FAILED
+    assert told == [[b"failed", None], [b"failed", b"fail_fast:2"]]
+
+
+def test_a_span_is_taken_down_for_who_has_the_lease(shard: Shard) -> None:
+    run_id = wide(shard, 2)
+    first, second = Loop(shard, ("q",))().grants
+    wrong = struct.pack("<Id8s", second.job, second.fence + 1, b"a zombie")
+    shard.run("spans", run_id, struct.pack("<Id8s", first.job, first.fence, b"its span") + wrong)
+    assert shard.server.call("GET", shard.keys.run(run_id, "t")) == b"its span"
+
+
+def test_nothing_is_moved_into_a_run_that_is_visible(shard: Shard) -> None:
+    run_id = wide(shard, 1)
+    assert shard.run("move", run_id, "nowhere", 3600, "run") == 0
+    assert shard.server.call("ZSCORE", shard.keys.of("retire"), run_id) is None
+
+
+def test_long_rows_of_a_small_run_are_there(shard: Shard) -> None:
+    shape = shape_of(Dag(("fail", "fail"), ()), ("q",))
+    run_id = shard.put_run(new_run(shape, size=3000)).run_id
+    rows = shard.server.call("HVALS", shard.keys.run(run_id, "b"))
+    assert sorted(map(len, rows)) == [len(b'["job-0", 0, ""]') + 3000] * 2
+
+
+@pytest.mark.slow
+def test_a_line_that_is_too_long_to_be_read_is_added_to(valkey: Server) -> None:
+    shard = shard_on(valkey, chunk=1)
+    size = 511
+    edges = tuple(Edge(job, size) for job in range(size))
+    run_id = shard.put_run(new_run(shape_of(Dag(("fail",) * (size + 1), edges), ("q",)))).run_id
+    loop = Loop(shard, ("q",))
+    grants = [grant for _ in range(9) for grant in loop().grants]
+    assert len(grants) == size
+    for first, last in ((0, 505), (505, size)):
+        loop(*map(ended, grants[first:last]), limit=0)
+    while shard.sweep(run_id):
+        pass
+    (root,) = loop().grants
+    loop(ended(root), limit=0)
+    assert set(states_of(shard, run_id, size + 1)) == {COMPLETED}
