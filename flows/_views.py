@@ -28,7 +28,7 @@ def end_state(record: RunRecord) -> str:
     if len(roots) == 1:
         end = record.state_of(roots[0])
         return end if end in ("failed", "cancelled") else "completed"
-    noted: str | None = getattr(record, "end", None)
+    noted: str | None = getattr(record, "noted_end", None)
     if noted is not None:
         return noted
     together = getattr(record, "states_of", None)  # of a store that would be asked once for each root

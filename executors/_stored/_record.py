@@ -118,7 +118,7 @@ class StoredRecord:
         return STATE_NAMES[self._glance[job].state]
 
     @property
-    def end(self) -> str | None:
+    def noted_end(self) -> str | None:
         """The state that the run has ended in, where the store has noted that."""
         return self._facts().end
 
