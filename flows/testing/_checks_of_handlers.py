@@ -20,7 +20,9 @@ _CALM: Final = ("faults", "schedule", "workers")
 def fails_only_by_faults(
     trace: Trace[Any], besides: type[BaseException] | Collection[type[BaseException]] = ()
 ) -> None:
-    """No handler raised anything by itself: all errors are those that faults raised, or timeouts and lost leases.
+    """No handler raised anything by itself: all errors are those that faults raised, timeouts, or lost leases.
+
+    The end of an attempt whose run was cancelled is none of its own.
 
     Args:
         trace: The simulation.
@@ -34,7 +36,9 @@ def fails_only_by_faults(
     classes = [exc if isinstance(exc, type) else type(exc) for exc in (*raised, *others, *_OURS)]
     names = {each.__name__ for each in classes}
     for attempt in trace.attempts:
-        if attempt.error and attempt.error.partition(":")[0] not in names:
+        name = (attempt.error or "").partition(":")[0]
+        ended_for_it = name == "CancelledError" and attempt.outcome == "cancelled"
+        if name and name not in names and not ended_for_it:
             what = f"fails_only_by_faults: job {attempt.job!r} raised {attempt.error} by itself"
             remedy = (
                 "look at what the handler takes for granted: the form of its arguments, a dependency's result, order"

@@ -1,5 +1,6 @@
 """The assertions: each finds what it is there for, in words that a person can act on."""
 
+import asyncio
 import dataclasses
 import xml.etree.ElementTree
 from collections.abc import Callable
@@ -261,6 +262,20 @@ def test_an_error_that_no_fault_raised_is_found() -> None:
     fails_only_by_faults(trace, besides=[KeyError])
     fails_only_by_faults(faulty(lambda: None, Fault.fail("charge", exc=shop.CardDeclined("no"))))
     fails_only_by_faults(faulty(lambda: None, Fault.crash("charge", times=None)))
+
+
+def test_an_attempt_that_ends_as_its_run_is_cancelled_has_raised_nothing_by_itself() -> None:
+    @flows.task(name="checks-ends")
+    async def ends(*, badly: bool) -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            if badly:
+                raise KeyError("sku")
+
+    cancel = Fault.cancel(at=1.0)
+    fails_only_by_faults(simulate(ends(badly=False), faults=[cancel]))
+    assert "KeyError" in message(fails_only_by_faults, simulate(ends(badly=True), faults=[cancel]))
 
 
 def test_a_result_that_tells_of_attempts_is_found() -> None:

@@ -13,17 +13,19 @@ from hypothesis.stateful import run_state_machine_as_test
 
 import flows
 from executors._leasing._sharing import Sharing
-from executors._stored import writing
+from executors._stored import pack, writing
 from executors.redis import _shard
+from executors.redis._alike import AlikeRun, arguments
 from executors.redis._functions import Functions
 from executors.redis._keys import Keys
 from executors.redis._scripts import Script, names, script
 from executors.redis._shard import Shard
 from executors.redis._sockets import plain_options
-from executors.redis._store import RedisStore, stated
+from executors.redis._store import RedisStore, new_run, stated
 from flows._control import control
 from flows._handlers import perform
 from flows._verbs import Grant, Settle
+from flows.executor import RunOptions
 from tests.executors.redis.groups import until
 from tests.executors.redis.servers import Server, server
 from tests.executors.redis.test_stateful import Following
@@ -160,4 +162,11 @@ def test_scripts_touch_no_slot_but_that_of_their_key(node: Server, called: set[s
     store.shard.run("report", "nobody", 0, 1, "log", b"said", 10)
     store.shard.run("exhume", "nobody", bytes(6), 0)
     store.shard.run("beat", "w", "[]", 1)
+    store.shard.run("vow", chain, "0 nobody key")
+    store.shard.run("hold", 0, "nobody", 0, "job", 1, "key", "digest", "", "")
+    store.shard.run("stands", chain, 0)
+    store.shard.run("deposit", "nobody", "job", 1, "key", b"1", 1000)
+    store.shard.run("unhold", "nobody", "key")
+    forms = [new_run(pack(flows.plan(one(2)), RunOptions(f"alike-{turn}", None, "0" * 32))) for turn in range(3)]
+    store.shard.run("put_alike", *arguments([form for form in forms if isinstance(form, AlikeRun)]))
     assert called == set(names())
