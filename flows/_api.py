@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from flows._plan import Plan
-    from flows.executor import Executor, RunOptions
+    from flows.executor import ClusterClient, Executor, RunOptions
 
 R = TypeVar("R")
 
@@ -30,18 +30,19 @@ _NOBODY: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
 def execute(
     flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
     *,
-    executor: str | Executor | None = None,
+    executor: str | Executor | ClusterClient | None = None,
     key: str | None = None,
     check: bool = True,
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
     """Run a flow to its end and return the run. Blocks; works inside a running event loop (Jupyter), too.
 
-    In a notebook a run that takes more than half a second shows its picture while it goes on, see `watch`.
+    In a notebook a run that takes more than half a second shows its picture while it goes on, see `watch`. What
+    interrupts the caller (Ctrl-C) cancels the run; one that is kept in a file stays open, to be resumed.
 
     Args:
         flow: A flow, a job, a `@flow` function that needs no arguments, or a plan.
-        executor: A URL or an executor; without it ``FLOWS_EXECUTOR``, then ``memory://``.
+        executor: A URL, an executor, or a `distributed.Client`; without it ``FLOWS_EXECUTOR``, then ``memory://``.
         key: Names the run: the same key and flow again is the same run, whatever its state.
         check: Whether to raise when the run failed or was cancelled.
         **options: ``timeout`` (a deadline for the run), ``fail_fast``, ``keep``, ``keep_failed``, ``keep_count``,
@@ -73,7 +74,7 @@ def execute(
 def submit(
     flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
     *,
-    executor: str | Executor | None = None,
+    executor: str | Executor | ClusterClient | None = None,
     key: str | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
@@ -88,7 +89,7 @@ def submit(
 async def aexecute(
     flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
     *,
-    executor: str | Executor | None = None,
+    executor: str | Executor | ClusterClient | None = None,
     key: str | None = None,
     check: bool = True,
     **options: Unpack[RunKeywords],
@@ -109,7 +110,7 @@ async def aexecute(
 async def asubmit(
     flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R],
     *,
-    executor: str | Executor | None = None,
+    executor: str | Executor | ClusterClient | None = None,
     key: str | None = None,
     **options: Unpack[RunKeywords],
 ) -> Run[R]:
@@ -124,7 +125,9 @@ async def asubmit(
     return Run(chosen, record, planned)
 
 
-def get(run_id: str | None = None, *, key: str | None = None, executor: str | Executor | None = None) -> Run[Any]:
+def get(
+    run_id: str | None = None, *, key: str | None = None, executor: str | Executor | ClusterClient | None = None
+) -> Run[Any]:
     """The run of that id, or of that key.
 
     Raises:
@@ -145,7 +148,7 @@ def get(run_id: str | None = None, *, key: str | None = None, executor: str | Ex
     return Run(chosen, record)
 
 
-def resume(run: str, *, executor: str | Executor | None = None, check: bool = True) -> Run[Any]:
+def resume(run: str, *, executor: str | Executor | ClusterClient | None = None, check: bool = True) -> Run[Any]:
     """Go on with a run whose process has ended or was killed, and return when it has ended; as `execute` does.
 
     What had completed is not done again: its results are read. What was under way is, under the same idempotency key;
@@ -180,7 +183,7 @@ def resume(run: str, *, executor: str | Executor | None = None, check: bool = Tr
 
 
 def _prepared(
-    flow: Any, executor: str | Executor | None, key: str | None, given: RunKeywords
+    flow: Any, executor: str | Executor | ClusterClient | None, key: str | None, given: RunKeywords
 ) -> tuple[Executor, Plan[Any], RunOptions]:
     """All that can be wrong before anything is stored."""
     chosen = executor_of(executor)

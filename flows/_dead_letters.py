@@ -28,9 +28,10 @@ class DeadLetter:
 
     Attributes:
         job, task, queue: What failed, and where.
-        data: Its arguments by parameter name. Results that it took stand in their places where they are known, else
-            ``{"$out": job id, ...}`` does; a part that the item of a list does not have is ``{"$item": ...}``. Where
-            values are kept by reference these are the very objects.
+        data: Its arguments by parameter name; under ``"*args"`` those given by place to a task that is not known here.
+            Results that it took stand in their places where they are known, else ``{"$out": job id, ...}`` does; a part
+            that the item of a list does not have is ``{"$item": ...}``. Where values are kept by reference these are
+            the very objects.
         error: Why, with the traceback's text.
         attempts: The tries, the last one that failed at the end.
         at: When it failed for good; None where it never started.
@@ -123,7 +124,9 @@ def data_given(record: RunRecord, job: int) -> Mapping[str, Any]:
     lookup = Lookup(_Values(record), lambda child: record.state_of(child) == "completed", record.failed)
     try:
         args, kwargs = lookup.bind(binding)
-        return kwargs if binding.by_name or task is None else call_arguments(task, tuple(args), kwargs)
+        if task is None:  # a literal job's; or nobody here knows what the places are called
+            return {"*args": list(args), **kwargs} if args else kwargs
+        return kwargs if binding.by_name else call_arguments(task, tuple(args), kwargs)
     except Exception:  # a path that leads nowhere, a property that raises: values are the user's
         return data_of(plan, job)
 

@@ -11,7 +11,9 @@ from flows._names import shown
 from flows.errors import MissingDependencyError, UnknownExecutorError
 
 if TYPE_CHECKING:
-    from flows.executor import Executor
+    from collections.abc import Callable
+
+    from flows.executor import ClusterClient, Executor
 
 _REDIS: Final = "executors.redis:RedisExecutor"
 
@@ -30,7 +32,7 @@ _shared: dict[str, Executor] = {}
 _lock = threading.Lock()
 
 
-def executor_of(given: str | Executor | None) -> Executor:
+def executor_of(given: str | Executor | ClusterClient | None) -> Executor:
     """The executor that *given* stands for; without it ``FLOWS_EXECUTOR``, then ``memory://``.
 
     Executors are shared by URL, but for those marked ``private=1``.
@@ -43,7 +45,7 @@ def executor_of(given: str | Executor | None) -> Executor:
         given = os.environ.get("FLOWS_EXECUTOR") or "memory://"
     if not isinstance(given, str):
         if hasattr(type(given), "submit") and hasattr(type(given), "work"):
-            return given
+            return cast("Executor", given)
         if type(given).__module__.partition(".")[0] == "distributed":
             return cast("Executor", _factory("dask")(given))
         raise UnknownExecutorError(f"executor= takes a URL or an executor, not {shown(given)}")
@@ -65,10 +67,19 @@ def check_there(url: str) -> None:
     Raises:
         UnavailableError: There is none yet; nothing was made.
     """
-    scheme, colon, _ = url.partition(":")
-    check = getattr(_factory(scheme.lower()), "check_there", None) if colon and scheme else None
+    check = _check_of(url)
     if check is not None:
         check(url)
+
+
+def made_by_use(url: str) -> bool:
+    """Whether the store of *url* comes to be with its first use, as a file does; a server is there before."""
+    return _check_of(url) is not None
+
+
+def _check_of(url: str) -> Callable[[str], None] | None:
+    scheme, colon, _ = url.partition(":")
+    return getattr(_factory(scheme.lower()), "check_there", None) if colon and scheme else None
 
 
 def _made(url: str) -> Executor:

@@ -15,6 +15,15 @@ def set_out(run: RunState, leaves: Iterable[int]) -> None:
         state[job] = WAITING
 
 
+def take_up(run: RunState, line: deque[int]) -> int:
+    """Give the first of *line* to a worker; -1 where none waits. As `grant` does, in a run that nothing happened in."""
+    if not line:
+        return -1
+    first = line.popleft()
+    run.state[first] = ACTIVE
+    return first
+
+
 def advance(run: RunState, job: int, line: deque[int]) -> int:
     """Complete the active *job* and give the first of *line* to a worker: as `complete` and `grant` do, in one step.
 

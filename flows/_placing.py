@@ -20,18 +20,20 @@ class Place:
 
     Attributes:
         queue: The name of the queue.
+        opts: The options that the job itself was given.
         settings: The options, resolved: those of the job over its task's over its queue's.
         known: The queue as the object that knows its limits, where the declaration has one.
         task: Gives the task that the jobs were made from, for as long as it is there; None for jobs that name theirs.
             What is remembered of a flow's shape keeps places, and must keep no task.
     """
 
-    __slots__ = ("known", "name", "queue", "settings", "task")
+    __slots__ = ("known", "name", "opts", "queue", "settings", "task")
 
     def __init__(self, job: Job[Any], queue: str, settings: Settings, known: Queue | None) -> None:
         self.name = job.name
         self.task = _no_task if job.task is None else weakref.ref(job.task)
         self.queue = queue
+        self.opts = job.opts
         self.settings = settings
         self.known = known
 

@@ -8,7 +8,7 @@ before their parents.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import filterfalse
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -33,7 +33,8 @@ from flows._numbering import number_around
 from flows._placing import limits_of, places_of
 from flows._plan import Plan
 from flows._reference import OptionalReference, Reference
-from flows._shapes import SHAPE_JOBS, known, remember, shape_of
+from flows._retracing import retraced
+from flows._shapes import SHAPE_JOBS, Key, known, remember, shape_of
 from flows._state import CONTINUE, EFFECTS, FAIL, IGNORE, ORDER_ONLY, SHARED
 from flows.errors import DefinitionError, DuplicateJobError
 
@@ -64,7 +65,10 @@ def plan(flow: Flow[R] | Job[R] | Callable[[], Flow[R]] | Plan[R]) -> Plan[R]:
     """
     if isinstance(flow, Plan):
         return flow
-    planner = Planner(Flow.of(flow))
+    declared = Flow.of(flow)
+    if (planned := retraced(declared)) is not None:
+        return planned
+    planner = Planner(declared)
     # The garbage collector is held back: planning makes containers and no garbage, and looking for some costs a fifth.
     was_on = gc.isenabled()
     gc.disable()
@@ -103,7 +107,7 @@ class Planner:
         self.plain: list[AnyJob] = []
         """Jobs whose arguments are plain values that never change."""
         self.policies: set[str] = set()
-        self.shape: Hashable | None = None
+        self.shape: Key | None = None
         """What to remember the columns under once they are known to be right."""
         self.problems: list[DefinitionError] = []
         self.broken: set[AnyJob] = set()
@@ -136,7 +140,7 @@ class Planner:
                         if inside is not None and child not in inside:
                             needed: Sequence[Any] = ()
                         else:
-                            needed = self._needs_oddly(child) if child.odd else child.args
+                            needed = self.needs_oddly(child) if child.odd else child.args
                         if needed:
                             index[child] = _OPEN
                             stack.append((job, rest, places))
@@ -230,7 +234,7 @@ class Planner:
         for job in self.plain:
             plan.bindings[index[job]] = Arguments(job.args, {}, by_name=False, plain=True)
         for position in sorted([index[job] for job in self.odd]) if self.odd else ():
-            plan.bindings[position] = self._binding(position)
+            plan.bindings[position] = self.binding(position)
             conditions = self.order[position].conditions
             if conditions:
                 spot = self.spot(position)
@@ -275,7 +279,7 @@ class Planner:
         if self.problems:
             raise DefinitionError.of(self.problems)
         if self.shape is not None:
-            remember(self.shape, self.plan)
+            remember(self.shape, self.plan, self.index.values())
 
     def _needs(self, job: AnyJob) -> Sequence[Any]:
         """What a job needs, in order: references in its arguments, its children, its order-only predecessors.
@@ -283,16 +287,17 @@ class Planner:
         Jobs, and whole results of jobs. The arguments of a job that has nothing else are given as they are, as they
         mostly are just that.
         """
-        return self._needs_oddly(job) if job.odd else job.args
+        return self.needs_oddly(job) if job.odd else job.args
 
     def _needs_closely(self, job: AnyJob) -> Sequence[AnyJob]:
         """As `_needs`, for arguments that are more or less than whole results."""
         if ATOMS.issuperset(map(type, job.args)):
             self.plain.append(job)
             return ()
-        return self._needs_oddly(job)
+        return self.needs_oddly(job)
 
-    def _needs_oddly(self, job: AnyJob) -> Sequence[AnyJob]:
+    def needs_oddly(self, job: AnyJob) -> Sequence[AnyJob]:
+        """As `_needs`, for jobs of any kind; notes of what kinds their edges are."""
         if type(job) is Item:
             raise DefinitionError("the item of an each() is used outside of it; use the list that each() returns")
         needed: list[AnyJob] = []
@@ -367,7 +372,8 @@ class Planner:
         plan.pending[position] = len(seen)
         plan.inputs[position] = tuple(inputs)
 
-    def _binding(self, position: int) -> Binding:
+    def binding(self, position: int) -> Binding:
+        """How results become the arguments of a job that takes more than whole results."""
         job, spot, index = self.order[position], self.spot(position), self.index
         try:
             if job in self.broken:

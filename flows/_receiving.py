@@ -32,7 +32,7 @@ class Receivers:
         hints: Evaluated, by parameter; those that the library fills in are not among them.
     """
 
-    __slots__ = ("_named", "_places", "_spill", "_strict")
+    __slots__ = ("_kinds", "_named", "_places", "_spill", "_strict")
 
     def __init__(self, signature: inspect.Signature, hints: Mapping[str, Any]) -> None:
         self._named: dict[str, Receive | None] = {name: receiver(hint) for name, hint in hints.items()}
@@ -50,6 +50,9 @@ class Receivers:
                     sure = hints[name] if hints[name] in (int, str, float, bool, dict, list) else None
                     self._places.append((place, sure, name, receive))
                 place += 1
+        sures = [sure for _, sure, _, _ in self._places if sure is not None]
+        self._kinds: list[Any] = sures if len(sures) == place and self._spill is None else []
+        """The types of all positional parameters, where each needs no look if the type is the one."""
 
     def placed(self, values: list[Any]) -> list[Any]:
         """Positional arguments; *values* itself, with what had to be made in the places.
@@ -57,6 +60,8 @@ class Receivers:
         Raises:
             DataError: Some do not fit; all in one error, which does not say whose they are.
         """
+        if [*map(type, values)] == self._kinds:
+            return values
         problems: list[DefinitionError] = []
         given = len(values)
         for place, sure, name, receive in self._places:

@@ -13,10 +13,6 @@ from flows._telemetry import carry, current_trace_id, may_be_traced
 from flows.errors import DefinitionError
 from flows.executor import RunOptions
 
-_IDS_AT_ONCE: Final = 64
-
-_ids: list[str] = []
-
 
 class RunKeywords(TypedDict, total=False):
     """What `execute` and `submit` accept about the run.
@@ -37,6 +33,26 @@ class RunKeywords(TypedDict, total=False):
     key_ttl: Duration
 
 
+_IDS: Final = 64
+"""Ids made at once: to ask the system for random bytes takes as long as to run a job."""
+
+_fresh: Final[list[str]] = []
+"""Ids that nobody has been given yet."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh.clear)  # else two processes would give the same ones
+
+
+def new_run_id() -> str:
+    """32 random hex digits, unique in the world. Safe to call from any thread."""
+    while True:
+        try:
+            return _fresh.pop()
+        except IndexError:
+            digits = os.urandom(16 * _IDS).hex()
+            _fresh.extend([digits[at : at + 32] for at in range(0, len(digits), 32)])
+
+
 def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Mapping[str, float]]) -> RunOptions:
     """The options of a new run.
 
@@ -48,7 +64,7 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     Raises:
         DefinitionError: Some are unknown or wrong; the error lists all of them.
     """
-    run_id = _new_id()
+    run_id = new_run_id()
     traced = may_be_traced()
     trace_id, carrier = (current_trace_id() or run_id, carry()) if traced else (run_id, {})
     if not given and not retention and key is None:
@@ -81,20 +97,6 @@ def run_options(key: str | None, given: RunKeywords, retention: Mapping[str, Map
     if problems:
         raise DefinitionError.of(problems)
     return RunOptions(run_id, key, trace_id, carrier=carrier, **checked)
-
-
-def _new_id() -> str:
-    """Random bytes of the system. They are fetched for many: a call lets other threads have the interpreter first."""
-    try:
-        return _ids.pop()
-    except IndexError:
-        some = os.urandom(16 * _IDS_AT_ONCE).hex()
-        _ids.extend([some[place : place + 32] for place in range(32, len(some), 32)])
-        return some[:32]
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.clear)  # which are the parent's
 
 
 def _flag(value: object, what: str) -> bool:

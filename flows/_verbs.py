@@ -136,6 +136,17 @@ class Grant:
         return f"<grant {self.run.plan.ids[self.job]!r} attempt {self.attempt} fence {self.fence}>"
 
 
+def first_try(run: RunBrief, job: int, fence: int, new: Callable[[type[Grant]], Grant] = object.__new__) -> Grant:
+    """A grant of the first attempt; its `__init__` would cost as much again."""
+    grant = new(Grant)
+    grant.run = run
+    grant.job = job
+    grant.attempt = 1
+    grant.fence = fence
+    grant.stop = None
+    return grant
+
+
 class SuspectGrant(Grant):
     """A grant on a job that has lost a worker before."""
 

@@ -28,6 +28,9 @@ def end_state(record: RunRecord) -> str:
     if len(roots) == 1:
         end = record.state_of(roots[0])
         return end if end in ("failed", "cancelled") else "completed"
+    noted: str | None = getattr(record, "noted_end", None)
+    if noted is not None:
+        return noted
     together = getattr(record, "states_of", None)  # of a store that would be asked once for each root
     ends = {record.state_of(root) for root in roots} if together is None else set(together(roots))
     return "failed" if "failed" in ends else "cancelled" if "cancelled" in ends else "completed"

@@ -230,6 +230,18 @@ class Executor(Protocol):
         ...
 
 
+class ClusterClient(Protocol):
+    """A `distributed.Client`, which may stand in an executor's place; told by what no executor has."""
+
+    def scheduler_info(self) -> Any:
+        """What the cluster's scheduler says of itself."""
+        ...
+
+    def who_has(self) -> Any:
+        """Which workers hold which results."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """What is asked of one worker, checked.

@@ -114,7 +114,7 @@ class Brief:
         self._since = since
         self._sink = sink
         if found is None:
-            found = found_for(header.kinds[row[1]])
+            found = look_up(header.kinds[row[1]])
         self.kind, self.handler, self.settings, self.handlers, self.unknown = found
 
     @property
@@ -240,20 +240,15 @@ class Found(NamedTuple):
     unknown: bool
 
 
-def found_for(kind: Kind) -> Found:
-    """As `look_up`; the same again as long as the task is what it was."""
-    handler, found = kind.handler(), kind.found
-    if handler is None or found is None or found.handler is not handler:
-        found = kind.found = look_up(kind)
-    return cast("Found", found)
-
-
 def look_up(kind: Kind) -> Found:
-    """What there is for the jobs of a kind."""
+    """What there is for the jobs of a kind; the same again as long as the task is what it was."""
     handler = kind.handler()
     if handler is None:
         return Found(kind, None, kind.settings_for(None), _Nobody(kind), not kind.is_control)
-    return Found(kind, handler, kind.settings_for(handler.task), Everybody(handler), False)
+    settings, former = kind.settings_for(handler.task), kind.found
+    if former is None or former.handler is not handler or former.settings is not settings:
+        former = kind.found = Found(kind, handler, settings, Everybody(handler), False)
+    return former
 
 
 class Everybody:

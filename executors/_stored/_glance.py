@@ -44,6 +44,7 @@ class Glance:
         look = self._look()
         if look.jobs is None and look.asked <= SINGLE:
             (facts,) = self._reader.jobs(self._run, (job,))
+            look.answered()
             return facts
         return self._all(look)[job]
 
@@ -53,8 +54,9 @@ class Glance:
 
     def run_facts(self) -> RunFacts:
         """How the run stands: always asked of the store."""
-        facts = self._reader.facts(self._run)
         look = self._look(asking=False)
+        facts = self._reader.facts(self._run)
+        look.answered()
         if look.generation != facts.generation or (facts.ended and not look.ended):
             look.renew()
         look.generation, look.ended = facts.generation, facts.ended
@@ -65,6 +67,7 @@ class Glance:
         look = self._look()
         if look.lists is None:
             look.lists = self._reader.lists(self._run), self._reader.facts(self._run).size
+            look.answered()
         return look.lists
 
     def has_history(self, job: int) -> bool:
@@ -72,6 +75,7 @@ class Glance:
         look = self._look()
         if look.histories is None:
             look.histories = frozenset(self._reader.histories(self._run))
+            look.answered()
         return job in look.histories
 
     def payload(self, job: int) -> bytes | None:
@@ -79,6 +83,7 @@ class Glance:
         look = self._look()
         if look.asked <= SINGLE or look.jobs is None:
             (payload,) = self._reader.payloads(self._run, (job,))
+            look.answered()
             return payload
         first = job - job % BLOCK
         if look.block != first:
@@ -87,7 +92,7 @@ class Glance:
             ]
             look.payloads = dict(zip(jobs, self._reader.payloads(self._run, jobs), strict=True))
             look.block = first
-            look.last = time.monotonic()  # however long it took, as above
+            look.answered()
         return look.payloads.get(job)
 
     def first_cause(self, job: int) -> int:
@@ -105,8 +110,8 @@ class Glance:
         if look.jobs is None:
             begun = time.monotonic()
             look.jobs = self._reader.jobs(self._run, None)
-            look.until = look.last = time.monotonic()  # however long it took, whoever asked is still at it
-            look.until += max(GLANCE_SECONDS, 4 * (look.until - begun))
+            look.answered()
+            look.until = look.last + max(GLANCE_SECONDS, 4 * (look.last - begun))
         return look.jobs
 
     def _look(self, *, asking: bool = True) -> _Look:
@@ -137,6 +142,10 @@ class _Look:
         self.ended = False
         self.last = self.until = 0.0
         self.renew()
+
+    def answered(self) -> None:
+        """However long the answer took, as over a network, the pause of whoever asked begins with it."""
+        self.last = time.monotonic()
 
     def renew(self) -> None:
         """Forget what was seen."""

@@ -20,6 +20,7 @@ from flows.errors import UnsupportedError
 from flows.executor import RunOptions
 
 if TYPE_CHECKING:
+    from executors._stored._brief import Found
     from flows._opts import Settings
     from flows._plan import Plan
     from flows._task import Task
@@ -47,7 +48,7 @@ class Kind:
         queue: The jobs'.
         typed: Whether they were made by calling the task; else they are literals.
         is_control: Whether they are lists, which have no handler.
-        found: What `_brief.found_for` has found last.
+        found: What was found for them the last time, in this process.
     """
 
     __slots__ = ("_data", "_found", "_settings", "_task", "found", "home", "is_control", "name", "queue", "typed")
@@ -62,7 +63,7 @@ class Kind:
         self._task: Task[..., Any] | None = None
         self._settings: Settings | None = None
         self._found: Handler | None = None
-        self.found: Any = None
+        self.found: Found | None = None
 
     @property
     def task(self) -> Task[..., Any] | None:

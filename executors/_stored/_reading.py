@@ -20,6 +20,7 @@ class RunFacts(NamedTuple):
         reason: Why it was cancelled; empty if it was not.
         generation: How often it was begun: 1, then one more for each reopening.
         size: Its jobs, those of items that have been stamped out or will be included.
+        end: The state that it ended in, where the store has noted that.
     """
 
     ended: bool
@@ -28,6 +29,7 @@ class RunFacts(NamedTuple):
     reason: str
     generation: int
     size: int
+    end: str | None = None
 
 
 class JobFacts(NamedTuple):

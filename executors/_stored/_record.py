@@ -117,6 +117,11 @@ class StoredRecord:
         """The state of a job, by its public name."""
         return STATE_NAMES[self._glance[job].state]
 
+    @property
+    def noted_end(self) -> str | None:
+        """The state that the run has ended in, where the store has noted that."""
+        return self._facts().end
+
     def states_of(self, jobs: Sequence[int]) -> list[str]:
         """The states of *jobs*, asked of the store together."""
         return [STATE_NAMES[facts.state] for facts in self._reader.jobs(self.run, jobs)]

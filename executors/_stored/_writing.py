@@ -51,7 +51,7 @@ def written(settle: Settle, limits: Limits = LIMITS) -> Settle:
     value = settle.value
     if settle.end is _COMPLETED:
         try:
-            settle.value = write(value, _RESULT, limits.result)
+            settle.value = write(value, RESULT, limits.result)
         except Exception as error:  # a model of the user's may raise anything when it is written down
             return _refused(settle, error)
     elif settle.end is _EXPANDED:
@@ -66,7 +66,8 @@ def written(settle: Settle, limits: Limits = LIMITS) -> Settle:
     return settle
 
 
-_RESULT: Final = "its result"
+RESULT: Final = "its result"
+"""What is written, for messages."""
 
 
 def _refused(settle: Settle, error: Exception) -> Settle:

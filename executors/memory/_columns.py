@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors.memory._growth import Lists, Mould
-from executors.memory._journal import Entry
+from executors.memory._journal import Kept
 from flows import _reopening
 from flows._binding import Binding
 from flows._handlers import Handler
@@ -97,7 +97,7 @@ class Columns:
         self.earlier: dict[int, list[Tried]] = {}
         self.progress: dict[int, object] = {}
         self.logs: dict[int, list[str]] = {}
-        self.journal: list[Entry] = []
+        self.journal: list[Kept] = []
         self.due: dict[int, float] = {}
         self.unhandled: dict[int, float] = {}
         self.replayed: set[int] = set()

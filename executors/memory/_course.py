@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 from collections.abc import Callable, Sequence
@@ -38,6 +39,8 @@ class Course(LimitVerbs, SharedResults):
         self._open: dict[MemoryRun, None] = {}
         self._unswept: dict[MemoryRun, None] = {}
         self._timed: dict[MemoryRun, None] = {}
+        self._places = itertools.count()
+        """In which order jobs were delayed."""
         self._deadlines: dict[MemoryRun, None] = {}
         self._overdue_at = math.inf
         """No deadline is before that."""
@@ -72,8 +75,8 @@ class Course(LimitVerbs, SharedResults):
             self._queue_up(run, out.ready)
         if out.delayed:
             self._listeners.stirred = True
-            for job, after in out.delayed:
-                heappush(run.delayed, (now + after, len(run.journal), job))
+            for job, after in sorted(out.delayed):
+                heappush(run.delayed, (now + after, next(self._places), job))
                 run.due[job] = now + after
             self._timed[run] = None
         if run.options.fail_fast and run.state.open and not run.state.cancelling:
@@ -202,12 +205,22 @@ class Course(LimitVerbs, SharedResults):
             run.notify()
 
     def _wake_due(self, now: float, only: object) -> None:
-        for run in tuple(self._timed):
-            if (only is not None and run is not only) or (run.delayed and run.delayed[0][0] > now):
-                continue
+        due = [run for run in self._timed if (only is None or run is only) and _due_at(run) <= now]
+        if len(due) > 1:
+            due.sort(key=_first_due)
+        for run in due:
             out = Commands()
             while run.delayed and run.delayed[0][0] <= now:
                 machine.wake(run.state, heappop(run.delayed)[2], out)
             self._carry_out(run, out, now)
             if not run.delayed:
                 self._timed.pop(run, None)
+
+
+def _due_at(run: MemoryRun) -> float:
+    return run.delayed[0][0] if run.delayed else -math.inf
+
+
+def _first_due(run: MemoryRun) -> tuple[float, int]:
+    """By instants; of one instant, who was delayed first."""
+    return run.delayed[0][:2] if run.delayed else (-math.inf, 0)

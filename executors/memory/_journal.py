@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from flows._events import Event, EventKind
 
@@ -13,12 +13,28 @@ if TYPE_CHECKING:
 Entry = tuple[float, EventKind, Sequence[Any]]
 """Instant, kind, and jobs: plain positions, or ``(job, attempt, detail)`` where there is more to say."""
 
+Kept = tuple[float, EventKind | Literal["onward"], Sequence[Any]]
+"""As it is kept: an entry, or two in one, see `ONWARD`."""
 
-def expand(run: Columns, entries: Iterable[Entry]) -> list[Event]:
-    """Journal entries as events."""
+ONWARD: Final = "onward"
+"""The first of two jobs completed and the second started, at one instant: what happens most often."""
+
+
+def entries_of(kept: Iterable[Kept]) -> Iterator[Entry]:
+    """What is kept, as entries."""
+    for now, kind, jobs in kept:
+        if kind == "onward":
+            yield now, "completed", jobs[:1]
+            yield now, "started", jobs[1:]
+        else:
+            yield now, kind, jobs
+
+
+def expand(run: Columns, kept: Iterable[Kept]) -> list[Event]:
+    """What is kept, as events."""
     ids = run.plan.ids
     events: list[Event] = []
-    for now, kind, jobs in entries:
+    for now, kind, jobs in entries_of(kept):
         at = run.instant(now)
         for job in jobs:
             if type(job) is int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing._audience import listeners
 from executors._leasing._log import say
 from executors._leasing._solo import SOLO_JOBS
+from executors.memory._columns import Columns
 from executors.memory._growth import Mould
 from executors.memory._queues import Lane
 from executors.memory._record import Record
@@ -83,7 +84,7 @@ class MemoryRun(Record):
         epoch: float,
         moulds: Mapping[Body, Mould] | None = None,
     ) -> None:
-        super().__init__(plan, handlers, bindings, moulds or {}, epoch)
+        Columns.__init__(self, plan, handlers, bindings, moulds or {}, epoch)  # super() takes long, for a small run
         self.clock, self._submitted = clock, clock()
         self.options = options
         self.id, self.key, self.trace_id = options.run_id, options.key, options.trace_id

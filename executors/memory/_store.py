@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from executors._store import Listener, StaleCallError
+from executors.memory._journal import ONWARD
 from executors.memory._limits import Stated, wake
 from executors.memory._listeners import tell_crews
 from executors.memory._queue_limit import QueueLimit
@@ -15,9 +16,9 @@ from executors.memory._reopen import reopen
 from executors.memory._run import MemoryRun
 from executors.memory._settling import Settling
 from flows import _machine as machine
-from flows._machine_one import advance, set_out
+from flows._machine_one import advance, set_out, take_up
 from flows._state import ACTIVE, CANCELLED, SWEEP_LIMIT, Commands
-from flows._verbs import End, Grant, Reply, Settle, Want
+from flows._verbs import End, Grant, Reply, Settle, Want, first_try
 
 
 class MemoryStore(Settling):
@@ -165,11 +166,13 @@ class MemoryStore(Settling):
             run.finished[job] = run.started[follower] = now
             run.fences[follower] = fence
             run.workers[follower] = worker
-            ended = job if grant.attempt == 1 else (job, grant.attempt, None)
-            run.journal += ((now, "completed", (ended,)), (now, "started", (follower,)))
+            if grant.attempt == 1:
+                run.journal.append((now, ONWARD, (job, follower)))
+            else:
+                run.journal += ((now, "completed", ((job, grant.attempt, None),)), (now, "started", (follower,)))
         if run.watchers:
             run.notify()
-        return Grant(run, follower, 1, fence)
+        return first_try(run, follower, fence)
 
     def step(self, run: MemoryRun, settle: Settle | None, worker: str) -> Grant | None:
         """An exchange of one: settle an attempt and claim the next job of its run, for those who work alone.
@@ -178,6 +181,10 @@ class MemoryStore(Settling):
             The grant; None when nothing of the run can be claimed in this way at the moment: nothing waits, edges are
             left to sweep, or one of its queues is limited.
         """
+        if settle is None and run.calm:
+            grant = self._first(run, worker)
+            if grant is not None:
+                return grant
         woken: Sequence[MemoryRun] = ()
         with self._lock:
             calm = settle is None and run.calm and not self._limited  # and it will be after its first claim, too
@@ -197,6 +204,24 @@ class MemoryStore(Settling):
         self._interrupt()
         self._announce(woken, stirred)
         return grant
+
+    def _first(self, run: MemoryRun, worker: str) -> Grant | None:
+        """The first step of a calm run; None where it takes more than to hand out a job."""
+        lane = run.only_lane
+        with self._lock:
+            calm = run.calm and lane is not None and not self._limited and not self._listeners
+            job = take_up(run.state, lane.jobs) if calm and lane is not None else -1
+            if job < 0:
+                return None
+            self._claims.fence = fence = self._claims.fence + 1
+            now = self.clock()
+            run.fences[job] = fence
+            run.started[job] = now
+            run.workers[job] = worker
+            run.journal.append((now, "started", (job,)))
+        if run.watchers:
+            run.notify()
+        return first_try(run, job, fence)
 
     def complete(self, grant: Grant, value: Any, ended_at: float, worker: str) -> Grant | None:
         """As `step`, for an attempt that has completed; once for each. It began when it was granted."""
@@ -220,8 +245,8 @@ class MemoryStore(Settling):
                     run.fences[follower] = fence
                     run.started[follower] = ended_at
                     run.workers[follower] = worker
-                    run.journal += ((ended_at, "completed", (job,)), (ended_at, "started", (follower,)))
-                    following = Grant(run, follower, 1, fence)
+                    run.journal.append((ended_at, ONWARD, (job, follower)))
+                    following = first_try(run, follower, fence)
         if not calm:
             return self.step(run, Settle(grant, End.COMPLETED, value, run.started[job], ended_at), worker)
         if run.watchers:

@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from executors._leasing._audience import OFTEN, PATIENCE_SECONDS
+from executors.memory._journal import entries_of
 from flows._told import Listener, Told
 
 if TYPE_CHECKING:
-    from executors.memory._journal import Entry
+    from executors.memory._journal import Kept
     from executors.memory._run import MemoryRun
 
 log = logging.getLogger("flows")
@@ -79,9 +80,9 @@ class Telling:
         """Tell what has happened since the last time; the teller's thread only."""
         changes = self._changes
         ended = run.ended  # before the journal is read: it is complete then
-        entries = run.journal[self._position :]
-        self._position += len(entries)
-        happened = list(self._read(run, entries))
+        kept = run.journal[self._position :]
+        self._position += len(kept)
+        happened = list(self._read(run, kept))
         for listener in self._listeners if happened else ():
             try:
                 kinds = listener.kinds
@@ -94,8 +95,8 @@ class Telling:
                 run.watchers.remove(self.changed)
             self.done.set()
 
-    def _read(self, run: MemoryRun, entries: Iterable[Entry]) -> Iterator[Told]:
-        for now, kind, jobs in entries:
+    def _read(self, run: MemoryRun, kept: Iterable[Kept]) -> Iterator[Told]:
+        for now, kind, jobs in entries_of(kept):
             if kind not in self._kinds:
                 continue
             at = run.instant(now)

@@ -107,6 +107,8 @@ def _latency(pings: list[float]) -> Finding:
 
 
 def _clock(ahead: float) -> Finding:
+    if abs(ahead) < 0.001:
+        return Finding("clock", "ok", "the server's clock agrees with this machine's to a millisecond")
     found = f"the server's clock is {abs(ahead):.3f} s {'ahead of' if ahead > 0 else 'behind'} this machine's"
     if abs(ahead) > CLOCK_SECONDS:
         return Finding("clock", "warn", found, "no decision rests on it, but logs will not match: set the clocks")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -212,13 +213,21 @@ class RedisExecutor(Operating):
         return RedisRecord(part, run_id, header)
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
-        """Wait for the end of the run."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        """Wait for the end of the run, and see to its deadline where no worker does."""
+        until = None if timeout is None else time.monotonic() + timeout
+        looks = itertools.count()
 
         def left() -> float | None:
-            return None if deadline is None else deadline - time.monotonic()
+            return None if until is None else until - time.monotonic()
 
-        if not record.part.ends.wait(record.run, lambda: record.part.outlook.has_ended(record), left):
+        def ended() -> bool:
+            if record.part.outlook.has_ended(record):
+                return True
+            if next(looks):  # not at the first look: most runs end before there is another
+                record.part.end_overdue(record.run)
+            return False
+
+        if not record.part.ends.wait(record.run, ended, left):
             return False
         self._conclude(record)
         return True

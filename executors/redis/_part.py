@@ -55,6 +55,12 @@ class Part:
         self.store.shard.retire()
         return True
 
+    def end_overdue(self, run_id: str) -> None:
+        """Cancel a run whose deadline has passed, as workers do; for who waits for one that no worker knows of."""
+        due = self.link.call("ZSCORE", self.store.shard.keys.of("deadlines"), run_id)
+        if due is not None and float(due) <= self.store.clock() * 1_000_000:
+            self.store.shard.rescue()
+
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""
         close_idle(self.link)

@@ -301,7 +301,7 @@ class ServerReader:
 
 def unknown(run: str) -> UnknownRunError:
     """The run is gone."""
-    return UnknownRunError(f"run {run} is not on the server any more; it was past its retention")
+    return UnknownRunError(f"run {run} is no longer on the server: past its retention, or lost with the server's data")
 
 
 def _end(run: str, fields: list[Any], raw: bytes, values: list[Any]) -> Ended | None:

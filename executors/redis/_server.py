@@ -107,7 +107,7 @@ class Checks:
         if (str(self._address), about) in self._warned:
             return
         self._warned.add((str(self._address), about))
-        _log.warning("%s: %s", self._address, text)
+        _log.warning("%s: %s", self._address, text, extra={"about": about})
 
     def _check_product(self, facts: dict[str, str]) -> None:
         if self._address.allow_server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import abstractmethod
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from flows._state import CANCELLED, CONTROL_QUEUE, FAILED, STATE_NAMES, Commands
 
 GROWTH: Final = 2000
 """Jobs that a step stamps out at most for the items of lists: a step must not hold up other processes for long."""
+
+_DUE: Final = operator.itemgetter(1, 2)
+"""The instant and the place of a delayed job."""
 
 DUE_STEP: Final = 200
 """Delayed jobs that a step puts into their queues at most."""
@@ -163,6 +167,7 @@ class Course(Ground):
             rows = self.database.all("delayed_due_of", only.number, now, DUE_STEP)
         else:
             rows = self.database.all("delayed_due", now, DUE_STEP)
+            rows.sort(key=_DUE)  # of one instant, who was delayed first
         if not rows:
             return
         self.database.do_all("delayed_drop", [row[:3] for row in rows])

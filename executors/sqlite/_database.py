@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from executors.sqlite._file import connect, said, translated
+from executors.sqlite._log_room import LogRoom
 from executors.sqlite._queries import query
 from flows.errors import UnavailableError
 
@@ -81,6 +82,7 @@ class Database:
         self._reading = threading.RLock()
         self._steps = connect(self.path, synchronous)
         self._reads = connect(self.path, synchronous)
+        self._room = LogRoom(self.path) if synchronous == "full" else None
         self._version = -1
         self._marked = 0
         self.mark = 0
@@ -111,6 +113,8 @@ class Database:
                         steps.execute(query("mark_set"), (self.mark,))
                     steps.execute("COMMIT")
                     self._marked = self.mark
+                    if self._room is not None:
+                        self._room.committed()
                 except BaseException:
                     self._version = -1
                     if steps.in_transaction:
@@ -120,12 +124,12 @@ class Database:
             except sqlite3.Error as error:
                 raise said(self.path, error) from error
 
-    def add(self, name: str, row: Callable[[int], Row], forget: Callable[[], None]) -> Row | None:
+    def add(self, name: str, row: Callable[..., Row], given: tuple[Any, ...], forget: Callable[[], None]) -> Row | None:
         """A step that writes one row, if no other process has written since the last step of this one.
 
         Args:
             name: The statement.
-            row: Gives its values, when asked with the instant of the step.
+            row: Gives its values, when asked with the instant of the step and *given*.
             forget: What was learnt in earlier steps is not true any more.
 
         Returns:
@@ -139,9 +143,11 @@ class Database:
                     steps.execute("ROLLBACK")
                     return None
                 self._tell_time()
-                values = row(self.now)
+                values = row(self.now, *given)
                 steps.execute(query(name), values)
                 steps.execute("COMMIT")
+                if self._room is not None:
+                    self._room.committed()
             except BaseException as error:
                 self._version = -1
                 if steps.in_transaction:
@@ -164,12 +170,15 @@ class Database:
     def _tell_time(self) -> None:
         now = self.clock() + self.epoch
         if self._follows:
-            later = max(time.time(), self.mark / MICROS) - now
-            if later > 0:
-                self.epoch += later
-                now += later
-        self.now = round(now * MICROS)
-        self.mark = max(self.mark, self.now)
+            seen, latest = self.mark / MICROS, time.time()
+            if latest < seen:
+                latest = seen
+            if latest > now:
+                self.epoch += latest - now
+                now = latest
+        micros = self.now = round(now * MICROS)
+        if micros > self.mark:
+            self.mark = micros
 
     def draw(self, count: int = 1) -> int:
         """The first of *count* numbers that nobody has had and that are larger than all before; within a step."""

@@ -175,6 +175,13 @@ class Ground:
             rows[job & _MASK] = None  # thousands of lists that nobody needs again cost the collector of garbage time
         return [self._row(run, job) if row is None else row for job, row in zip(jobs, found, strict=True)]
 
+    def _row_read_of(self, run: OpenRun, job: int) -> Any:
+        """The same for one of them."""
+        rows = self._rows_near(run, job)
+        place = job & _MASK
+        row, rows[place] = rows[place], None
+        return self._row(run, job) if row is None else row
+
     def _rows_near(self, run: OpenRun, job: int) -> list[Any]:
         chunk = chunk_row(run.number, job >> _SHIFT)
         rows = self._rows_read.get(chunk)

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from flows._verbs import Settle
 
 LOOK_SECONDS: Final = 0.05
-"""How often it is looked whether other processes have changed the file, while somebody watches."""
+"""How often it is looked whether the file has changed, by other processes or by links that were passed on, while
+somebody watches."""
 
 
 _NUMBER: Final = operator.attrgetter("grant.number")
@@ -50,7 +51,6 @@ class Home:
         self.store.writing = Bytes
         self.store.settling = self._settling
         self.store.handed = self._handed
-        self.store.watched = lambda: bool(self._watchers)
         self.reader = FileReader(self.database, self.listen, self.store.held_back)
         self.depths = Depths(self.store, self.reader)
         self.pid = os.getpid()
@@ -214,7 +214,7 @@ class Home:
             listener.overdue(instant)
 
     def _watch(self) -> None:
-        """Look after the doings of other processes, in a thread, while somebody watches."""
+        """Look, in a thread, for what nobody tells of: other processes, and links; while somebody watches."""
         with self.lock:
             if self._watching is None:
                 self._watching = threading.Thread(target=self._look_out, name="flows-sqlite-watch", daemon=True)

@@ -20,13 +20,13 @@ class Notes(Reopening):
     """Progress and logs."""
 
     def __init__(self, *given: object) -> None:
-        self._notes: list[tuple[Held, str, str]] = []
+        self._notes: list[tuple[Sink, str, str]] = []
         self._notes_lock = threading.Lock()
         self._noted_at = 0.0
         self._later: threading.Timer | None = None
         super().__init__(*given)  # type: ignore[arg-type]
 
-    def note(self, grant: Held, kind: str, text: str) -> None:
+    def note(self, grant: Sink, kind: str, text: str) -> None:
         """A handler says how far it is (``progress``, as JSON), or adds a line to its log (``log``)."""
         with self._notes_lock:
             self._notes.append((grant, kind, text))
@@ -70,22 +70,39 @@ class Notes(Reopening):
 
 
 class Sink:
-    """Where what the handler of one grant says goes."""
+    """Where what the handler of one grant says goes.
 
-    __slots__ = ("_grant", "_store")
+    It does not hold the grant, whose brief holds it: a circle for each job is what the collector of garbage would spend
+    a tenth of a run's time on.
+    """
+
+    __slots__ = ("_store", "attempt", "fence", "job", "number")
 
     def __init__(self, store: Notes, grant: Held) -> None:
         self._store = store
-        self._grant = grant
+        self.number, self.job, self.attempt, self.fence = grant.number, grant.job, grant.attempt, grant.fence
 
     def report(self, job: int, progress: bytes) -> None:
         """How far it is, as JSON."""
-        self._store.note(self._grant, "progress", progress.decode())
+        self._store.note(self, "progress", progress.decode())
 
     def record(self, job: int, line: str) -> None:
         """A line for the job's log."""
-        self._store.note(self._grant, "log", line)
+        self._store.note(self, "log", line)
 
     def placed(self, job: int, worker: str) -> None:
-        """Who runs it, where that is more than the worker which claimed it."""
+        """Who runs it: whoever has claimed it."""
+
+
+class DistantSink(Sink):
+    """The same where others than who has claimed a job run it, as processes do."""
+
+    __slots__ = ("_grant",)
+
+    def __init__(self, store: Notes, grant: Held) -> None:
+        super().__init__(store, grant)
+        self._grant = grant
+
+    def placed(self, job: int, worker: str) -> None:
+        """Who runs it."""
         self._grant.worker = worker

@@ -30,6 +30,8 @@ PAYLOAD_BYTES: Final = 2000
 """The largest result that is passed on: it is written twice."""
 
 _COMPLETED: Final = End.COMPLETED
+_made: Final[Any] = tuple.__new__
+"""Makes a named tuple of a tuple, at less cost."""
 
 
 class Passed(NamedTuple):
@@ -62,20 +64,19 @@ class Passed(NamedTuple):
 
 
 class Passing(Standing):
-    """The verb `pass_on`.
+    """The verb `pass_on`. Nobody is told of such a step: who watches sees within moments that the file has changed.
 
     Attributes:
         handed: Told of a settle that was passed on, and of what was drawn for the job that follows, to give it a brief.
-        watched: Says whether anybody here wants to hear of each step: then none is kept back.
     """
 
     handed: Callable[[Settle, Drawn], None] | None = None
-    watched: Callable[[], bool] | None = None
 
     def __init__(self, database: Database, locks: Locks) -> None:
         self._unread = True
         self._passed: list[Passed] = []
         self._plain: OpenRun | None = None
+        self._fences: Any = None
         super().__init__(database, locks)
         database.carry_over = self._carried_over
 
@@ -100,24 +101,12 @@ class Passing(Standing):
             inputs = None if run is None else self._prepared(run, grant, worker, settle.value)
             if run is None or inputs is None:
                 return None
-            job, payload, follower = grant.job, settle.value, run.known.layout.shape.edges[grant.job][0]
-
-            def row(now: int) -> Passed:
-                fence, epoch, seconds = self.database.draw(), self.database.epoch, self.own_seconds
-                began, ended = round((settle.started_at + epoch) * MICROS), round((settle.ended_at + epoch) * MICROS)
-                until = None if seconds is None else now + round(seconds * MICROS)
-                place = row_of(run.number, job)
-                passed = Passed(
-                    fence, self.session, place, follower, grant.claim, payload, began, ended, worker, now, until
-                )
-                self._pass(run, passed)
-                return passed
-
-            written = self.database.add("ahead_add", row, self._forget)
-            if written is None:
+            follower = run.state.edges[grant.job][0]
+            passed = self.database.add("ahead_add", self._passed_now, (run, settle, follower, worker), self._forget)
+            if passed is None:
                 return None
-            made = Held(run.number, follower, 1, written[0], written[0], worker)
-            drawn = Drawn(run, made, self._rows_read_of(run, (follower,))[0], (), inputs, None)
+            made = Held(run.number, follower, 1, passed[0], passed[0], worker)
+            drawn = Drawn(run, made, self._row_read_of(run, follower), (), inputs, None)
         if self.handed is not None:
             self.handed(settle, drawn)
         else:
@@ -132,23 +121,27 @@ class Passing(Standing):
         if run is not self._plain:
             if self._unread or not self._is_plain(run):
                 return None
+            if self._plain is not None:
+                self._plain.unflatten()
             self._plain = run
+            self._fences = run.columns.fence if run.columns.flat is None else run.columns.flat.fence
+            run.flatten()
         job = grant.job
         if (
-            run.columns.fence[job] != grant.fence
+            self._fences[job] != grant.fence
             or grant.worker != worker
             or len(self._passed) >= AHEAD
             or len(payload) > PAYLOAD_BYTES
             or self._notes
-            or (self.watched is not None and self.watched())
         ):
             return None
         follower = machine.follower(run.state, job)
         if follower < 0 or not self._row_known(run, follower):
             return None
-        children, known = run.known.layout.shape.inputs[follower], self._payloads.known
+        children = run.known.layout.shape.inputs[follower]
         if children == (job,):
-            return [Input(job, COMPLETED, payload)]
+            return [_made(Input, (job, COMPLETED, payload, None))]
+        known = self._payloads.known
         states, first, inputs = run.state.state, row_of(run.number, 0), []
         for child in children:
             found = payload if child == job else known(first + child)
@@ -164,21 +157,40 @@ class Passing(Standing):
         since = run.columns.sparse["since"]
         return not (odd or since or self._limits != {} or any(self._lanes.known(run.number)))
 
-    def _pass(self, run: OpenRun, passed: Passed) -> None:
-        """What a row of `ahead` says, done to the columns; the rest of it when it is carried over."""
-        machine.hand_on(run.state, job_of(passed.job)[1], passed.follower)
-        run.columns.fence[passed.follower] = passed.fence
+    def _passed_now(self, now: int, run: OpenRun, settle: Settle, follower: int, worker: str) -> Passed:
+        """The row that says so; and what it says, done."""
+        database, seconds = self.database, self.own_seconds
+        grant: Any = settle.grant
+        epoch = database.epoch
+        fence = database.mark = database.mark + 1
+        passed: Passed = _made(
+            Passed,
+            (
+                fence,
+                self.session,
+                row_of(run.number, grant.job),
+                follower,
+                grant.claim,
+                settle.value,
+                round((settle.started_at + epoch) * MICROS),
+                round((settle.ended_at + epoch) * MICROS),
+                worker,
+                now,
+                None if seconds is None else now + round(seconds * MICROS),
+            ),
+        )
+        machine.hand_on(run.state, grant.job, follower)
+        self._fences[follower] = fence
         self._payloads.put(passed.job, passed.payload)
         self._passed.append(passed)
+        return passed
 
     def _carry_over(self) -> None:
-        self._plain = None
+        if self._plain is not None:
+            self._plain.unflatten()
+            self._plain = None
         if self._unread:
-            self._unread = False
-            for passed in [Passed(*row) for row in self.database.all("ahead_all")]:
-                run = self._run(job_of(passed.job)[0])
-                if run is not None:
-                    self._pass(run, passed)
+            self._read_ahead()
         if not self._passed:
             return
         open_claims: dict[int, Passed] = {}
@@ -187,6 +199,7 @@ class Passing(Standing):
             number, job = job_of(passed.job)
             run = runs.get(number) or self._runs[number]
             runs[number] = run
+            run.columns.changing((job, passed.follower))
             run.results.append((passed.job, passed.payload, 1, passed.started_at, passed.finished_at, passed.worker))
             run.note(passed.at, "completed", [job])
             run.note(passed.at, "started", [passed.follower])
@@ -201,6 +214,18 @@ class Passing(Standing):
             self.database.do("claim_add", one.session, number, one.fence, one.worker, one.at, one.until, packed, 1)
         self.database.do("ahead_clear")
         self._passed.clear()
+
+    def _read_ahead(self) -> None:
+        """Have the columns say what the file has noted, by whomever."""
+        self._unread = False
+        for passed in [Passed(*row) for row in self.database.all("ahead_all")]:
+            number, job = job_of(passed.job)
+            run = self._run(number)
+            if run is not None:
+                machine.hand_on(run.state, job, passed.follower)
+                run.columns.fence[passed.follower] = passed.fence
+                self._payloads.put(passed.job, passed.payload)
+                self._passed.append(passed)
 
     def _carried_over(self) -> None:
         """Have all steps in the tables that they belong to."""

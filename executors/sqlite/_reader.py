@@ -55,9 +55,10 @@ class FileReader:
         rows = self._database.read("run_facts", run)
         if not rows:
             raise _unknown(run)
-        ended_at, submitted_at, reason, openings, size = rows[0]
+        ended_at, submitted_at, reason, openings, size, end = rows[0]
         ended = None if ended_at is None else ended_at / MICROS
-        return RunFacts(ended is not None, submitted_at / MICROS, ended, reason, openings, size)
+        at = submitted_at / MICROS
+        return RunFacts(ended is not None, at, ended, reason, openings, size, None if ended is None else end)
 
     def header(self, run: str) -> bytes:
         """The run's header."""

@@ -145,6 +145,17 @@ class OpenRun:
         state.open, state.turn, state.cancelling = row["open"], row["turn"], bool(row["cancelling"])
         return state
 
+    def flatten(self) -> None:
+        """Until `unflatten`, the machine has plain columns, if there are any: whoever changes them says where."""
+        state, flat = self.state, self.columns.flat
+        if flat is not None:
+            state.state, state.pending, state.ordinal = flat.state, flat.pending, flat.ordinal
+
+    def unflatten(self) -> None:
+        """The machine has columns again that note where they are changed."""
+        state, columns = self.state, self.columns
+        state.state, state.pending, state.ordinal = columns.state, columns.pending, columns.ordinal
+
     def complete(self, jobs: list[int], out: Commands) -> None:
         """Settle active *jobs* as completed and sweep: `machine.complete`, by the shortest way to the columns."""
         state, columns = self.state, self.columns
@@ -157,9 +168,9 @@ class OpenRun:
         for job in jobs:
             touched.update(edges[job])
         columns.changing(touched)
-        state.state, state.pending, state.ordinal = flat.state, flat.pending, flat.ordinal
+        self.flatten()
         machine.complete(state, jobs, EVERYTHING, out)
-        state.state, state.pending, state.ordinal = columns.state, columns.pending, columns.ordinal
+        self.unflatten()
 
     def grant(self, jobs: Sequence[int], fence: int) -> list[int]:
         """Give waiting jobs to a worker, under fences from *fence* on; returns those that were still waiting."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from executors._leasing._process_checks import process_handler
 from executors._stored import Brief, Everybody, Found, Header, Kind, look_up, read, writing_async, writing_quickly
 from executors.sqlite._claims import Drawn, Held
-from executors.sqlite._notes import Sink
+from executors.sqlite._notes import DistantSink, Sink
 from executors.sqlite._store import SqliteStore
 from flows import _registry
 from flows._handlers import Handler
@@ -116,10 +116,16 @@ class WorkedRun:
 
     def handed(self, store: SqliteStore, job: int, drawn: Drawn) -> None:
         """An attempt made here has completed, and its follower was granted with that."""
-        self._live.pop(job, None)
+        live, grant = self._live, drawn.grant
+        live.pop(job, None)
         if self.exceptions:
             self.exceptions.pop(job, None)
-        self.briefs(store, (drawn,))
+        if self.tracing is not None or self.state.cancelling or self.rated:
+            self.briefs(store, (drawn,))
+            return
+        made = live[grant.job] = grant.run = brief_of(store, self.header, drawn, {})
+        if made.handler is not None:
+            self.handlers[grant.job] = made.handler
 
     def all_settled(self, settles: Sequence[Settle]) -> None:
         """Attempts made here are over."""
@@ -178,10 +184,8 @@ def brief_of(store: SqliteStore, header: Header, drawn: Drawn, found: dict[int, 
     if there is None:
         there = found[row[1]] = _look_up(header.kinds[row[1]])
     since = None if drawn.since is None else store.seconds(drawn.since)
-    return Brief(
-        *(header, job, row, drawn.inputs, drawn.places, since, grant.control and drawn.gated, Sink(store, grant)),
-        there,
-    )
+    sink = DistantSink(store, grant) if there.settings.run_in == "process" else Sink(store, grant)
+    return Brief(header, job, row, drawn.inputs, drawn.places, since, grant.control and drawn.gated, sink, there)
 
 
 def _look_up(kind: Kind) -> Found:

@@ -19,6 +19,8 @@ EXAMPLES: Final = examples(
     "flows doctor redis://localhost --json | jq 'select(.status != \"ok\")'",
 )
 
+_FILE: Final = "check the path, and who may read and write there"
+_SERVER: Final = "start it, or check the URL: host, port and password"
 _SIGNS: Final = {"ok": "✓", "warn": "○", "fail": "✗"}
 
 
@@ -48,7 +50,7 @@ def doctor(
 
 
 def _checks(url: str) -> Sequence[Check]:
-    from flows._executors import check_there
+    from flows._executors import check_there, made_by_use
     from flows.errors import UnavailableError
     from flows.operating import Check, operator
 
@@ -56,7 +58,7 @@ def _checks(url: str) -> Sequence[Check]:
         check_there(url)
         return operator(url, "doctor").doctor()
     except UnavailableError as error:
-        remedy = "start it, or check the URL: host, port and password, or the path of the file"
+        remedy = _FILE if made_by_use(url) else _SERVER
         return [Check("reachable", "fail", str(error), remedy)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -76,8 +76,14 @@ def existing(url: str | None) -> str:
     from flows._executors import check_there
 
     named = stored(url)
+    if logging.lastResort is not None:  # whoever looks need not be told each time what `flows doctor` and workers say
+        logging.lastResort.addFilter(_is_news)
     check_there(named)
     return named
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return getattr(record, "about", None) != "persistence"
 
 
 def operating(url: str | None, *verbs: Verb) -> Operator:
@@ -111,10 +117,14 @@ def found(run_id: str | None, key: str | None, url: str | None) -> Run[Any]:
         whole = None if run_id is None or len(run_id) < SHORTEST else _whole(run_id, named)
         if whole is not None:
             return flows.get(whole, executor=named)
-        with contextlib.suppress(flows.UnknownRunError):  # as `flows.resume` does; ids and keys are not mistaken
-            if run_id is not None:
-                return flows.get(key=run_id, executor=named)
-        raise
+        if run_id is None:
+            raise
+        try:  # as `flows.resume` does; ids and keys are not mistaken
+            return flows.get(key=run_id, executor=named)
+        except flows.UnknownRunError:
+            raise flows.UnknownRunError(
+                f"no run here has the id or the key {run_id!r}, or an id that begins so; `flows runs ls` lists them"
+            ) from None
 
 
 def _whole(beginning: str, url: str) -> str | None:

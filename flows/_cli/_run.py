@@ -56,7 +56,7 @@ def run(
 
     Without --executor it runs in this process. The value goes to standard output, everything else to standard
     error. The exit code is 0 if the flow completed, 1 if it failed or was cancelled, 2 if it is wrong and was not
-    run. Ctrl-C cancels the run.
+    run. Ctrl-C cancels the run; one in a file stays open, and the same command with its --key goes on with it.
     """
     import flows
     from flows._cli._arguments import pairs
@@ -84,7 +84,7 @@ def run(
 
 
 def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: str | None) -> Run[Any]:
-    """Hand a run over, wait for it, and show it meanwhile; an interrupt cancels it, unless others have begun it.
+    """Hand a run over, wait for it, and show it meanwhile; an interrupt cancels it, unless it is others' or in a file.
 
     Raises:
         KeyboardInterrupt: After the run has ended, or at a second interrupt.
@@ -114,9 +114,12 @@ def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: s
 
 
 def _cancelled(chosen: Executor, run_id: str) -> bool:
-    """Cancel the run of that id, if this command has begun it and it goes on; says whether it did."""
+    """Cancel the run of that id, if this command has begun it, it goes on and it ends here; says whether it did."""
     record = chosen.find(run_id=run_id)
     if record is None or record.ended:
+        return False
+    if getattr(chosen, "resumes", False):  # as `flows.execute` leaves it
+        _screen.say(f"the run {run_id} stays open, to be gone on with; `flows runs cancel` ends it")
         return False
     _screen.say("cancelling the run; again to leave at once")
     chosen.cancel(record, "interrupted on the command line")

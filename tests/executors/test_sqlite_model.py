@@ -262,3 +262,26 @@ def test_links_that_are_passed_on_stand_as_if_they_had_been_exchanged(
         for store in pair.stores:
             store.database.close()
         shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("afters", [(7.0, 2.0), (2.0, 7.0), (5.0, 5.0)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_several_runs_who_is_due_first_is_first(tmp_path: Path, afters: tuple[float, float], first: int) -> None:
+    pair = Pair(tmp_path / "runs.db")
+    try:
+        for _ in afters:
+            pair.put(Dag(("fail",), ()).as_planned())
+        pair.exchange([], 2, None)
+        both = pair.held[:]
+        pair.held.clear()
+        for run in (first, 1 - first):
+            pair.exchange([settled(both[run], End.RETRY, afters[run])], 0, None)
+        pair.clock.now += 8.0
+        pair.exchange([], 1, None)
+        ((theirs, ours),) = pair.held
+        wanted = first if afters[0] == afters[1] else afters.index(min(afters))
+        numbers = [run.number for _, run in pair.runs]
+        assert [run for run, _ in pair.runs].index(cast("MemoryRun", theirs.run)) == wanted
+        assert numbers.index(cast("Any", ours).number) == wanted
+    finally:
+        pair.store.database.close()

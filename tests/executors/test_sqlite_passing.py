@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import flows
 from executors.sqlite import SqliteExecutor, _file, _passing
 from executors.sqlite._claims import Held
+from executors.sqlite._notes import Sink
 from executors.sqlite._store import SqliteStore
 from flows._state import ACTIVE, COMPLETED, STATE_NAMES, WAITING_CHILDREN
 from flows._verbs import End, Settle, Want
@@ -130,7 +132,7 @@ def test_more_than_that_is_left_to_an_exchange(store: SqliteStore, what: str) ->
     elif what == "a limit":
         store.publish({"elsewhere": (1, None)})
     elif what == "a note":
-        store._notes.append((grant, "log", "said"))
+        store._notes.append((Sink(store, grant), "log", "said"))
     before = states(store, run)
     assert store.pass_on(settle, "w") is None
     assert ahead(store) == 0
@@ -196,4 +198,38 @@ def test_files_of_the_first_version_are_migrated(tmp_path: Path) -> None:
     assert flows.execute(chained(30), executor=executor).value == 30
     (version,) = executor.store.database._steps.execute("PRAGMA user_version").fetchone()
     assert version == _file.VERSION
+    executor.close()
+
+
+heard = threading.Event()
+
+
+@flows.task
+def passed_heard(value: int) -> int:
+    assert heard.wait(30.0), "nobody has heard that the job before has completed"
+    return value + 1
+
+
+def test_who_watches_a_chain_hears_of_links_that_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db?synchronous=normal")
+    granted, given = [], SqliteStore.pass_on
+    monkeypatch.setattr(
+        SqliteStore,
+        "pass_on",
+        lambda *call: granted.append(following := given(*call)) or following,  # type: ignore[func-returns-value]
+    )
+    heard.clear()
+    run = flows.submit(passed_heard(passed_link(passed_link().out).out), executor=executor)
+
+    def listen() -> None:
+        for event in run.events():
+            if event.kind == "completed" and event.job == "passed_link":  # the second one
+                heard.set()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    assert run.wait().value == 3
+    listener.join(30.0)
+    assert not listener.is_alive()
+    assert any(granted), "links were passed on though somebody listened"
     executor.close()

@@ -1,5 +1,9 @@
 """No verb reads more rows than it touches: by what SQLite plans for each statement, and by counting."""
 
+import contextlib
+import sqlite3
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +29,13 @@ def rows_step(*below: object) -> int:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> SqliteExecutor:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SqliteExecutor]:
     executor = SqliteExecutor(f"sqlite:///{tmp_path_factory.mktemp('rows')}/runs.db?synchronous=normal")
     for number in range(20):
         flows.execute(rows_step(*[rows_step().out for _ in range(20)]), executor=executor, key=f"k{number}")
         flows.submit(rows_step(), executor=executor)
-    return executor
+    yield executor
+    executor.close()
 
 
 def test_no_statement_goes_through_a_table(filled: SqliteExecutor) -> None:
@@ -118,3 +123,23 @@ def test_a_batch_is_one_commit_and_is_there_when_the_call_returns(tmp_path: Path
         )
     store.database._steps.set_trace_callback(None)
     store.database.close()
+
+
+@flows.task
+def rows_until_filed(path: str) -> int:
+    """How many results another connection sees, as soon as there are any."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for _ in range(3000):
+            (filed,) = connection.execute("SELECT count(*) FROM result").fetchone()
+            if filed:
+                return int(filed)
+            threading.Event().wait(0.01)
+    return 0
+
+
+def test_a_lone_settle_is_not_kept_back_for_company(tmp_path: Path) -> None:
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/runs.db?concurrency=1&synchronous=normal")
+    flow = rows_step(rows_step().out, rows_until_filed(f"{tmp_path}/runs.db").out)
+    run = flows.execute(flow, executor=executor)
+    assert run.jobs["rows_until_filed"].value == 1, "the other was there before this one had ended"
+    executor.close()

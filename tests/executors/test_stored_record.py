@@ -1,6 +1,7 @@
 """Reading a stored run: few questions to the store however large the run, and never an old end."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -64,6 +65,27 @@ def slow_reader(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine, questions that follow each other come one upon the other."""
     monkeypatch.setattr("executors._stored._glance.PAUSE_SECONDS", 60.0)
     monkeypatch.setattr("executors._stored._glance.GLANCE_SECONDS", 60.0)
+
+
+def test_a_store_that_is_far_away_is_asked_no_more_than_a_near_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    class Far(Counted):
+        def jobs(self, run: str, jobs: Sequence[int] | None) -> Sequence[JobFacts]:
+            nonlocal now
+            now += 0.05  # longer than whoever asks may pause
+            return super().jobs(run, jobs)
+
+    monkeypatch.setattr("executors._stored._glance.time", SimpleNamespace(monotonic=lambda: now))
+    shelf = Far(sum_up([one(number).out for number in range(100)]))
+    shelf.work()
+    jobs = shelf.read_by(StoredRecord(shelf, "run")).jobs
+    shelf.asked.clear()
+    assert {job.state for job in jobs.values()} == {"completed"}
+    assert shelf.asked == ["one"] * 8 + ["all"]
+    now += 0.01  # and yet who pauses is told how it is now
+    assert jobs["one"].state == "completed"
+    assert shelf.asked[9:] == ["one"]
 
 
 @pytest.mark.usefixtures("slow_reader")

@@ -1,11 +1,13 @@
 """What failed for good, by itself: with the arguments, the error and the attempts."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import flows
-from flows import DeadLetter, Failed, Job
+from executors.sqlite import SqliteExecutor
+from flows import DeadLetter, Failed, Job, _registry
 from tests.flows.staged import Staged, at, attempt
 
 PRIVATE = "memory://?private=1"
@@ -84,6 +86,18 @@ def test_a_missing_dependency_stands_in_the_data_as_the_handler_saw_it() -> None
     letter = run.dead_letters()[1]
     assert isinstance(letter.data["order"], Failed)
     assert letter.data["note"] == ["kept"]
+
+
+def test_arguments_by_place_are_shown_where_the_task_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = SqliteExecutor(f"sqlite:///{tmp_path}/letters.db")
+    run = flows.execute(charge(give(7).out, currency="CHF"), executor=executor, check=False)
+    assert run.dead_letters()[0].data == {"order": 7, "currency": "CHF"}
+    monkeypatch.setattr(_registry, "_tasks", {})  # as in the process of an operator
+    (letter,) = flows.get(run.id, executor=executor).dead_letters()
+    executor.close()
+    assert letter.data == {"*args": [7], "currency": "CHF"}
 
 
 def test_literal_jobs_have_their_data() -> None:

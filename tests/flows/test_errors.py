@@ -76,8 +76,8 @@ class Unprintable(Exception):
 
 class WithoutTrace(Exception):
     @property
-    def __notes__(self) -> list[str]:  # type: ignore[override]
-        raise RuntimeError("no notes")
+    def __cause__(self) -> BaseException:  # type: ignore[override]
+        raise RuntimeError("no cause")
 
 
 class ShoutingText(str):

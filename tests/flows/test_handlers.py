@@ -47,3 +47,12 @@ def test_an_annotation_that_means_nothing_yet_is_looked_at_again(monkeypatch: py
     assert handler_of(task).parameters.validated({"value": "3"}, "spot") == {"value": "3"}
     monkeypatch.setitem(globals(), "DefinedLater", int)
     assert handler_of(task).parameters.validated({"value": "3"}, "spot") == {"value": 3}
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_results_are_passed_in_order_however_many(count: int) -> None:
+    number = flows.task(lambda value: value, name="passed-number")
+    taken = flows.task(lambda *values: values, name="passed-taken")
+    parts = [number(value).out for value in range(count)]
+    assert flows.execute(taken(*parts)).value == tuple(range(count))
+    assert flows.execute(taken(*parts, "last")).value == (*range(count), "last")

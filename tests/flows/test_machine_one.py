@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import _machine as machine
-from flows._machine_one import advance, set_out
+from flows._machine_one import advance, set_out, take_up
 from flows._state import Commands, RunState
 
 
@@ -39,9 +39,10 @@ def test_one_job_after_another_is_as_with_the_whole_machine(data: st.DataObject)
     workers = data.draw(st.integers(1, 2))  # two callers may share a run, each with one job at a time
     active = []
     for each in (run, other):
-        waiting = line if each is run else others
-        active = [waiting.popleft() for _ in range(min(workers, len(waiting)))]
-        machine.grant(each, active)
+        if each is run:
+            active = [take_up(run, line) for _ in range(min(workers, len(line)))]
+        else:
+            active = machine.grant(other, [others.popleft() for _ in range(min(workers, len(others)))])
     while active:
         job = active.pop(data.draw(st.integers(0, len(active) - 1)))
         out = Commands()
@@ -53,6 +54,7 @@ def test_one_job_after_another_is_as_with_the_whole_machine(data: st.DataObject)
         assert (told(run), line) == (told(other), others)
         active += granted
     assert run.open == len(line) == 0
+    assert take_up(run, line) == -1
 
 
 def test_the_line_is_served_in_its_order_and_what_is_released_joins_its_end() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
-from flows import Job, _registry, _shapes
+from flows import Job, _planner, _registry, _shapes
 from flows._binding import Arguments
 from flows._placing import Place
 
@@ -31,9 +31,14 @@ REST = ("optional", "conditions", "gone", "roots", "several", "limits", "ids", "
 @pytest.fixture(autouse=True)
 def none_known() -> Iterator[None]:
     flows.plan(TASKS[0](TASKS[1]()))  # the first flow of a task is not kept
-    _shapes._shapes.clear()
+    forget()
     yield
+    forget()
+
+
+def forget() -> None:
     _shapes._shapes.clear()
+    _shapes._latest.clear()
 
 
 @st.composite
@@ -89,12 +94,13 @@ def told(flow: flows.Flow[Any]) -> object:
 
 def cold(flow: flows.Flow[Any]) -> object:
     """The same, nothing being known from before."""
-    known = _shapes._shapes.copy()
-    _shapes._shapes.clear()
+    shapes, latest = _shapes._shapes.copy(), _shapes._latest.copy()
+    forget()
     try:
         return told(flow)
     finally:
-        _shapes._shapes.update(known)
+        _shapes._shapes.update(shapes)
+        _shapes._latest.update(latest)
 
 
 @given(st.lists(flows_(), min_size=2, max_size=6))
@@ -142,6 +148,46 @@ def test_conditions_and_lists_are_of_no_shape_whatever_comes_after_them() -> Non
         fingerprint = (plan := flows.plan(one)).fingerprint
         assert [told(one), told(other)] == expected
         assert plan.fingerprint == fingerprint, "it shares nothing with the other"
+
+
+def order(number: int, *, twice: bool = False, name: str = "", late: bool = False) -> Job[Any]:
+    """As people write them: data, keywords, a shared job, an order-only edge, a given id."""
+    load = TASKS[0](number)
+    again = TASKS[0](number)
+    stock = TASKS[1](load.out, [again.out if not twice else load.out], note="text")
+    root = (TASKS[2].using(id=name) if name else TASKS[2])(stock.out, load.out if twice else again.out)
+    return root.after(stock) if late else root
+
+
+def test_the_latest_shape_is_found_again_without_a_walk(monkeypatch: pytest.MonkeyPatch) -> None:
+    flows.plan(order(1))
+    expected, second = told(flows.Flow.of(order(2))), order(2)
+    monkeypatch.setattr(_planner.Planner, "walk", None)
+    assert told(flows.Flow.of(second)) == expected
+    assert flows.plan(second).position_of(second) == 3
+
+
+@pytest.mark.parametrize(
+    "odd", [{"twice": True}, {"name": "given"}, {"late": True}, {"twice": True, "late": True}], ids=str
+)
+def test_what_only_looks_like_the_latest_shape_is_walked(odd: dict[str, Any]) -> None:
+    like, unlike = flows.Flow.of(order(1)), flows.Flow.of(order(1, **odd))
+    for flow in (like, unlike, like, unlike):
+        assert told(flow) == cold(flow)
+
+
+def test_a_circle_among_jobs_like_the_latest_is_named() -> None:
+    def pair(*, circular: bool) -> Job[Any]:
+        below = TASKS[1]()
+        middle = TASKS[0](below.out)
+        if circular:
+            below.args = (middle.out,)
+        return TASKS[0](middle.out)
+
+    flows.plan(pair(circular=False))
+    flows.plan(pair(circular=False))
+    with pytest.raises(flows.CycleError, match="shape-1"):
+        flows.plan(pair(circular=True))
 
 
 def test_flows_about_other_jobs_are_of_another_shape() -> None:

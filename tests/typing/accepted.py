@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, assert_type
 
 import tenacity
+from distributed import Client
 
 import flows
 from flows import INJECTED, Backoff, Children, Context, Failed, Flow, Job, JobView, Opts, Plan, Queue, Run, Task
@@ -188,6 +189,10 @@ assert_type(flows.execute(flows.plan(single)).value, float)
 assert_type(flows.submit(pair, executor="memory://?private=1").wait("1m").value, tuple[Order, float])
 assert_type(flows.plan(pair), Plan[tuple[Order, float]])
 assert_type(flows.plan(single).critical_path({"load": 1.0}), list[str])
+
+
+def on_a_cluster(client: Client) -> None:
+    assert_type(flows.execute(single, executor=client), Run[float])
 
 
 async def in_a_loop() -> None:

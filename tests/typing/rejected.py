@@ -110,6 +110,7 @@ flows.execute(load)  # type: ignore[arg-type]  # a task is no flow
 flows.execute(single, "memory://")  # type: ignore[call-arg]  # keyword-only
 flows.execute(single, exector="memory://")  # type: ignore[call-arg]
 flows.execute(None)  # type: ignore[arg-type]
+flows.execute(single, executor=object())  # type: ignore[arg-type]  # neither URL, executor nor client
 text: str = flows.execute(single).value  # type: ignore[assignment]
 number: float = flows.execute(pair).value  # type: ignore[assignment]
 run: Run[Order] = flows.submit(amount)  # type: ignore[arg-type]

@@ -1,2 +1,2 @@
 -- How a run stands.
-SELECT ended_at, submitted_at, reason, openings, size FROM run WHERE id = ?
+SELECT ended_at, submitted_at, reason, openings, size, state FROM run WHERE id = ?

@@ -105,9 +105,9 @@ def test_a_queue_is_a_worker_of_its_name_or_a_resource(executor: DaskExecutor) -
 
 
 def test_a_client_is_an_executor(client: Client) -> None:
-    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=client, key="client")  # type: ignore[arg-type]
+    run = flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=client, key="client")
     assert run.value != HERE
-    assert flows.get(key="client", executor=client).id == run.id  # type: ignore[arg-type]
+    assert flows.get(key="client", executor=client).id == run.id
 
 
 def test_limits_of_queues_are_refused(executor: DaskExecutor) -> None:

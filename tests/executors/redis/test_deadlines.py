@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import flows
-from executors.redis import RedisExecutor
+from executors.redis import RedisExecutor, _waiting
 from tests.executors.redis.groups import until
 from tests.executors.redis.servers import Server
 
@@ -78,6 +78,14 @@ def test_a_worker_that_is_full_looks_after_the_deadlines_of_others(executor: Red
     held.cancel("enough")
     held.wait(SOON)
     worker.stop()
+
+
+def test_who_waits_sees_to_a_deadline_where_there_is_no_worker(
+    executor: RedisExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_waiting, "LOOK_SECONDS", 0.02)
+    with pytest.raises(flows.RunCancelledError, match="timeout"):
+        flows.execute(for_nobody(), executor=executor, timeout=0.05)
 
 
 def test_a_worker_that_comes_later_finds_what_is_overdue(executor: RedisExecutor) -> None:

@@ -101,6 +101,22 @@ def test_who_submits_or_asks_hears_within_two_seconds_that_the_server_is_away() 
         executor.close()
 
 
+def test_who_waits_for_a_run_hears_that_the_server_has_lost_its_data_and_workers_go_on() -> None:
+    begun.clear()
+    go_on.clear()
+    with server() as one:
+        executor = RedisExecutor(one.url)
+        with flows.Worker(executor, queues=[QUEUE], grace=5):
+            lost = flows.submit(hold(), executor=executor)
+            assert begun.wait(SOON)
+            one.ask("FLUSHALL")
+            with pytest.raises(flows.UnknownRunError, match="lost with the server's data"):
+                lost.wait(3 * SOON)
+            go_on.set()  # what ends now is of no run
+            assert flows.execute(double(4), executor=executor, timeout=SOON).value == 8
+        executor.close()
+
+
 def with_tls(**options: object) -> Server:
     """A server that speaks TLS at its port; Debian's can, those of the wheels cannot."""
     cert, key = certificate("localhost")

@@ -83,6 +83,7 @@ def test_a_shard_that_is_away_costs_the_others_nothing(spread: Spread, monkeypat
     def away(*call: Any) -> Any:
         raise UnavailableError("away")
 
+    monkeypatch.setattr(_spread, "AGAIN_SECONDS", 600.0)
     flow: Any = doubled(3)
     first, lost, other = (put(store, flow) for store in spread.stores)
     with monkeypatch.context() as patch:
@@ -108,6 +109,7 @@ def test_what_is_owed_to_a_shard_that_is_away_keeps_the_worker_from_no_other(
         calls += 1
         raise UnavailableError("away")
 
+    monkeypatch.setattr(_spread, "AGAIN_SECONDS", 600.0)
     first, lost, other = (put(store, doubled(3)) for store in spread.stores)
     held = spread.round([], 2)
     while not any(grant.run.id == lost for grant in held):
@@ -149,6 +151,7 @@ def test_all_nodes_away_is_an_outage(spread: Spread, monkeypatch: pytest.MonkeyP
     def away(*call: Any) -> Any:
         raise UnavailableError("away")
 
+    monkeypatch.setattr(_spread, "AGAIN_SECONDS", 600.0)
     put(spread.stores[1], doubled(1))
     put(spread.stores[2], doubled(1))
     with monkeypatch.context() as patch:

@@ -179,7 +179,7 @@ def test_the_beginning_of_an_id_must_be_that_of_one_run(
     cli: Cli, store: MemoryExecutor, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = iter((0xABCD << 96 | 1, 0xABCD << 96 | 2))
-    monkeypatch.setattr("flows._run_options._new_id", lambda: f"{next(numbers):032x}")
+    monkeypatch.setattr("flows._run_options.new_run_id", lambda: f"{next(numbers):032x}")
     runs = [flows.execute(shop.order(str(n)), executor=store) for n in range(2)]
     result = cli("runs", "show", runs[0].id[:8])
     assert result.exit_code == 1

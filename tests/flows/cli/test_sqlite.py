@@ -39,6 +39,22 @@ def test_a_file_is_operated(cli: Cli, file: SqliteExecutor, shop: Any) -> None:
     assert "integrity" in doctor.stdout
 
 
+def test_an_interrupt_leaves_a_run_in_a_file_open(
+    cli: Cli, file: SqliteExecutor, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(flows.Run, "wait", interrupted)
+        held = cli("run", f"{shop.__name__}:order", "--key", "k")
+    assert held.exit_code == 130
+    assert "stays open" in held.stderr
+    assert flows.get(key="k", executor=file).state == "running"
+    assert cli("run", f"{shop.__name__}:order", "--key", "k").exit_code == 0
+
+
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_pruned_file_shrinks(cli: Cli, file: SqliteExecutor, shop: Any, tmp_path: Path) -> None:
     flows.execute(shop.order("1" * 50_000), executor=file)
     pages = file.store.database.pragmas("page_count")["page_count"][0][0]
@@ -67,4 +83,5 @@ def test_a_file_that_is_not_there_is_not_made_by_looking(cli: Cli, tmp_path: Pat
     result = cli(name, *rest, url) if name == "doctor" else cli(name, *rest, "-e", url)
     assert result.exit_code not in (0, 2)
     assert f"there is no file {where}" in result.output.replace("\n", " ")
+    assert ("port" in result.output, "check the path" in result.output) == (False, name == "doctor")
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,2 @@
+-- So many bytes for the write-ahead log, in a step that is undone.
+INSERT INTO journal (id, entries) VALUES (-1, zeroblob(?))
