@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from executors._leasing._log import say
 from flows._verbs import Reply
-from flows._worker import Exchange
+from flows._worker import Drain, Exchange
 from flows.errors import ExecutorError
 
 if TYPE_CHECKING:
@@ -20,10 +20,15 @@ def exchanged(crew: Crew, call: Exchange) -> Reply | None:
     The crew then falls, and whoever waits for the run is told why: in whichever hand it strikes, nobody may wait on.
     """
     try:
-        return crew.store.exchange(crew.name, call.seq, call.settles, call.want, crew.name)
+        reply = crew.store.exchange(crew.name, call.seq, call.settles, call.want, crew.name)
     except Exception as error:
         crew.fall(error)
         return None
+    if crew.fallen is not None:  # meanwhile, by another hand: what was claimed after the run was let go of goes back
+        crew.core.feed(Drain(), reply.now)
+        for wake in tuple(crew.run.wakers):  # of the crew that has taken the run up since: no store tells a run's own
+            wake()
+    return reply
 
 
 def abandoned(crew: Crew, why: BaseException) -> None:

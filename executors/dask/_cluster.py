@@ -14,7 +14,7 @@ import logging
 import pickle
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from distributed.client import Client, Future
@@ -150,13 +150,18 @@ class Cluster:
     def _tell(self, stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]]) -> None:
         for why, told in stops.items():
             begun: set[Mark] = set()
+            marks = [flight.order.mark for flight, _ in told]
+            answers: Iterable[Any]
             try:
-                marks = [flight.order.mark for flight, _ in told]
-                for found in self.client.run(stop, marks, why, on_error="return").values():
-                    if isinstance(found, list):
-                        begun.update(tuple(mark) for mark in found)
+                answers = self.client.run(stop, marks, why, on_error="return").values()
             except Exception as error:  # workers come and go; those that are gone need not be told
                 say(logging.DEBUG, "not all workers could be told to stop: %s", error)
+                answers = [error]
+            for found in answers:
+                if isinstance(found, list):
+                    begun.update(tuple(mark) for mark in found)
+                elif not why:  # what is asked back stays, where it may have begun
+                    begun.update(marks)
             loop_thread.call(functools.partial(_answer, told, begun))
 
     def _submit(self, *, all_now: bool = False) -> None:
@@ -258,9 +263,17 @@ class Cluster:
             asyncio.get_running_loop().call_later(again_in, self._land_done, task, 2 * again_in)
 
     def _look(self) -> None:
-        """See which tasks have ended without a report."""
-        now, away = time.monotonic(), self.away
-        if away:
+        """See what nobody reports, and again in a while, whatever comes of it: without that a run might never end."""
+        try:
+            self._see(time.monotonic())
+        finally:
+            self._looking = bool(self._flights)
+            if self._looking:
+                asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
+
+    def _see(self, now: float) -> None:
+        """See which tasks have ended without a report, and which take long."""
+        if self.away:
             for flight in tuple(self._flights.values()):
                 flight.land(Landed(GONE, b"", 0.0, 0.0, ""))
         for task in {flight.task: None for flight in self._flights.values() if flight.task is not None}:
@@ -271,16 +284,13 @@ class Cluster:
                 self._end(task, now)
         if self._later and now >= self._held_until:
             self._submit(all_now=True)
-        self._looking = bool(self._flights)
-        if self._looking:
-            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look)
 
     def _recall(self, task: Task, now: float) -> None:
         """Ask for what has not begun, if an attempt before it takes long after all."""
         if task.is_late(now):
             task.recalled = True
             for flight in task.flights:
-                if not flight.landed.done():
+                if not flight.worker and not flight.landed.done():  # else it has begun
                     self.stop(flight, "").add_done_callback(functools.partial(_back, flight))
 
     @staticmethod

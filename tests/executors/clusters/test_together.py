@@ -75,6 +75,56 @@ def test_each_fails_and_is_tried_again_by_itself(executor: DaskExecutor) -> None
     assert [attempt.outcome for attempt in run.jobs["p11"].attempts] == ["completed"]
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_what_waits_behind_one_that_takes_long_goes_back(
+    executor: DaskExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    folder = str(tmp_path)
+    asked: list[bool] = []
+    back = _cluster._back
+
+    def noted(flight: _flights.Flight, begun: Any) -> None:
+        asked.append(not begun.result())
+        back(flight, begun)
+
+    def silent(*args: Any, **options: Any) -> None:
+        raise OSError("no answer")
+
+    def patient(number: int) -> int:
+        while number > 11 and not Path(folder, "go").exists():  # the first show that it takes no time
+            threading.Event().wait(0.02)
+        Path(folder, f"made-{number}-{time.time_ns()}").touch()
+        return number
+
+    monkeypatch.setattr(_cluster, "_back", noted)
+    if not answers:
+        monkeypatch.setattr(executor._way.cluster().client, "run", silent)
+    task = flows.task(patient, name="together-patient")
+    run = flows.submit(together_all(*[task(number).out for number in range(MANY)]), executor=executor)
+    try:
+        await_that(lambda: answers in asked)
+        (tmp_path / "go").touch()  # not before: where Dask has what came back run is its own to say
+        assert run.wait(LATE).value == list(range(MANY))
+    except Exception as error:
+        error.add_note(under_way(executor))
+        raise
+    finally:
+        (tmp_path / "go").touch()
+    assert (True in asked) is answers
+    assert len([*tmp_path.glob("made-*")]) == MANY  # each once
+
+
+def under_way(executor: DaskExecutor) -> str:
+    """What the cluster still has to do, for who reads of a test that failed."""
+    tasks = {flight.task for flight in tuple(executor._way.cluster()._flights.values())}
+    return "\n".join(
+        f"{task.key}: {task.status}, heard {task.heard_at}, recalled {task.recalled}, {len(task.done)} of "
+        f"{len(task.flights)} done"
+        for task in tasks
+        if task is not None
+    )
+
+
 def test_what_was_seen_to_be_large_goes_alone(executor: DaskExecutor) -> None:
     task = flows.task(lambda number: (key_of_task(), bytes(10_000)), name="together-large")
     first = together_all(*[task(number).out[0] for number in range(6)])
