@@ -268,7 +268,7 @@ def test_an_attempt_that_ends_as_its_run_is_cancelled_has_raised_nothing_by_itse
     @flows.task(name="checks-ends")
     async def ends(*, badly: bool) -> None:
         try:
-            await asyncio.sleep(10)
+            await asyncio.Event().wait()
         finally:
             if badly:
                 raise KeyError("sku")
