@@ -131,7 +131,13 @@ def test_a_worker_runs_once_at_a_time() -> None:
 def test_run_blocks_until_somebody_stops_it_and_leaves_signals_as_they_were() -> None:
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     worker = flows.Worker(executor=Passive(), queues=["a"])
-    stopper = threading.Timer(0.05, lambda: worker.stop("20s"))
+
+    def stop() -> None:
+        while not worker.running:  # what is loaded first may take a while
+            threading.Event().wait(0.005)
+        worker.stop("20s")
+
+    stopper = threading.Thread(target=stop)
     stopper.start()
     worker.run()
     stopper.join()
