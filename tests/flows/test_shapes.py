@@ -103,6 +103,7 @@ def cold(flow: flows.Flow[Any]) -> object:
         _shapes._latest.update(latest)
 
 
+@pytest.mark.slow
 @given(st.lists(flows_(), min_size=2, max_size=6))
 def test_what_is_known_of_other_flows_changes_no_plan(some: list[flows.Flow[Any]]) -> None:
     for flow in some:
