@@ -195,9 +195,10 @@ def test_no_call_keeps_the_server_from_others_for_long() -> None:
                     pass
         assert not any(":r:wide" in key for key in one.stored_keys())
         assert watched.trips > 1_000
-        assert watched.longest[0] <= LONGEST, watched.longest
-        # By the clock, a server which others keep from its processor is slow, too; how slow, one says that has no work.
+        # A server which others keep from its processor is slow, too (a hypervisor's part is even counted as its own); how
+        # slow, one says that has no work.
         pause = 5 * other.longest
+        assert watched.longest[0] <= LONGEST + pause, (watched.longest, pause)
         slow = one.ask("SLOWLOG", "GET", 128)
         assert not [entry for entry in slow if entry[2] > 1e6 * (LONGEST + pause)], pause
         assert probe.longest <= LONGEST + pause
