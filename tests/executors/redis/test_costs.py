@@ -195,7 +195,7 @@ def test_no_call_keeps_the_server_from_others_for_long() -> None:
                     pass
         assert not any(":r:wide" in key for key in one.stored_keys())
         assert watched.trips > 1_000
-        # A server which others keep from its processor is slow, too (a hypervisor's part is even counted as its own); how
+        # A server which others keep from its processor is slow, too (a hypervisor's part counts as its own); how
         # slow, one says that has no work.
         pause = 5 * other.longest
         assert watched.longest[0] <= LONGEST + pause, (watched.longest, pause)
