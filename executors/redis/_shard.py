@@ -28,10 +28,10 @@ from executors.redis._submits import (
     together,
 )
 from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
+from flows._state import SWEEP_LIMIT
 from flows.errors import UnavailableError
 
 STAGE_SECONDS: Final = 3600
-CHUNK: Final = 200  # edges a sweep takes at once: some 50 us each where a server is slow, and others wait
 INLINE: Final = 8192
 """Bytes of data that come along with a grant; what is more is read apart, outside of scripts."""
 
@@ -79,7 +79,7 @@ class Shard:
         inline: Bytes of a job's data that come along with its grant.
     """
 
-    def __init__(self, server: Calls, keys: Keys, *, chunk: int = CHUNK, inline: int = INLINE) -> None:
+    def __init__(self, server: Calls, keys: Keys, *, chunk: int = SWEEP_LIMIT, inline: int = INLINE) -> None:
         self.server = server
         self.keys = keys
         self.chunk = chunk

@@ -236,10 +236,10 @@ class Retries(Suite):
         assert ready is not None
         assert started - ready >= timedelta(seconds=PAUSE) - CLOCK
 
-    @needs("delays")
-    def test_delayed_jobs_run_in_the_order_in_which_they_are_due(self, executor: Where) -> None:
-        taken: list[str] = []
-        take = flows.task(lambda: taken.append(flows.current().job_id), name="take", queue=QUEUE)
-        jobs = [take.using(id=f"{delay}ms", delay=f"{delay}ms")().out for delay in (40, 0, 20)]
-        flows.execute(give(jobs), executor=executor)
-        assert taken == ["0ms", "20ms", "40ms"]
+    @needs("delays", "events")
+    def test_delayed_jobs_are_handed_out_in_the_order_in_which_they_are_due(self, executor: Where) -> None:
+        jobs = [give.using(id=f"{delay}ms", delay=f"{delay}ms")(delay).out for delay in (40, 0, 20)]
+        run = flows.execute(give(jobs), executor=executor)
+        # Not in which they begin: workers of their own may do so in any order, if two are due at one look.
+        taken = [event.job for event in run.events() if event.kind == "started"]
+        assert taken[:3] == ["0ms", "20ms", "40ms"]
