@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 from executors._stored._header import Header, Kind
 from executors._stored._limits import LIMITS, sized
 from executors._stored._one_job import OnePlan, OneState
-from executors._stored._rows import arguments_of, more_of
+from executors._stored._rows import arguments_of, more_of, row_from
 from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
 from flows import _registry
@@ -226,7 +226,7 @@ def brief(
     if row is None:
         row = header.bodies[place[-1].body].rows[job - place[-1].base]
     elif isinstance(row, bytes):
-        row = cast("list[Any]", read(row))
+        row = row_from(row)
     return Brief(header, job, row, inputs, place, since, gated, sink)
 
 

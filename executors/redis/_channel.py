@@ -192,10 +192,7 @@ class Channel:
 
     def _post(self, connection: Wire, commands: Sequence[Command]) -> None:
         try:
-            if len(commands) == 1:
-                connection.post(commands[0])
-            else:
-                connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.post(*commands)
         except Exception as error:
             raise self._told(error, commands[0], connection) from None
         except BaseException:

@@ -214,6 +214,9 @@ class RedisExecutor(Operating):
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run, and see to its deadline where no worker does."""
+        if record.seen is not None:
+            self._conclude(record)
+            return True
         until = None if timeout is None else time.monotonic() + timeout
         looks = itertools.count()
 

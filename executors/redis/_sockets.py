@@ -54,8 +54,8 @@ class Wire(Protocol):
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_command(self, *command: Any, check_health: bool = ...) -> None: ...
-    def post(self, command: Sequence[Any]) -> None:
-        """Send one command."""
+    def post(self, *commands: Sequence[Any]) -> None:
+        """Send commands in one go."""
         ...
 
     def pack_commands(self, commands: Sequence[Sequence[Any]]) -> list[bytes]: ...
@@ -99,17 +99,16 @@ class _Opened:
         looking.register(sock, select.POLLIN)
         return bool(looking.poll(0))
 
-    def post(self, command: Sequence[Any]) -> None:
+    def post(self, *commands: Sequence[Any]) -> None:
         sender = cast("Wire", self)
         if _pack is not None:
             try:
-                packed = _pack(tuple(command))
+                packed = [b"".join([_pack(tuple(command)) for command in commands])]
             except TypeError:
-                pass  # redis-py tells what is wrong with it
-            else:
-                sender.send_packed_command([packed], check_health=False)
-                return
-        sender.send_command(*command, check_health=False)
+                packed = sender.pack_commands(commands)  # redis-py tells what is wrong with it
+        else:
+            packed = sender.pack_commands(commands)
+        sender.send_packed_command(packed, check_health=False)
 
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)
