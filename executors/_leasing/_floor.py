@@ -222,7 +222,7 @@ class Floor:
         except BaseException as error:
             settle = self.struck(grant, error, self.clock())
         if timed and not self._deadlines.met(grant):
-            say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+            say(logging.INFO, "worker %s: the late result of %s was dropped", self.name, grant.said)
             self._abandon(-1)
             return
         self.put(settle)

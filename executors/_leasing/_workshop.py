@@ -221,7 +221,7 @@ class Workshop:
             grant = settle.grant
             asked_at = held.get(grant)
             if asked_at is None:
-                say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+                say(logging.INFO, "worker %s: the late result of %s was dropped", self.name, grant.said)
                 continue
             settling[grant] = asked_at  # first: the keeper must find it in one of them
             del held[grant]
@@ -364,7 +364,8 @@ class Workshop:
         """Let go of all that is held, whatever its handlers do."""
         now = self.clock()
         for grant in self.held():
-            say(logging.WARNING, "%s: %r does not stop; it goes back, and its result will be dropped", self.name, grant)
+            text = "worker %s: %s does not stop; it goes back, and its result will be dropped"
+            say(logging.WARNING, text, self.name, grant.said)
             self._floor.done.append(Settle(grant, End.RELEASED, None, now, now))
 
     def _abandoned(self, threads: int) -> None:

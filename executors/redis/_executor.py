@@ -129,7 +129,7 @@ class RedisExecutor(Operating):
         self.parts = [Part(self.address, number, self._served) for number in range(self.address.shards)]
         first = self.parts[0]
         self.link, self.store, self.reader = first.link, first.store, first.reader
-        self._unserved = Unserved(self._served)
+        self._unserved = Unserved(self._served, self._goes_on)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
@@ -171,7 +171,7 @@ class RedisExecutor(Operating):
             if tracing is not None:
                 tracing.finish("completed", None)
             return self._joined(part, options.key or "", holder.run_id, holder.fingerprint, plan)
-        self._unserved.look_after(packed.shape.queues)
+        self._unserved.look_after(packed.shape.queues, options.run_id)
         record = RedisRecord(part, options.run_id, None, plan)
         record.written = packed.header
         record.tracing = tracing
@@ -313,6 +313,11 @@ class RedisExecutor(Operating):
         """Those of *queues* that a living worker serves."""
         served = {CONTROL_QUEUE}.union(*served_in(self.parts).values())
         return served.intersection(queues)
+
+    def _goes_on(self, run_id: str) -> bool:
+        """Whether the run of that id is there and has not ended."""
+        record = self.find(run_id=run_id)
+        return record is not None and not record.ended
 
 
 @contextmanager

@@ -308,7 +308,7 @@ def test_a_second_outcome_of_a_grant_is_dropped(store: MemoryStore, caplog: pyte
         shop._floor.put(Settle(Grant(run, 0, 1, run.fences[0]), End.COMPLETED, 3, 0.0, 0.0))
         assert ended(submit(store, double(2))).value == 4
     assert shop.core.held == 0
-    assert "the late result of" in caplog.text
+    assert f"the late result of attempt 1 of job 'shop-double' of run {run.id} was dropped" in caplog.text
     assert run.values[0] == 2
 
 
