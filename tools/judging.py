@@ -276,17 +276,25 @@ def limited(judged: Callable[[], str], seconds: float = 120.0) -> tuple[bool, st
 
     Returns:
         Whether it came to its end, and what it returned.
+
+    Raises:
+        RuntimeError: *judged* raised something.
     """
 
     def watched() -> tuple[bool, str]:
         silence()
         watch = Watch(lambda: os._exit(1))
         watch.begin(seconds, seconds)
-        made = judged()
+        try:
+            made = judged()
+        except BaseException as error:  # not the tests' word, and no reason to say that they hang
+            return False, repr(error)
         watch.end()
         return True, made
 
     told: tuple[bool, str] = forked(watched, otherwise=(False, ""))
+    if told[1] and not told[0]:
+        raise RuntimeError(told[1])
     return told
 
 

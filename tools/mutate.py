@@ -20,7 +20,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -29,7 +29,6 @@ from tools.judging import CANNOT, FOUND, HUNG, REFUSED, SURVIVED, Case, Judge, l
 from tools.mutants import Mutant, lua_mutants, python_mutants
 from tools.mutation_page import ALIKE, PAGE, Result, reasons_in, written
 from tools.planting import ROOT, Code, Scripts
-from tools.replaying import ReplayJudge
 from tools.verdicts import Differences, Sayings, Trials, Verdicts, adder
 
 GOAL: Final = 0.9
@@ -213,7 +212,10 @@ def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
             print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
     if scripts:
-        judge: Judge | ReplayJudge = ReplayJudge(Scripts(), cases, Sayings(_LUA), tell, Differences().add)
+        # It loads half of what is to be judged, which a process that judges what is loaded must not have.
+        from tools.replaying import ReplayJudge
+
+        judge: Any = ReplayJudge(Scripts(), cases, Sayings(_LUA), tell, Differences().add)
     else:
         judge = Judge(Code(), cases, jobs, Trials(files), tell)
     chosen = _ONE_SERVER if scripts else _QUICK
