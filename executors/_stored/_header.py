@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = ("timeout", "fail_fast", "keep", "keep_failed", "keep_count", "key_ttl")
 
-HEADERS_KEPT: Final = 512
+HEADERS_KEPT: Final = 4096
 
 COMMONS_KEPT: Final = 128
 COMMON_BYTES: Final = 16_384

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, Header, Unread, writing, writing_async
+from executors._stored import Brief, Header, Unread, writing_async, writing_quickly
 from executors.redis._connection import Link
 from executors.redis._flight import InFlight
 from executors.redis._keys import Keys
@@ -70,7 +70,7 @@ class Sink:
 class Bytes:
     """What makes bytes of results, in the hand that ran the handler."""
 
-    around = staticmethod(writing)
+    around = staticmethod(writing_quickly)
     around_async = staticmethod(writing_async)
 
 

@@ -12,28 +12,38 @@ local function next_turn(priority)
 end
 
 -- What is left of lanes that were opened goes where the others are.
-local function push(lane, ring)
-  local names = {}
-  for place = lane.used + 1, lane.count do
-    names[#names + 1] = pack('<I4', lane[place][JOB])
-  end
-  if #names > 0 then
-    local member = lane.member or member_of(lane)
-    many('RPUSH', P .. 'j:' .. member, names)
-    if not lane.has_turned then
-      call('ZADD', ring, 'NX', next_turn(lane.priority), member)
+local function push(lanes, ring)
+  local joining = { 'NX' }
+  for number = 1, #lanes do
+    local lane, names = lanes[number], {}
+    for place = lane.used + 1, lane.count do
+      names[#names + 1] = pack('<I4', lane[place][JOB])
     end
+    if #names > 0 then
+      local member, count = lane.member or member_of(lane), #joining
+      many('RPUSH', P .. 'j:' .. member, names)
+      if not lane.has_turned then
+        joining[count + 1], joining[count + 2] = next_turn(lane.priority), member
+        if count > 800 then
+          call('ZADD', ring, unpack(joining))
+          joining = { 'NX' }
+        end
+      end
+    end
+  end
+  if #joining > 1 then
+    call('ZADD', ring, unpack(joining))
   end
 end
 
 local function write_line(its)
   local ring, gone, moved = its.queue.ring, {}, {}
-  for place = 1, its.lanes and #its.lanes or 0 do
-    push(its.lanes[place], ring)
+  if its.lanes then
+    push(its.lanes, ring)
     its.lanes.is_done = true
   end
-  for place = 1, its.all and #its.all or 0 do
-    local lane = its.all[place]
+  for place = 1, its.used and #its.used or 0 do
+    local lane = its.used[place]
     if lane.taken > 0 then
       call('LPOP', P .. 'j:' .. lane.member, lane.taken)
     end
@@ -58,11 +68,8 @@ local function write_lanes()
   end
   for place = 1, #opened do
     local queue = opened[place]
-    local lanes = opened[queue]
-    if not lanes.is_done then -- nobody has claimed of them
-      for number = 1, #lanes do
-        push(lanes[number], P .. 'q:' .. queue .. ':ring')
-      end
+    if not opened[queue].is_done then -- nobody has claimed of them
+      push(opened[queue], P .. 'q:' .. queue .. ':ring')
       roused[#roused + 1] = queue
     end
   end
