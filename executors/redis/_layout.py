@@ -38,7 +38,8 @@ EXTRA: Final = Struct("<IIIIiiIiIHdd")
 COURSE: Final = Struct("<IIIBBBBBBHiIiiIB")
 """
 How a run goes: open jobs, turn, size, worst end of a root, whether lines are unswept, cancelling, ended, timed, to fail
-fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items), jobs taken in its turn.
+fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items), jobs taken in its
+turn.
 """
 
 
