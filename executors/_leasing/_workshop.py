@@ -33,6 +33,7 @@ from executors._leasing._reports import Reports
 from executors._leasing._seats import Seats
 from executors._leasing._store_clock import StoreClock
 from executors._store import Flight, Store
+from flows._typeset import count
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
 from flows.errors import GiveUp, LeaseLostError, UnavailableError
@@ -339,7 +340,8 @@ class Workshop:
             self.store.close_loop(self._loop)
         except (UnavailableError, OSError):
             pass  # it is forgotten in time
-        say(logging.INFO, "worker %s has ended; %d jobs done, %d failed", self.name, *self._reports.totals)
+        done, failed = self._reports.totals
+        say(logging.INFO, "worker %s has ended; %s done, %d failed", self.name, count(done, "job"), failed)
         self._reports.close(LOG_SECONDS)
 
     # What the floor and the end of the worker ask for.
