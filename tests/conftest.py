@@ -70,9 +70,11 @@ def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
     before = dict(_registry._tasks)
     here = str(request.path)
+    _registry._tasks.clear()
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}
-        _registry._tasks[name] = seen
+        if seen:
+            _registry._tasks[name] = seen
     yield
     _registry._tasks.clear()
     _registry._tasks.update(before)
