@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -19,7 +20,7 @@ from executors.dask import _cluster, _words
 from executors.dask._cluster import Cluster
 from executors.dask._flights import ANYWHERE, Flight, FlightKind, Landed
 from executors.dask._remote import Remote, written
-from executors.dask._words import Kind, Order
+from executors.dask._words import Fault, Kind, Named, Order
 from flows._handlers import Handler, distant_inputs, judge_error
 from flows._opts import Settings
 from flows._state import COMPLETED
@@ -49,7 +50,7 @@ class ClusterHandler(Handler):
         super().__init__(task)
         self.awaits, self.is_async = self.is_async, True
         self.place: Place | None = None
-        if in_process:
+        if in_process and type(task.fn) is not Named:
             self.place = place_of(task)
             if self.place.module in MAIN:
                 raise DefinitionError(
@@ -81,6 +82,7 @@ class Attempts:
         self._crew = crew
         self._places = places
         self._kinds: dict[tuple[Handler, str, int], tuple[FlightKind, Settings]] = {}
+        self._alike: dict[tuple[Any, ...], FlightKind] = {}
         self._handler = functools.cache(ClusterHandler)
 
     async def __call__(self, grant: Grant, clock: Callable[[], float]) -> Settle:
@@ -129,7 +131,7 @@ class Attempts:
         ids, call, inputs = self._call(grant, handler)
         mark = run.id, job, grant.fence
         job_id, name = plan.ids[job], plan.names[job]
-        order = Order(mark, name, job_id, grant.attempt, carry(), ids, call)
+        order = Order(mark, name, job_id, grant.attempt, carry(), settings.idempotency_key, ids, call)
         kind = self._kind(grant, handler, settings)
         where = self._places.get(plan.queues_of[job], ANYWHERE) if self._places else ANYWHERE
         return Flight(grant, kind, order, inputs, where, -settings.priority)
@@ -165,7 +167,17 @@ class Attempts:
         queue = run.plan.queues_of[job]
         known = self._kinds.get((handler, queue, id(settings)))
         if known is None:
-            brief = Brief(run.id, run.key, run.plan.name, "", run.plan.names[job], queue, 0, plain(settings), {})
+            kind = self._kind_of(handler, queue, replace(plain(settings), idempotency_key=None), grant)
+            known = self._kinds[handler, queue, id(settings)] = kind, settings  # which keeps the id its own
+        return known[0]
+
+    def _kind_of(self, handler: ClusterHandler, queue: str, settings: Settings, grant: Grant) -> FlightKind:
+        """The same for all jobs that differ in ids and data only, whether or not one object has their options."""
+        run, name = grant.run, grant.run.plan.names[grant.job]
+        alike = id(handler.fn), name, queue, settings, handler.place
+        found = self._alike.get(alike)
+        if found is None:
+            brief = Brief(run.id, run.key, run.plan.name, "", name, queue, 0, settings, {})
             contexts = tuple(name for name, wanted in handler.parameters.injected.items() if wanted == "context")
             fn = None if handler.place is not None else handler.fn
             try:
@@ -175,8 +187,8 @@ class Attempts:
                     f"task {handler.task.name!r} cannot be sent to the cluster: {type(error).__name__}: {error}; its "
                     "function travels with its jobs, and all that it refers to must be picklable"
                 ) from error
-            known = self._kinds[handler, queue, id(settings)] = FlightKind(kind), settings  # which keeps the id its own
-        return known[0]
+            found = self._alike[alike] = FlightKind(kind)
+        return found
 
     def _settle(self, flight: Flight, landed: Landed, started_at: float, now: float) -> Settle:
         grant, what = flight.grant, landed.what
@@ -187,12 +199,8 @@ class Attempts:
             assert flight.task is not None
             assert flight.task.future is not None
             return Settle(grant, End.COMPLETED, Remote(flight.task.future, flight.place), started_at, ended_at)
-        if what == _words.RAISED:
-            return settled(grant, cloudpickle.loads(landed.data), started_at, ended_at)
-        if what == _words.TIMEOUT:
-            timeout = grant.run.plan.settings[grant.job].timeout
-            error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=job)
-            return judge_error(grant, error, started_at, ended_at)
+        if what in (_words.RAISED, _words.TIMEOUT):
+            return _judged(grant, cloudpickle.loads(landed.data), started_at, ended_at)
         if what == _words.STOPPED or what == _cluster.BACK:
             end = End.CANCELLED if grant.run.state.cancelling else End.RELEASED
             return Settle(grant, end, None, started_at, ended_at)
@@ -203,3 +211,18 @@ class Attempts:
             return Settle(grant, End.RELEASED, None, started_at, ended_at)
         why = flight.text or (cloudpickle.loads(landed.data) if landed.data else "what it takes has been lost")
         return FailedSettle(grant, End.LOST, LeaseLostError(why, job=job), started_at, ended_at)
+
+
+def _judged(grant: Grant, fault: Fault, started_at: float, ended_at: float) -> Settle:
+    """What becomes of a job; where its worker has judged, that counts."""
+    judge, verdict = judge_error, fault.verdict
+    if verdict is not None and not grant.run.state.cancelling:
+
+        def judge(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+            return FailedSettle(grant, End(verdict[0]), error, started_at, ended_at, *verdict[1:])
+
+    if fault.raised is not None:
+        return settled(grant, fault.raised, started_at, ended_at, judge)
+    timeout = grant.run.plan.settings[grant.job].timeout
+    error = JobTimeoutError(f"timeout of {timeout:g} s passed", job=grant.run.plan.ids[grant.job])
+    return judge(grant, error, started_at, ended_at)

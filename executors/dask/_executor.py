@@ -10,6 +10,7 @@ from executors._leasing import Crew
 from executors.dask._attempts import ClusterHandler
 from executors.dask._crew import ClusterCrew
 from executors.dask._limits import check_limits
+from executors.dask._registered import taught
 from executors.dask._run import ClusterRun
 from executors.dask._way import Way, forget_closed
 from executors.memory._executor import Home, MemoryExecutor, tasks_of
@@ -56,12 +57,13 @@ class DaskExecutor(MemoryExecutor):
         """Accept a run: all of it or, if this raises, nothing.
 
         Raises:
+            UnknownTaskError: A job's task is registered neither here nor in the workers.
             UnsupportedError: A queue of the flow has limits, which would have to hold for all clients of the cluster.
             UnavailableError: The scheduler is gone, and does not answer either to a new client.
         """
         check_limits(plan)
         cluster = self._way.cluster()
-        record = cast("ClusterRun", super().submit(plan, options, background=False))
+        record = cast("ClusterRun", super().submit(taught(plan, cluster), options, background=False))
         record.cluster = cluster
         if background:
             self._start(record)
@@ -73,18 +75,22 @@ class DaskExecutor(MemoryExecutor):
         Raises:
             DefinitionError: A job's task is not known here, or its function cannot run where it is to.
         """
-        made: dict[tuple[Any, bool], Handler] = {}
-        problems: list[DefinitionError] = []
-        tasks = tasks_of(plan)
-        kinds = [(task, settings.run_in == "process") for task, settings in zip(tasks, plan.settings, strict=True)]
-        for kind in dict.fromkeys(kinds):
-            try:
-                made[kind] = ClusterHandler(kind[0], in_process=kind[1])
-            except DefinitionError as error:
-                problems.append(error)
+        made: dict[tuple[int, str, bool], Handler] = {}  # a task with other options has the same function
+        problems: dict[tuple[int, str, bool], DefinitionError] = {}
+        handlers: list[Handler] = []
+        for task, settings in zip(tasks_of(plan), plan.settings, strict=True):
+            kind = id(task.fn), task.name, settings.run_in == "process"
+            handler = made.get(kind)
+            if handler is None and kind not in problems:
+                try:
+                    handler = made[kind] = ClusterHandler(task, in_process=kind[2])
+                except DefinitionError as error:
+                    problems[kind] = error
+            if handler is not None:
+                handlers.append(handler)
         if problems:
-            raise DefinitionError.of(problems)
-        return [made[kind] for kind in kinds]
+            raise DefinitionError.of([*problems.values()])
+        return handlers
 
     @property
     def crew_type(self) -> Callable[..., Crew]:  # type: ignore[override]
