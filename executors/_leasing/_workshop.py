@@ -63,6 +63,8 @@ class Workshop:
         unwell: Whether it drains because too many handlers were left behind in their threads.
     """
 
+    floor_type: type[Floor] = Floor
+
     def __init__(
         self,
         store: Store,
@@ -96,13 +98,17 @@ class Workshop:
         self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
         self._flight: tuple[Exchange, float, Flight] | None = None
         self._unlisten: Callable[[], None] | None = None
-        attempts = AnyAttempts(store, name, Seats(processes), self._over)
+        attempts = self.new_attempts(Seats(processes), self._over)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
         told = (self._abandoned, self._keeper.rescue_by, self._may_begin, self._succeed)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
+        self._floor = self.floor_type(name, slots, attempts, self.clock, self._bell, *told)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
+
+    def new_attempts(self, seats: Seats, over: threading.Event) -> AnyAttempts:
+        """What makes the attempts."""
+        return AnyAttempts(self.store, self.name, seats, over)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
 
