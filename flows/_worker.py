@@ -256,7 +256,7 @@ class WorkerCore:
             self._look = True
         self._due_at = reply.due_at
         for settle in reply.refused:
-            self._effects.append(Log("info", f"result of {settle.grant!r} came too late and was dropped"))
+            self._effects.append(Log("info", f"the result of {settle.grant.said} came too late and was dropped"))
         if grants and self._draining:  # asked for before, answered since: they go back as they came
             self._settles += [Settle(grant, End.RELEASED, None, now, now) for grant in grants]
         elif grants:

@@ -25,14 +25,16 @@ from flows._verbs import Grant
 # No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
 settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
 # After every change: `make test-fast`. What it misses, `make test` and the others look for.
-settings.register_profile("fast", settings.get_profile("dev"), max_examples=20)
+settings.register_profile("fast", settings.get_profile("dev"), max_examples=10)
 # The same examples every time: a change is not held up by a fault found somewhere else by luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200, derandomize=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+settings.load_profile(PROFILE)
 
-if settings.default is not None and settings.default.derandomize:
-    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
+if PROFILE in ("ci", "fast"):
+    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process, which
+    # have no place where examples are to be the same, and to find them takes seconds.
     providers._get_local_constants = Constants
 
 
@@ -68,9 +70,11 @@ def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
     before = dict(_registry._tasks)
     here = str(request.path)
+    _registry._tasks.clear()
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}
-        _registry._tasks[name] = seen
+        if seen:
+            _registry._tasks[name] = seen
     yield
     _registry._tasks.clear()
     _registry._tasks.update(before)

@@ -125,8 +125,7 @@ class ReplayJudge:
                 self._unsaid.append(number)
                 print(f"cannot be said again: {item.nodeid}", flush=True)
         for case in self.cases:
-            with contextlib.suppress(UnsteadyError):
-                self.tell(case, *self._judged(session, case))
+            self.tell(case, *self._judged(session, case))
         return True
 
     # Judging.
@@ -183,22 +182,18 @@ class ReplayJudge:
         return said if difference(self._server, said, names) is None else NOTHING
 
     def _found_by(self, session: pytest.Session, case: Case, numbers: Sequence[int]) -> tuple[str, str]:
-        """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently.
-
-        Raises:
-            UnsteadyError: It finds it once and then does not.
-        """
-        if not numbers:
-            return SURVIVED, ""
-        word, by = self._asked(session, case, numbers, 1.0)
-        if word == SURVIVED:
-            return SURVIVED, ""
-        test = session.items[by].nodeid
-        word, _ = self._asked(session, case, [by], MORE_PATIENCE)
-        if word == SURVIVED:
-            print(f"unsteady, not judged: {test} with {case.mutant.change}", flush=True)
-            raise UnsteadyError
-        return (HUNG if word == LATE else FOUND), test
+        """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently."""
+        while numbers:
+            word, by = self._asked(session, case, numbers, 1.0)
+            if word == SURVIVED:
+                break
+            test = session.items[by].nodeid
+            word, _ = self._asked(session, case, [by], MORE_PATIENCE)
+            if word != SURVIVED:
+                return (HUNG if word == LATE else FOUND), test
+            print(f"unsteady, does not count: {test} with {case.mutant.change}", flush=True)
+            numbers = [number for number in numbers if number != by]
+        return SURVIVED, ""
 
     def _asked(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         asked = partial(self._run, session, case, numbers, patience)
@@ -273,7 +268,3 @@ def be_patient() -> None:
 
 class LateError(BaseException):
     """A test takes too long."""
-
-
-class UnsteadyError(Exception):
-    """A test says one thing and then the other."""

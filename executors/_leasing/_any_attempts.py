@@ -191,6 +191,6 @@ def _away(grant: Grant, clock: Clock) -> Settle:
 
 
 def _first(instant: float, clock: Clock) -> Clock:
-    """A clock that gives *instant* first: the start as the store has counted it."""
-    instants = [instant]
-    return lambda: instants.pop() if instants else clock()
+    """A clock that begins at *instant*, the start as the store has counted it, and goes on exactly from there."""
+    ahead, instants = instant - clock(), [instant]
+    return lambda: instants.pop() if instants else clock() + ahead

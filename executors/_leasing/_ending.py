@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from executors._leasing._log import say
+from flows._typeset import count
 from flows._worker import Drain
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Ending:
         self._step += 1
         if self._step == 1:
             held = len(shop.held())
-            say(logging.INFO, "worker %s drains: %d jobs are held, %g s of grace", shop.name, held, self._grace)
+            told = f"{count(held, 'job')}, with {self._grace:g} s to end" if held else "no job"
+            say(logging.INFO, "worker %s drains: it holds %s", shop.name, told)
             self.next_at = time.monotonic() + self._grace
             core.feed(Drain(), now)
         elif self._step == 2:

@@ -52,9 +52,12 @@ class Floor:
         succeed: Has another thread be the exchange, when the one that is has not come back from `lend`.
 
     Attributes:
+        distant: Whether all handlers run elsewhere, so that they are only waited for, on the loop.
         done: Outcomes. Of a handler that was given up there may be two; the first counts.
         taken: How often the outcomes were fetched; for the look-out.
     """
+
+    distant = False
 
     def __init__(
         self,
@@ -125,13 +128,11 @@ class Floor:
             except (UnknownTaskError, UnsupportedError) as error:
                 self.done.append(self._strangers.turned_away(grant, error, self.clock()))
                 continue
-            (on_loop if handler.is_async else line).append(grant)
+            (on_loop if handler.is_async or self.distant else line).append(grant)
             apart = apart or _is_apart(grant)
         if on_loop:
             if self._on_loop is None:
-                from executors._leasing._loop import LoopLine  # asyncio takes long to load
-
-                self._on_loop = LoopLine(self, self.slots)
+                self._on_loop = self.new_line()
             self._on_loop.put(on_loop)
         if line:
             self._line.extend(line)
@@ -140,6 +141,12 @@ class Floor:
                 self._gate.call(max(1, long), self._line)
             if monitor.napping:
                 monitor.ring()
+
+    def new_line(self) -> LoopLine:
+        """Where async jobs stand in line."""
+        from executors._leasing._loop import LoopLine  # asyncio takes long to load
+
+        return LoopLine(self, self.slots)
 
     def lend(self) -> bool | None:
         """Have the calling thread, the exchange's, run some of the jobs in line, if no hand is at work.
@@ -222,7 +229,7 @@ class Floor:
         except BaseException as error:
             settle = self.struck(grant, error, self.clock())
         if timed and not self._deadlines.met(grant):
-            say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+            say(logging.INFO, "worker %s: the late result of %s was dropped", self.name, grant.said)
             self._abandon(-1)
             return
         self.put(settle)

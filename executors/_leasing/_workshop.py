@@ -33,6 +33,7 @@ from executors._leasing._reports import Reports
 from executors._leasing._seats import Seats
 from executors._leasing._store_clock import StoreClock
 from executors._store import Flight, Store
+from flows._typeset import count
 from flows._verbs import End, FailedSettle, Grant, Reply, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
 from flows.errors import GiveUp, LeaseLostError, UnavailableError
@@ -61,6 +62,8 @@ class Workshop:
         error: What has ended the worker, if that was no drain.
         unwell: Whether it drains because too many handlers were left behind in their threads.
     """
+
+    floor_type: type[Floor] = Floor
 
     def __init__(
         self,
@@ -95,13 +98,17 @@ class Workshop:
         self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
         self._flight: tuple[Exchange, float, Flight] | None = None
         self._unlisten: Callable[[], None] | None = None
-        attempts = AnyAttempts(store, name, Seats(processes), self._over)
+        attempts = self.new_attempts(Seats(processes), self._over)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
         told = (self._abandoned, self._keeper.rescue_by, self._may_begin, self._succeed)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
+        self._floor = self.floor_type(name, slots, attempts, self.clock, self._bell, *told)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
+
+    def new_attempts(self, seats: Seats, over: threading.Event) -> AnyAttempts:
+        """What makes the attempts."""
+        return AnyAttempts(self.store, self.name, seats, over)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
 
@@ -221,7 +228,7 @@ class Workshop:
             grant = settle.grant
             asked_at = held.get(grant)
             if asked_at is None:
-                say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+                say(logging.INFO, "worker %s: the late result of %s was dropped", self.name, grant.said)
                 continue
             settling[grant] = asked_at  # first: the keeper must find it in one of them
             del held[grant]
@@ -339,7 +346,8 @@ class Workshop:
             self.store.close_loop(self._loop)
         except (UnavailableError, OSError):
             pass  # it is forgotten in time
-        say(logging.INFO, "worker %s has ended; %d jobs done, %d failed", self.name, *self._reports.totals)
+        done, failed = self._reports.totals
+        say(logging.INFO, "worker %s has ended; %s done, %d failed", self.name, count(done, "job"), failed)
         self._reports.close(LOG_SECONDS)
 
     # What the floor and the end of the worker ask for.
@@ -364,7 +372,8 @@ class Workshop:
         """Let go of all that is held, whatever its handlers do."""
         now = self.clock()
         for grant in self.held():
-            say(logging.WARNING, "%s: %r does not stop; it goes back, and its result will be dropped", self.name, grant)
+            text = "worker %s: %s does not stop; it goes back, and its result will be dropped"
+            say(logging.WARNING, text, self.name, grant.said)
             self._floor.done.append(Settle(grant, End.RELEASED, None, now, now))
 
     def _abandoned(self, threads: int) -> None:

@@ -195,7 +195,8 @@ class _Reading:
                 read_value = read(value)
             except (ValueError, DefinitionError) as error:
                 said = "the value" if "password" in name else shown(value)
-                self.refuse(f"{name}={said}: {error}")
+                fault = str(error).partition(f"{shown(value)}: ")[2]  # where it begins with the name and the value
+                self.refuse(f"{name}={said}: {fault or error}")
             attribute = "lease_seconds" if name == "lease" else name
             if attribute != "tls" and attribute in Address.__slots__:
                 taken[attribute] = read_value

@@ -25,17 +25,13 @@ local more, roused, lines
 
 -- What is made of the same words again and again; functions keep it from call to call.
 local sets, sets_count = {}, 0
-local suffixes, offsets, forms = {}, {}, {}
+local suffixes, offsets, forms = { c = {}, e = {}, v = {}, w = {} }, {}, { I4 = {}, BI4H = {} }
 local packed_names, names = nil, nil
 local NONE = {}
 
 -- ':what:number', the end of a key.
 local function suffix_of(what, number)
   local of = suffixes[what]
-  if not of then
-    of = {}
-    suffixes[what] = of
-  end
   local suffix = of[number]
   if not suffix then
     suffix = ':' .. what .. ':' .. number
@@ -59,10 +55,6 @@ end
 -- A format that has *count* times what *of* has.
 local function form_of(of, count)
   local list = forms[of]
-  if not list then
-    list = {}
-    forms[of] = list
-  end
   local form = list[count]
   if not form then
     form = '<' .. rep(of, count)
