@@ -11,7 +11,7 @@ from executors._store import Flight
 from executors.memory import MemoryRun, MemoryStore
 from executors.redis._flight import InFlight
 from flows._verbs import End, Reply, Settle
-from flows._worker import WorkerCore
+from flows._worker import Exchange, WorkerCore
 from tests.executors.latch import Latch
 from tests.executors.workshops import ended, own_names, submit, view, working
 from tests.flows.test_worker import Bench
@@ -170,7 +170,7 @@ def test_the_call_of_a_link_is_the_call_of_an_outcome(slots: int, seconds: float
                 call = bench.core.link(settle)
             else:
                 bench.core.ended([settle], 2.0)
-                (call,) = bench.core.effects()
+                (call,) = (one for one in bench.core.effects() if isinstance(one, Exchange))
             want = call.want
             wants.append((call.seq, [*call.settles], want.limit, want.at_once, want.suspects, want.queues, want.run))
             (grant,) = bench.grants(1)
