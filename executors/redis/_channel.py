@@ -75,7 +75,7 @@ class Channel:
         """
         for _ in range(MAX_REDIRECTS):
             replies = self._exchanged(commands, asking=False)
-            redirect = next((to for one in replies if (to := redirect_of(one))), None)
+            redirect = next((to for one in replies if isinstance(one, Exception) and (to := redirect_of(one))), None)
             if redirect is None:
                 return replies
             what, (host, port) = redirect
@@ -112,9 +112,9 @@ class Channel:
         if connection is None:
             raise UnavailableError(f"{self._link.address}: the connection was ended")
         (reply,) = self._fetched(connection, (command,))
-        if redirect_of(reply):  # it was not done
-            return self.call(*command)
         if isinstance(reply, Exception):
+            if redirect_of(reply):  # it was not done
+                return self.call(*command)
             raise reply
         return reply
 
@@ -204,7 +204,7 @@ class Channel:
         try:
             for command in commands:
                 try:
-                    replies.append(connection.read_response())
+                    replies.append(connection.fetch())
                 except exceptions.ResponseError as error:
                     self._check_reply(error, str(command[0]))
                     replies.append(error)

@@ -1,7 +1,7 @@
 -- Settle attempts that have ended and claim jobs, in one step.
 -- KEYS: meta
 -- ARGV: loop seq worker lease limit suspects at_once inline chunk ids settles payloads queues
--- first: plain plain_claims plain_writes
+-- first: plain plain_claims plain_link plain_writes
 -- include: prelude
 -- include: records
 -- include: lanes

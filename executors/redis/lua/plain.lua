@@ -2,7 +2,7 @@
 -- happened, in queues without limits. It looks and decides first (here, and in `plain_claims`), and writes then (`plain_writes`);
 -- where it meets what is none of this, it says nothing and has written nothing, and the rest of `exchange` does all of it. It
 -- comes to the same with two thirds of the work: it has no tables but those that it needs, and keeps words from call to call.
--- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400 MANY 800
+-- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400 MANY 800 ALONE 44
 -- define: OPEN 1 SWEPT 2 SIZE 3 WORST 4 LINES 5 CANCELLING 6 ENDED 7 TIMED 8 WORKERS 10 SWEEPING 11 MARKING 13 LATE 14 TAKEN 16
 
 -- Set by the first call: where a library is made there is nothing of the kind.
@@ -22,6 +22,7 @@ local width -- how many records are read at a time: a long string takes long to 
 local freed, opened
 local granted, holders, jobs_of, inputs_by, fresh
 local more, roused, lines
+local is_still -- whether it is known that nobody stands in line
 
 -- What is made of the same words again and again; functions keep it from call to call.
 local sets, sets_count = {}, 0
@@ -70,17 +71,23 @@ local function set_of(queues)
   if set then
     return set
   end
-  set = { wanted = {}, rare = { P .. 'unswept', P .. 'q:flows:control:ring' }, due = {} }
+  set = { wanted = {}, leases = {}, rare = { P .. 'unswept', P .. 'q:flows:control:ring' }, due = {}, all = {} }
   for queue in gmatch(queues, '[^\n]+') do
     if queue ~= 'flows:control' then
       set[#set + 1] = { name = queue, ring = P .. 'q:' .. queue .. ':ring' }
-      set.wanted[queue] = true
+      set.wanted[queue], set.leases[queue] = true, P .. 'q:' .. queue .. ':leases'
     end
     set.rare[#set.rare + 1] = P .. 'q:' .. queue .. ':suspects'
     set.due[#set.due + 1] = P .. 'q:' .. queue .. ':due'
   end
   for place = 1, #set.due do
     set.rare[#set.rare + 1] = set.due[place]
+  end
+  for place = 1, #set.rare do
+    set.all[place] = set.rare[place]
+  end
+  for place = 1, #set do
+    set.all[#set.all + 1] = set[place].ring
   end
   if sets_count == KNOWN_SETS then
     sets, sets_count = {}, 0

@@ -118,7 +118,7 @@ end
 -- Runs of equal priority take turns. False where something is not plain.
 local function claim(queue, wanted, inline)
   local lanes = opened[queue.name]
-  local found = call('ZRANGE', queue.ring, 0, wanted - 1)
+  local found = is_still and NONE or call('ZRANGE', queue.ring, 0, wanted - 1)
   if #found == 0 and (not lanes or #lanes == 1) then -- most often: what is ready now is all there is
     local lane, before = lanes and lanes[1], granted
     if not lane then

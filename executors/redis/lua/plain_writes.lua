@@ -320,7 +320,6 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
     begin()
   end
   P, seen_by = sub(meta, 1, -5), 'w:' .. worker
-  call('DEL', P .. 'nowhere') -- see the prelude
   local moment = call('TIME')
   local settings = call('HMGET', meta, 'shift', 'mark', 'turn', 'limited')
   local loop_key, shift = P .. 'l:' .. loop, tonumber(settings[1]) or 0
@@ -328,10 +327,21 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
   seq, limit, soonest = tonumber(seq), tonumber(limit), -1
   local last = call('GET', loop_key)
   local set = set_of(queues)
-  if settings[4] or (last and seq <= struct_unpack('<d', last)) or not is_calm(set) then
+  if settings[4] or (last and seq <= struct_unpack('<d', last)) then
     return nil
   end
-  fence_mark, turn = math.max(tonumber(settings[2]) or 0, now), tonumber(settings[3]) or 0
+  fence_mark = math.max(tonumber(settings[2]) or 0, now)
+  is_still = #settles == ALONE and #set.all <= 200 and call('EXISTS', unpack(set.all)) == 0
+  if is_still and limit > 0 then
+    local said = link(meta, loop_key, seq, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
+    if said then
+      return said
+    end
+  elseif not is_still and not is_calm(set) then
+    return nil
+  end
+  call('DEL', P .. 'nowhere') -- see the prelude
+  turn = tonumber(settings[3]) or 0
   runs, seen, left, width = {}, {}, tonumber(chunk), #settles > FEW and BLOCK or 4
   freed, opened, roused, lines, more = {}, {}, {}, {}, false
   granted, holders, jobs_of, inputs_by, fresh = 0, {}, {}, {}, {}
