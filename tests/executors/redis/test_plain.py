@@ -140,3 +140,23 @@ def test_a_link_of_a_chain_has_a_way_of_its_own(valkey: Server) -> None:
     while answer.grants:
         answer = loop(ended(answer.grants[0], payload=b"7"))
     assert called(valkey, "del", "zrange") == {"del": 2, "zrange": 1}, "for the first claim, and for the end"
+
+
+def test_what_a_call_has_opened_is_none_of_the_next_one(valkey: Server) -> None:
+    """A run has had its turn, as its last job makes others ready in two lanes at once, and nobody stands in line."""
+    shard, length = shard_on(valkey), 32
+    edges = [Edge(job, job + 1) for job in range(length)] + [Edge(length - 1, length + 1)]
+    dag = Dag(("fail",) * (length + 2), tuple(edges))
+    run = new_run(shape_of(dag, ["q0"], priority=[0] * (length + 1) + [1]))
+    shard.put_run(run)
+    loop = Loop(shard, ["q0"])
+    granted: list[int] = []
+    grants = loop(limit=1).grants
+    while grants:
+        (grant,) = grants
+        granted.append(grant.job)
+        answer = loop(ended(grant), limit=1)
+        assert not answer.refused
+        grants = answer.grants
+        assert len(granted) < 100
+    assert granted == list(range(length + 2))
