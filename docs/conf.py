@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from sphinx.pycode import ModuleAnalyzer
+
 import flows
 import flows.testing
 from tools import pages
@@ -34,6 +36,8 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "flows"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["flows.css"]
 html_show_sphinx = False
 
 # What stands between single backticks in a docstring is a name of ours where there is one, and code otherwise.
@@ -71,8 +75,17 @@ def names_apart(app: Sphinx, what: str, name: str, thing: object, options: objec
     lines[:] = [re.sub(r"^\s+\w+(, \w+)+(?=:)", lambda found: found[0].replace(", ", ","), line) for line in lines]
 
 
+def written_plainly(app: Sphinx) -> None:
+    """Have the decorators shown as one writes them: their overloads are for type checkers."""
+    for module, name in (("flows._task", "task"), ("flows._flow", "flow")):
+        analyzer = ModuleAnalyzer.for_module(module)
+        analyzer.analyze()
+        analyzer.overloads.pop(name, None)
+
+
 def setup(app: Sphinx) -> None:
     logging.getLogger("flows").setLevel(logging.CRITICAL)  # the pictures are of jobs that fail
     app.connect("builder-inited", lambda _: pages.write(HERE / "_generated"))
+    app.connect("builder-inited", written_plainly)
     app.connect("missing-reference", resolve)
     app.connect("autodoc-process-docstring", names_apart, priority=100)

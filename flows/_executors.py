@@ -86,7 +86,8 @@ def _made(url: str) -> Executor:
     scheme, colon, rest = url.partition(":")
     if not colon or not scheme:
         raise UnknownExecutorError(
-            f"{shown(masked(url))} is no executor URL; it begins with a scheme, as memory:// does"
+            f"{shown(masked(url))} is no executor URL; it begins with a scheme, as in memory://, sqlite:///shop.db for "
+            "a file, redis://host for a server"
         )
     factory = _factory(scheme.lower())
     if rest != "//":

@@ -1,4 +1,8 @@
-"""Running one attempt, from grant to settle: inputs are bound, the handler is called, its outcome is judged."""
+"""Running one attempt, from grant to settle: inputs are bound, the handler is called, its outcome is judged.
+
+A `Handler` is made once for a task. An attempt binds what the job's children left to its parameters (`_inputs`), calls
+it, and makes a settle of the outcome; what an exception means is `judge_error`'s to say, by `flows._retry`.
+"""
 
 from __future__ import annotations
 

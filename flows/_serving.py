@@ -1,4 +1,8 @@
-"""Worker: works jobs of any run off, for whoever submits them, from this process or any other."""
+"""Worker: works jobs of any run off, for whoever submits them, from this process or any other.
+
+A `Worker` has its options and, once started, a `Service` that its executor has made of them, which does the work. Here
+are the checks before that, and the signals around it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -123,6 +127,7 @@ class Worker:
                 "a worker needs queues: no task is registered that it could run; import the modules with your tasks "
                 "first, or give queues="
             )
+        self._look_at_queues(queues)
         limits = {name: (queue.concurrency, queue.rate_limit) for name, queue in queues.items() if queue is not None}
         with self._lock:
             if self.running:
@@ -225,6 +230,16 @@ class Worker:
             else:
                 return True
         return False
+
+    def _look_at_queues(self, queues: Mapping[str, Any]) -> None:
+        """Say on which of its queues it has no task: such a name is mostly misspelt, or a module was not imported."""
+        homes = {str(getattr(task.home, "name", task.home)) for task in _registry.registered()}
+        strange = queues.keys() - homes
+        if strange:
+            level = logging.WARNING if strange == queues.keys() else logging.INFO
+            theirs = f"its tasks are on {', '.join(sorted(homes))}" if homes else "it has no tasks at all"
+            names = ", ".join(sorted(strange))
+            _log.log(level, "worker %s has no task on %s, which it serves; %s", self.name, names, theirs)
 
     def _begun(self) -> Service:
         assert self._service is not None

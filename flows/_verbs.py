@@ -135,6 +135,11 @@ class Grant:
     def __repr__(self) -> str:
         return f"<grant {self.run.plan.ids[self.job]!r} attempt {self.attempt} fence {self.fence}>"
 
+    @property
+    def said(self) -> str:
+        """What it is a grant of, for people."""
+        return f"attempt {self.attempt} of job {self.run.plan.ids[self.job]!r} of run {self.run.id}"
+
 
 def first_try(run: RunBrief, job: int, fence: int, new: Callable[[type[Grant]], Grant] = object.__new__) -> Grant:
     """A grant of the first attempt; its `__init__` would cost as much again."""

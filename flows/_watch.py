@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from flows.errors import UnknownTaskError, UnsupportedError
+from flows.errors import UnavailableError, UnknownTaskError, UnsupportedError
 
 if TYPE_CHECKING:
     from flows._draw._live import LivePicture
@@ -192,14 +192,21 @@ class _Painter:
         if self._quiet and self._over.wait(self._quiet):
             return
         self._follow()
-        self._last()
+        with contextlib.suppress(UnavailableError):
+            self._last()
 
     def _follow(self) -> None:
         """Paint now and then, until the run has ended or nobody waits for it any more."""
-        while not (self._over.is_set() or self._record.ended):
+        while not self._over.is_set():
             self._changed.clear()
             begun = time.monotonic()
-            due_at = self._once(begun)
+            try:
+                if self._record.ended:
+                    break
+                due_at = self._once(begun)
+            except UnavailableError:  # for a while: the picture stays as it is
+                self._over.wait(LOOK_SECONDS)
+                continue
             took = time.monotonic() - max(begun, self._laid_out_at)
             if self._over.wait(max(PAUSE_SECONDS, RECOLOUR_SHARE * self._rests * took)):
                 break

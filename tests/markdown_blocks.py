@@ -141,9 +141,14 @@ def shell(page: str, block: Block) -> None:
     text = "".join(f"{command}\necho '{NEXT}' $?\n" for _, command in commands)
     printed = re.split(rf"{NEXT} (\d+)\n", answer_of_a_shell(text))
     for (number, command), shown, wrote, code in zip(commands, outputs, printed[::2], printed[1::2], strict=False):
+        assert code == "0", f"{page}:{number}: {command}: exit code {code}\n{wrote}{logs()}"
         compare(f"{page}:{number}", masked("\n".join(shown)), masked(wrote))
-        assert code == "0", f"{page}:{number}: {command}: exit code {code}\n{wrote}"
-    assert len(printed) == 2 * len(commands) + 1, f"{page}:{block.line}: the shell ended early: {printed[-1]}"
+    assert len(printed) == 2 * len(commands) + 1, f"{page}:{block.line}: the shell ended early: {printed[-1]}{logs()}"
+
+
+def logs() -> str:
+    """What commands have written to logs of theirs, for whoever asks why one of them failed."""
+    return "".join(f"\n{path}:\n{path.read_text('utf-8')[-3000:]}" for path in sorted(Path().glob("*.log")))
 
 
 def answer_of_a_shell(text: str) -> str:

@@ -191,6 +191,7 @@ def test_what_there_is_when_a_user_interrupts_is_kept(scripted: type[Scripted]) 
     found = rounds.measure(contests("tiny"), [OURS[0]], "tiny", said.append)
     assert [one.workload for one in found if one.samples] == ["start", "memory", "small_flow"]
     assert said == ["interrupted: what there is by now is what counts"]
+    assert {one.left_out for one in found if not one.samples} == {"not come to before the run was interrupted"}
 
 
 @pytest.mark.parametrize("fault", [NotThereError("no such package"), FellOutError("ended with code 3")])

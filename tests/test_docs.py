@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.markdown_blocks import Block, run, script
+from tools import pages
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [page for page in sorted((ROOT / "docs").glob("*.md")) if script(page.read_text("utf-8"))]
@@ -37,6 +38,11 @@ def test_page_runs_and_prints_what_it_shows(
 def test_the_readme_shows_code_with_its_output() -> None:
     steps = script((ROOT / "README.md").read_text("utf-8"))
     assert any(output for _, output in steps)
+
+
+def test_every_module_has_a_place_in_the_look_at_the_code() -> None:
+    folders = {path.parent for top in ("flows", "executors") for path in (ROOT / top).rglob("*.py")}
+    assert {str(folder.relative_to(ROOT)) for folder in folders} <= {*pages.FOLDERS}
 
 
 def page(tmp_path: Path, text: str) -> Path:

@@ -102,6 +102,24 @@ def test_it_serves_the_queues_of_all_tasks_unless_told_otherwise() -> None:
     assert repr(flows.Worker(queues=["email"], name="w")) == "<flows.Worker 'w' for email>"
 
 
+@pytest.mark.parametrize(
+    ("queues", "level", "said"),
+    [
+        (["paymnets"], "WARNING", "worker w has no task on paymnets, which it serves; its tasks are on default"),
+        (["default", "gpu"], "INFO", "worker w has no task on gpu, which it serves; its tasks are on default"),
+    ],
+    ids=["none is", "one is not"],
+)
+def test_it_says_which_of_its_queues_none_of_its_tasks_is_on(
+    queues: list[str], level: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubled()
+    caplog.set_level("INFO", "flows")
+    with flows.Worker(executor=Passive(), queues=queues, name="w"):
+        pass
+    assert (level, said) in [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
 def test_it_publishes_the_limits_of_the_queues_that_it_knows() -> None:
     executor = Passive()
     with flows.Worker(executor=executor, queues=[Queue("stock", concurrency=2), "other"]):
@@ -272,7 +290,7 @@ def test_a_signal_drains_the_process(number: int) -> None:
     with process("hold", PATIENCE) as worker:
         worker.until("begun")
         worker.child.send_signal(number)
-        worker.until("drains: 1 jobs are held")
+        worker.until("drains: it holds 1 job,")
         assert worker.end("go on\n") == ("completed", 0)
 
 

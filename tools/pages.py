@@ -1,4 +1,4 @@
-"""What the documentation has generated: tables of states and scripts, pictures of policies, the commands' reference.
+"""What the documentation has generated: tables of states, scripts and modules, pictures of policies, commands.
 
 ``docs/conf.py`` has them written into ``docs/_generated`` before pages are read, so that no page can say anything else
 than the code does. The table is made by putting each case to the machine; the pictures are of runs that were run.
@@ -6,6 +6,8 @@ than the code does. The table is made by putting each case to the machine; the p
 
 from __future__ import annotations
 
+import ast
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,10 @@ from flows._state import EFFECTS, IGNORE, ORDER_ONLY, STATE_NAMES, Commands, Run
 ENDS: Final = ("completed", "failed", "cancelled", "skipped")
 POLICIES: Final = tuple(EFFECTS)
 EDGES: Final = ("result", "order only", "optional")
+FOLDERS: Final = (
+    *("flows", "flows/_cli", "flows/_draw", "flows/testing", "executors", "executors/_leasing", "executors/_stored"),
+    *("executors/memory", "executors/sqlite", "executors/redis", "executors/redis/lua", "executors/dask"),
+)
 _CHILD, _SIBLING, _EARLY, _PARENT = range(4)
 
 SAID: Final = {
@@ -38,6 +44,7 @@ def write(folder: Path) -> None:
         "settled.md": settled(),
         "commands.md": commands(),
         "scripts.md": scripts(),
+        "modules.md": modules(),
         **pictures(),
     }
     for name, text in made.items():
@@ -179,7 +186,7 @@ def _command(path: tuple[str, ...], command: Any) -> Iterator[str]:
 
     if path:
         yield f"{'#' * (len(path) + 1)} `flows {' '.join(path)}`\n"
-    shown = CliRunner().invoke(app, [*path, "--help"], prog_name="flows", terminal_width=96)
+    shown = CliRunner().invoke(app, [*path, "--help"], prog_name="flows", terminal_width=84)
     if shown.exit_code:
         raise RuntimeError(f"flows {' '.join(path)} --help: exit code {shown.exit_code}")
     text = "\n".join(line.rstrip() for line in shown.output.strip().splitlines())
@@ -196,6 +203,25 @@ def scripts() -> str:
         if keys:
             rows.append((f"`{path.stem}`", " ".join(line.lstrip("- ") for line in comment.splitlines())))
     return _table(rows)
+
+
+def modules() -> str:
+    """What each module says of itself in its first line, a table a folder."""
+    root = Path(executors.__file__).parent.parent
+    parts = []
+    for folder in FOLDERS:
+        paths = sorted(path for path in (root / folder).iterdir() if path.suffix in (".py", ".lua"))
+        rows = [(f"`{path.name}`", _first_line(path.read_text("utf-8"), path.suffix)) for path in paths]
+        parts.append(f"### `{folder}/`\n\n{_table([('module', 'what it says of itself'), *rows])}")
+    return "\n".join(parts)
+
+
+def _first_line(source: str, suffix: str) -> str:
+    """Of the docstring, or of the comment that a script begins with, which ends with its sentence."""
+    if suffix == ".py":
+        return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+    lines = itertools.takewhile(lambda line: line.startswith("-- "), source.splitlines())
+    return " ".join(line[3:] for line in lines).partition(". ")[0].rstrip(".") + "."
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

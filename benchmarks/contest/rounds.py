@@ -78,7 +78,11 @@ def measure(
                     say(f"round {number + 1}: {name}, {took[name]:.1f} s")
     except KeyboardInterrupt:
         say("interrupted: what there is by now is what counts")
-    return [outcome for board in boards.values() for _, outcome in board]
+    outcomes = [outcome for board in boards.values() for _, outcome in board]
+    for its in outcomes:
+        if not (its.samples or its.cannot or its.left_out or its.problem):
+            its.left_out = "not come to before the run was interrupted"
+    return outcomes
 
 
 Board = list[tuple[Workload, Outcome]]

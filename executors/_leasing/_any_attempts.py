@@ -94,6 +94,10 @@ class AnyAttempts:
         except UnavailableError:
             return _away(grant, clock)
 
+    def simply(self, grant: Grant, clock: Clock) -> Settle:
+        """As `make`, where the attempt is a call of a handler and nothing else."""
+        return self._perform(grant, clock)
+
     async def make_async(self, grant: Grant, clock: Clock) -> Settle:
         """One attempt as a task on the loop; what may block goes to a thread."""
         run = grant.run
@@ -191,6 +195,6 @@ def _away(grant: Grant, clock: Clock) -> Settle:
 
 
 def _first(instant: float, clock: Clock) -> Clock:
-    """A clock that gives *instant* first: the start as the store has counted it."""
-    instants = [instant]
-    return lambda: instants.pop() if instants else clock()
+    """A clock that begins at *instant*, the start as the store has counted it, and goes on exactly from there."""
+    ahead, instants = instant - clock(), [instant]
+    return lambda: instants.pop() if instants else clock() + ahead

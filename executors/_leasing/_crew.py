@@ -293,7 +293,7 @@ class Crew:
             timed = self.run.has_timeout and not grant.control and self._deadlines.note(grant)
             settle = self._settled(grant)
             if timed and not self._deadlines.met(grant):
-                say(logging.INFO, "%s: the late result of %r was dropped", self.name, grant)
+                say(logging.INFO, "worker %s: the late result of %s was dropped", self.name, grant.said)
                 return False
             if settle.ended_at - settle.started_at > self._long_seconds:
                 self._took_long(settle)

@@ -1,4 +1,8 @@
-"""StoredRecord: a run as users read it, made of what its store says."""
+"""StoredRecord: a run as users read it, made of what its store says.
+
+It has the plan, as submitted here or read when it is first asked for, and a `Glance`, through which the store is asked:
+for one job at a time, or for all where many are asked about. How a run stands is not kept longer than that.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""MemoryStore: the machine itself behind the store's verbs. One lock, no I/O; values are kept by reference."""
+"""MemoryStore: the machine itself behind the store's verbs. One lock, no I/O; values are kept by reference.
+
+State is a `MemoryRun` a run, lanes a queue, places of limited queues, and the last reply of each loop. A verb takes the
+lock, tells the machine what has happened, has its commands carried out (`_settling`, `_course`), grants (`_claims`),
+and wakes those who may find something once the lock is free.
+"""
 
 from __future__ import annotations
 

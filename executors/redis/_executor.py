@@ -1,4 +1,9 @@
-"""RedisExecutor: runs kept on a server, worked off by whatever workers are connected to it."""
+"""RedisExecutor: runs kept on a server, worked off by whatever workers are connected to it.
+
+A `Part` for each shard has the way there, the store and the reader. `submit` packs a flow and puts it into the part
+that its key or id falls to; a `RedisRecord` reads it from there; `work` waits for the stream of ended runs to name it.
+Of a run nothing is kept here but what its submitter knew.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, Packed, StoredRecord, pack, read
 from executors.redis._crowds import is_crowded_out
 from executors.redis._fleet import FleetStore
+from executors.redis._limited import Limited
 from executors.redis._operating import Operating
 from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._part import Part, check_limits, check_spread, placed, served_in
@@ -129,7 +135,7 @@ class RedisExecutor(Operating):
         self.parts = [Part(self.address, number, self._served) for number in range(self.address.shards)]
         first = self.parts[0]
         self.link, self.store, self.reader = first.link, first.store, first.reader
-        self._unserved = Unserved(self._served)
+        self._unserved = Unserved(self._served, self._goes_on)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
@@ -171,7 +177,7 @@ class RedisExecutor(Operating):
             if tracing is not None:
                 tracing.finish("completed", None)
             return self._joined(part, options.key or "", holder.run_id, holder.fingerprint, plan)
-        self._unserved.look_after(packed.shape.queues)
+        self._unserved.look_after(packed.shape.queues, options.run_id)
         record = RedisRecord(part, options.run_id, None, plan)
         record.written = packed.header
         record.tracing = tracing
@@ -214,6 +220,9 @@ class RedisExecutor(Operating):
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run, and see to its deadline where no worker does."""
+        if record.seen is not None:
+            self._conclude(record)
+            return True
         until = None if timeout is None else time.monotonic() + timeout
         looks = itertools.count()
 
@@ -224,13 +233,17 @@ class RedisExecutor(Operating):
             if record.part.outlook.has_ended(record):
                 return True
             if next(looks):  # not at the first look: most runs end before there is another
-                record.part.end_overdue(record.run)
+                self._see_to(record)
             return False
 
         if not record.part.ends.wait(record.run, ended, left):
             return False
         self._conclude(record)
         return True
+
+    def _see_to(self, record: RedisRecord) -> None:
+        """Somebody waits for the run, and it has not ended."""
+        record.part.end_overdue(record.run)
 
     def join(self, record: RedisRecord, *, blocks: bool = False) -> None:
         """Workers work on it."""
@@ -255,16 +268,18 @@ class RedisExecutor(Operating):
         """A worker for all runs of the namespace."""
         from executors._leasing._serving import workshop  # most programs have no worker
 
-        store: Any
-        if len(self.parts) == 1:
-            store = FleetStore(self.link, self.parts[0].stops, options.limits, lease_seconds=self.lease_seconds)
-        else:
-            from executors.redis._spread import SpreadStore  # most namespaces have one shard
-
-            check_limits(self.address, options.limits)
-            links, stops = [part.link for part in self.parts], [part.stops for part in self.parts]
-            store = SpreadStore(links, stops, lease_seconds=self.lease_seconds)
+        store = self.worker_store(options.limits)
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
+
+    def worker_store(self, limits: Limited) -> Any:
+        """The store as one worker has it."""
+        if len(self.parts) == 1:
+            return FleetStore(self.link, self.parts[0].stops, limits, lease_seconds=self.lease_seconds)
+        from executors.redis._spread import SpreadStore  # most namespaces have one shard
+
+        check_limits(self.address, limits)
+        links, stops = [part.link for part in self.parts], [part.stops for part in self.parts]
+        return SpreadStore(links, stops, lease_seconds=self.lease_seconds)
 
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""
@@ -313,6 +328,11 @@ class RedisExecutor(Operating):
         """Those of *queues* that a living worker serves."""
         served = {CONTROL_QUEUE}.union(*served_in(self.parts).values())
         return served.intersection(queues)
+
+    def _goes_on(self, run_id: str) -> bool:
+        """Whether the run of that id is there and has not ended."""
+        record = self.find(run_id=run_id)
+        return record is not None and not record.ended
 
 
 @contextmanager

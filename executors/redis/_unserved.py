@@ -20,19 +20,23 @@ class Unserved:
 
     Args:
         served: Which of these queues have a worker.
+        goes_on: Whether the run of that id is there and has not ended.
     """
 
-    def __init__(self, served: Callable[[Iterable[str]], set[str]]) -> None:
+    def __init__(self, served: Callable[[Iterable[str]], set[str]], goes_on: Callable[[str], bool]) -> None:
         self._served = served
+        self._goes_on = goes_on
+        self._latest: dict[str, str] = {}
         self._due: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._changed = threading.Condition()
         self._running = False
 
-    def look_after(self, queues: Iterable[str]) -> None:
-        """Something was submitted that needs these. Costs a submit next to nothing."""
+    def look_after(self, queues: Iterable[str], run_id: str) -> None:
+        """A run was submitted that needs these. Costs a submit next to nothing."""
         now = time.monotonic()
         for queue in queues:
+            self._latest[queue] = run_id
             if queue not in self._due and self._told.get(queue, now) <= now:
                 self._note(queue, now + PATIENCE_SECONDS)
 
@@ -69,14 +73,21 @@ class Unserved:
     def _look(self, queues: list[str]) -> None:
         try:
             served = self._served(queues)
+            unserved = [queue for queue in queues if queue not in served and self._needed(queue)]
         except Exception:
             log.debug("whether anybody serves %s is not known", ", ".join(queues), exc_info=True)
             return
-        for queue in queues:
-            if queue not in served:
-                log.warning(
-                    "no worker serves the queue %s: its jobs wait until one does; start one by "
-                    "`flows worker MODULE --queues %s`",
-                    queue,
-                    queue,
-                )
+        for queue in unserved:
+            log.warning(
+                "no worker serves the queue %s: its jobs wait until one does; start one by "
+                "`flows worker MODULE --queues %s`",
+                queue,
+                queue,
+            )
+
+    def _needed(self, queue: str) -> bool:
+        """Whether the latest run that needs it goes on: its worker may have done its work, and ended, meanwhile."""
+        if self._goes_on(self._latest[queue]):
+            return True
+        self._told.pop(queue, None)
+        return False

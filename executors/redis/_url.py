@@ -1,4 +1,8 @@
-"""From a URL to an address: where the server is, who we are there, and what the executor was asked to do otherwise."""
+"""From a URL to an address: where the server is, who we are there, and what the executor was asked to do otherwise.
+
+`_Reading` takes it apart (scheme, credentials, hosts, path, options), each part by a rule of its own, and complains
+with the URL masked; what comes of it is an `Address`.
+"""
 
 from __future__ import annotations
 
@@ -195,7 +199,8 @@ class _Reading:
                 read_value = read(value)
             except (ValueError, DefinitionError) as error:
                 said = "the value" if "password" in name else shown(value)
-                self.refuse(f"{name}={said}: {error}")
+                fault = str(error).partition(f"{shown(value)}: ")[2]  # where it begins with the name and the value
+                self.refuse(f"{name}={said}: {fault or error}")
             attribute = "lease_seconds" if name == "lease" else name
             if attribute != "tls" and attribute in Address.__slots__:
                 taken[attribute] = read_value

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from flows._cli import _screen
-from flows._cli._follow import events
+from flows._cli._follow import answered, events
 from flows._cli._view import ENDS, View
 from flows._typeset import count, line, spell
+from flows.errors import UnavailableError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -41,14 +43,20 @@ def shown(record: RunRecord, *, joined: bool = False) -> Iterator[None]:
     stop = threading.Event()
     if joined:
         _screen.say(_before(record))
-    show = _redraw if can_redraw() else _tell
-    thread = threading.Thread(target=show, args=(record, stop, joined), name="flows-view", daemon=True)
+    thread = threading.Thread(target=_shown, args=(record, stop, joined), name="flows-view", daemon=True)
     thread.start()
     try:
         yield
     finally:
         stop.set()
         thread.join(_JOIN_SECONDS)  # one that is stuck in reading a run must not keep the command
+
+
+def _shown(record: RunRecord, stop: threading.Event, joined: bool) -> None:
+    try:
+        (_redraw if can_redraw() else _tell)(record, stop, joined)
+    except UnavailableError:
+        pass  # when nobody waits any more: whoever did has been told
 
 
 def can_redraw() -> bool:
@@ -62,7 +70,7 @@ def _before(record: RunRecord) -> str:
     ago = spell((record.now() - at).total_seconds())
     state = "has ended: nothing is done again" if record.ended else "goes on"
     run = f"{line(record.plan.name)}: run {record.id} has this key"
-    return f"{run}, was submitted {at:%Y-%m-%d %H:%M:%S}, {ago} ago, and {state}"
+    return f"{run}, was submitted {at.astimezone():%Y-%m-%d %H:%M:%S}, {ago} ago, and {state}"
 
 
 def _redraw(record: RunRecord, stop: threading.Event, joined: bool) -> None:
@@ -73,7 +81,7 @@ def _redraw(record: RunRecord, stop: threading.Event, joined: bool) -> None:
     stream = sys.stderr
 
     def frame() -> RenderableType:
-        lines = view.lines(console.width - 1, console.height - 1)
+        lines = answered(lambda: view.lines(console.width - 1, console.height - 1), stop)
         for text in lines:
             text.plain = _screen.fitting(text.plain, stream)
         return Group(*lines)
@@ -93,7 +101,7 @@ def _tell(record: RunRecord, stop: threading.Event, joined: bool) -> None:
     if joined:
         if record.ended:
             return
-        past, position = record.events(0)
+        past, position = answered(lambda: record.events(0), stop)
         ended = sum(event.kind in ENDS for event in past)
         _screen.say(f"{ended:,} of {count(len(record.plan), 'job')} had ended before")
     else:
@@ -105,13 +113,19 @@ def _tell(record: RunRecord, stop: threading.Event, joined: bool) -> None:
             _screen.say(_sentence(event))
         elif jobs > FEW_JOBS and ended * 10 // jobs > told:
             told = ended * 10 // jobs
-            _screen.say(f"{event.at:%H:%M:%S} {ended:,} of {jobs:,} jobs")
+            _screen.say(f"{_clock(event)} {ended:,} of {jobs:,} jobs")
 
 
 def _sentence(event: Event) -> str:
     attempt = f" (attempt {event.attempt})" if event.attempt is not None and event.attempt > 1 else ""
     detail = "" if event.detail is None else f": {line(_short(event))}"
-    return f"{event.at:%H:%M:%S} {line(event.job)} {event.kind}{attempt}{detail}"
+    return f"{_clock(event)} {line(event.job)} {event.kind}{attempt}{detail}"
+
+
+def _clock(event: Event) -> str:
+    """When it happened, by the clock on the wall; with the day where that is another one."""
+    at = event.at.astimezone()
+    return f"{at:%H:%M:%S}" if at.date() == datetime.now().astimezone().date() else f"{at:%Y-%m-%d %H:%M:%S}"
 
 
 def _short(event: Event) -> str:

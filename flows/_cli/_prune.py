@@ -84,4 +84,4 @@ def _show_pruned(runs: Any, *, more: bool, as_json: bool, would: bool) -> None:
 
 def _day(run: RunSummary) -> str:
     submitted: datetime = run.submitted_at
-    return f"{submitted:%Y-%m-%d %H:%M}"
+    return f"{submitted.astimezone():%Y-%m-%d %H:%M}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -90,6 +91,7 @@ def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: s
         KeyboardInterrupt: After the run has ended, or at a second interrupt.
     """
     from flows._api import _prepared
+    from flows._cli._follow import answered
     from flows._cli._live import shown
     from flows._run import Run
 
@@ -99,7 +101,10 @@ def _attended(plan: Plan[Any], executor: str | None, key: str | None, timeout: s
         handle: Run[Any] = Run(chosen, chosen.submit(plan, asked, background=True), plan)
         with shown(handle._record, joined=handle.id != asked.run_id):
             try:
-                handle.wait()
+                if chosen.embedded:
+                    handle.wait()
+                else:  # its workers go on; the view says that it is away
+                    answered(handle.wait, threading.Event(), aloud=False)
             except KeyboardInterrupt:
                 seen_to = True
                 if _cancelled(chosen, asked.run_id):

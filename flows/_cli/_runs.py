@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
@@ -171,7 +172,7 @@ def watch(
     """
     from flows._cli._documents import event_document
     from flows._cli._ending import ending, exit_code
-    from flows._cli._follow import events
+    from flows._cli._follow import answered, events
     from flows._cli._live import shown
     from flows._watch import await_end
 
@@ -182,7 +183,7 @@ def watch(
             sys.stdout.flush()
     else:
         with shown(handle._record):
-            await_end(handle._record)
+            answered(lambda: await_end(handle._record), threading.Event())
         ending(handle, executor, whole=traceback)
     raise typer.Exit(exit_code(handle))
 

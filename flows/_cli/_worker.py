@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any, Final, Literal
 
 import typer
@@ -79,10 +84,31 @@ def worker(
         options = {"--queues": ",".join(names), "--concurrency": concurrency, "--grace": grace, "--name": name}
         raise typer.Exit(_reloading(url, modules, options | {"--log-level": log_level}, seconds, log_json=log_json))
     configure(log_level, as_json=log_json)
-    for module in modules:
-        module_of(module)
     given: dict[str, Any] = {} if concurrency is None else {"concurrency": concurrency}
-    Worker(executor=url, queues=names or None, grace=seconds, name=name, **given).run()
+    with _ended_by_sigterm():
+        for module in modules:
+            module_of(module)
+        Worker(executor=url, queues=names or None, grace=seconds, name=name, **given).run()
+
+
+class _ToldToEnd(KeyboardInterrupt):
+    """SIGTERM came before there was a worker to drain."""
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """End well at SIGTERM while modules are imported, which may take long; a worker that runs sees to it itself."""
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        raise _ToldToEnd
+
+    before = signal.signal(signal.SIGTERM, catch)
+    try:
+        yield
+    except _ToldToEnd:
+        logging.getLogger("flows").info("told to end before the worker began")
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _reloading(url: str, modules: list[str], options: dict[str, Any], grace: float, *, log_json: bool) -> int:

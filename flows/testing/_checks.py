@@ -1,4 +1,8 @@
-"""Assertions on what a simulation came to, each with a message to act on: about the handlers, and what they promise."""
+"""Assertions on what a simulation came to, each with a message to act on: about the handlers, and what they promise.
+
+Each goes through the attempts of a trace, and through a ledger where effects are meant. The first thing that is wrong
+is raised with what happened, what to do, and the literal that makes it happen again.
+"""
 
 from __future__ import annotations
 

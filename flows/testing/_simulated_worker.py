@@ -1,4 +1,9 @@
-"""The driver of one simulated worker: moves events and effects between its real cores, the store and the handlers."""
+"""The driver of one simulated worker: moves events and effects between its real cores, the store and the handlers.
+
+The cores are those of production. Beside them it has the line of claimed jobs, the attempts that run, and when it is to
+look again. What happens to it comes in by `feed`; effects go out as calls of the world's store and as attempts, whose
+ends are put on the one heap.
+"""
 
 from __future__ import annotations
 

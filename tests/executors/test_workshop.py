@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 import flows
+from executors._leasing._any_attempts import _first
 from executors.memory import MemoryStore
 from flows import Backoff, Queue
 from tests.executors.latch import Latch, agather, gather
@@ -145,6 +146,12 @@ def test_starts_of_rated_queues_are_told_once(store: MemoryStore) -> None:
     with working(away):
         ended(submit(store, gather(*[job(number).out for number in range(5) for job in (one, other)])))
     assert away.calls["began"] == 11
+
+
+def test_an_attempt_begins_when_the_store_says_and_takes_as_long_as_it_takes() -> None:
+    instants = iter([1.0, 1.5])
+    clock = _first(3.0, lambda: next(instants))
+    assert (clock(), clock()) == (3.0, 3.5)
 
 
 def test_what_a_handler_raises_that_would_end_a_process_fails_its_attempt(store: MemoryStore) -> None:

@@ -241,9 +241,8 @@ def test_a_value_that_may_be_missing_is_found_in_flows_of_a_known_shape() -> Non
 
     for _ in range(3):
         plan = flows.plan(flow([TASKS[5]().out]))  # in a list its place is left out
-        bound = plan.bindings[1]
-        assert isinstance(bound, Arguments)
-        assert bound.by_name
+        assert isinstance(plan.bindings[1], Arguments)
+        assert plan.bindings[1].by_name
     with pytest.raises(flows.DefinitionError, match="there may be no value"):
         flows.plan(flow(TASKS[5]().out))
 

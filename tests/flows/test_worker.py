@@ -23,7 +23,7 @@ from flows._worker import (
     WorkerCore,
 )
 
-NAMES = type("Run", (), {"plan": type("Plan", (), {"ids": [str(number) for number in range(1000)]})})()
+NAMES = type("Run", (), {"id": "run", "plan": type("Plan", (), {"ids": [str(number) for number in range(1000)]})})()
 
 
 class Bench:

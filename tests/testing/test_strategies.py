@@ -31,7 +31,7 @@ from tests.testing import shop
 
 FOUND = settings(max_examples=2_000, database=None, deadline=None)
 MET = settings(FOUND, phases=[Phase.generate])
-DRAWN = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+DRAWN = settings(max_examples=min(30, settings().max_examples), suppress_health_check=[HealthCheck.too_slow])
 
 
 @DRAWN

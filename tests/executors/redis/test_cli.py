@@ -58,6 +58,21 @@ def lines(result: Result) -> list[Any]:
     return [json.loads(text) for text in result.stdout.splitlines()]
 
 
+def test_a_run_is_waited_for_although_the_server_is_away_for_a_while(
+    executor: RedisExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait, failures = flows.Run.wait, [flows.UnavailableError("no answer in time")]
+
+    def interrupted(run: flows.Run[Any], timeout: float | None = None) -> flows.Run[Any]:
+        if failures:
+            raise failures.pop()
+        return wait(run, timeout)
+
+    monkeypatch.setattr(flows.Run, "wait", interrupted)
+    result = cli("run", f"{__name__}:charge", "--arg", "cents=3")
+    assert (result.exit_code, result.stdout, failures) == (0, "3\n", [])
+
+
 def test_a_doctor_examines_the_server(executor: RedisExecutor) -> None:
     result = cli("doctor", "--json")
     found = {check["check"]: check["status"] for check in lines(result)}

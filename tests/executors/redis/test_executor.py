@@ -11,6 +11,7 @@ import pytest
 
 import flows
 from executors.redis import RedisExecutor
+from executors.redis._unserved import Unserved
 from tests.executors.redis.servers import Server
 
 QUEUE = "fleet"
@@ -75,6 +76,22 @@ def test_idle_workers_cost_next_to_nothing_and_start_at_once(valkey: Server, exe
     assert idle / seconds / len(workers) < 2.0, sent
     assert run.value == 6
     assert took < 1.0
+
+
+def test_of_queues_whose_run_has_ended_nothing_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    def goes_on(run_id: str) -> bool:
+        asked.append(run_id)
+        return run_id == "open"
+
+    unserved = Unserved(lambda queues: {"served"}, goes_on)
+    for queue, run_id in (("served", "open"), ("ended", "open"), ("ended", "over"), ("waits", "open")):
+        unserved.look_after([queue], run_id)
+    unserved._look(["served", "ended", "waits"])
+    unserved.close()
+    assert asked == ["over", "open"]
+    assert [record.args for record in caplog.records] == [("waits", "waits")]
 
 
 def test_a_queue_that_nobody_serves_is_said_and_explained(

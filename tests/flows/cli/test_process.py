@@ -137,6 +137,19 @@ def test_an_interrupt_cancels_the_run_and_ends_with_130(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_worker_that_is_told_to_end_while_its_modules_are_imported_ends_well(tmp_path: Path) -> None:
+    (tmp_path / "proc_slow.py").write_text(
+        "import os, threading\nos.write(2, b'importing\\n')\nthreading.Event().wait(60)\n", "utf-8"
+    )
+    with started(tmp_path, "worker", "proc_slow", "-e", "sqlite:///proc.db") as process:
+        until(process.stderr, "importing")
+        process.terminate()
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    assert told.endswith("told to end before the worker began\n")
+
+
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
     with started(tmp_path, "plan", "proc_app:many", "--arg", "n=20000", "--json") as process:
         assert process.stdout is not None

@@ -1,12 +1,14 @@
 """What a screen shows of a run: how jobs are arranged, how far they are, how little room there may be."""
 
 import threading
+from collections import Counter
 from typing import Any
 
 import pytest
 
 import flows
 from flows import Job
+from flows._cli import _follow
 from flows._cli._grouping import arranged
 from flows._cli._view import View, fraction
 from flows._run import Run
@@ -141,3 +143,36 @@ def test_nothing_is_wider_or_higher_than_the_screen(columns: int, room: int) -> 
 )
 def test_a_progress_is_read_as_a_part(progress: object, part: float | None) -> None:
     assert fraction(progress) == part
+
+
+def test_a_store_that_is_away_is_asked_again_until_it_answers_or_nobody_waits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_follow, "AWAY_SECONDS", 0.0)
+    run, over, asked = flows.execute(step(), executor=OWN)._record, threading.Event(), Counter[str]()
+
+    class Away:
+        """The record of a run on a store that answers each question at the third time."""
+
+        watch = run.watch
+
+        @property
+        def ended(self) -> bool:
+            return bool(self._answered("ended", run.ended))
+
+        def events(self, position: int) -> Any:
+            return self._answered("events", run.events(position))
+
+        def _answered(self, what: str, reply: Any) -> Any:
+            asked[what] += 1
+            if asked[what] < 3:
+                raise flows.UnavailableError("no answer in time")
+            return reply
+
+    record: Any = Away()
+    assert [event.kind for event in _follow.events(record, over)] == [event.kind for event in run.events(0)[0]]
+    assert capsys.readouterr().err.splitlines() == 2 * ["no answer in time; asking again until it answers"]
+    asked.clear()
+    over.set()
+    with pytest.raises(flows.UnavailableError):
+        _follow.answered(lambda: record.ended, over)
