@@ -315,7 +315,8 @@ class Failed:
 
     def __str__(self) -> str:
         # Errors of this library name the job already.
-        named = self.message if self.message.startswith(f"{self.job}: ") else f"{self.job}: {self.message}"
+        is_named = self.message.startswith((f"{self.job}: ", f"job {self.job!r}: "))
+        named = self.message if is_named else f"{self.job}: {self.message}"
         return f"{self.type}: {named}".removesuffix(": ")
 
     @classmethod
