@@ -33,7 +33,7 @@ Outside the tree stand the signals by which a handler steers its own job: `GiveU
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -302,14 +302,14 @@ class Failed:
     Attributes:
         type: The exception's class name.
         message: Its text, at most 2 KiB.
-        traceback: The traceback's text, at most 8 KiB; if longer, its end.
+        traceback: The traceback's text, at most 8 KiB; if longer, its end. Left out of the `repr`.
         job: The job's id.
         state: ``"failed"``, ``"skipped"`` or ``"cancelled"``.
     """
 
     type: str
     message: str
-    traceback: str
+    traceback: str = field(repr=False)
     job: str
     state: FailedState = "failed"
 

@@ -240,6 +240,9 @@ def test_a_failure_is_text_only() -> None:
 def test_a_failure_reads_type_job_message() -> None:
     assert str(Failed.of(ValueError("no funds"), "charge")) == "ValueError: charge: no funds"
     assert str(Failed.of(ValueError(), "charge")) == "ValueError: charge"
+    assert repr(Failed.of(raised(ValueError("no funds")), "charge")) == (
+        "Failed(type='ValueError', message='no funds', job='charge', state='failed')"
+    )
 
 
 def test_a_failure_whose_message_names_the_job_does_not_name_it_twice() -> None:
