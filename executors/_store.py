@@ -92,7 +92,8 @@ class Store(Protocol):
         ...
 
     # A store that is far away may also have `begin_exchange`, which takes what `exchange` does, sends it, and returns a
-    # `Flight`: the caller may have something better to do than to wait.
+    # `Flight`: the caller may have something better to do than to wait. The runs of its grants then say in `simple`
+    # whether the handler of their job is a sync one that runs in a thread, without a time limit or a key of its own.
 
     def pass_on(self, settle: Settle, worker: str, /) -> Grant | None:
         """An exchange of the smallest kind: settle a completed attempt and claim the one job that it releases.

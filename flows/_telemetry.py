@@ -17,6 +17,7 @@ context, `carried` makes it current on the other side::
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,10 @@ _EXPENDABLE: Final = ("baggage", "tracestate")
 """Left out first where there is too much; without them the trace still holds together."""
 
 
+_NAMED: Final = "OTEL_PYTHON_TRACER_PROVIDER" in os.environ
+"""Whether the API is to load a provider when it is first asked for one."""
+
+
 def may_be_traced() -> bool:
     """Whether the program has loaded the API at all: without it there is nothing to ask, for spans or metrics."""
     return "opentelemetry.context" in sys.modules
@@ -46,10 +51,18 @@ def is_recorded() -> bool:
     trace = _loaded("opentelemetry.trace", "get_tracer_provider")
     if trace is None:
         return False
+    if not _NAMED and getattr(trace, "_TRACER_PROVIDER", trace) is None and _is_own(trace):
+        return False  # the quick way: it is asked with each claim
     try:
         return not isinstance(trace.get_tracer_provider(), (trace.ProxyTracerProvider, trace.NoOpTracerProvider))
     except Exception:  # which is told of where a trace is begun
         return True
+
+
+def _is_own(trace: Any) -> bool:
+    """Whether nobody has put another way to ask in the place of the API's own."""
+    own: bool = trace.get_tracer_provider.__module__ == trace.__name__
+    return own
 
 
 def current_trace_id() -> str | None:

@@ -215,6 +215,32 @@ class WorkerCore:
         """Whether nothing is in flight, waits to be settled or could be claimed, and just *held* jobs are held."""
         return self.held == held and self._flying is None and not self._settles and not self._look
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether one job is held, and but for its outcome there is nothing to decide: then `link` may follow."""
+        busy = self._draining or self._suspects or self._failures or self._effects
+        return self.held == 1 and not busy and self.idle_but_for(1)
+
+    def link(self, settle: Settle) -> Exchange:
+        """As `ended` with the outcome of the only job that is held, where `is_alone`; returns the call to be made."""
+        self._note_pace(settle.ended_at - settle.started_at)
+        self.seq += 1
+        want = Want(max(0, self._wanted(1)), self.run, self.queues, True, self.slots)
+        self._flying = flying = Exchange(self.seq, [settle], want)
+        return flying
+
+    def linked(self, seq: int, reply: Reply) -> bool:
+        """As `replied`, where the answer is one job and no more, which is begun at once; False: it is for `replied`."""
+        flying = self._flying
+        if flying is None or seq != flying.seq or len(reply.grants) != 1 or reply.more or reply.refused:
+            return False
+        if reply.suspects or not self.held or self._failures or self._look or self._draining:
+            return False
+        self._flying = None
+        self._due_at = reply.due_at
+        self._recall_at = None
+        return True
+
     def effects(self) -> Iterator[Effect]:
         """What to carry out now, in order, what is decided meanwhile included; each effect is given once."""
         effects = self._effects
@@ -230,10 +256,7 @@ class WorkerCore:
         first = settles[0]
         if first.end is not End.RELEASED:
             # The pace is that of the whole worker, all its hands together: what decides how much to claim ahead.
-            pace = (settles[-1].ended_at - first.started_at) / len(settles)
-            if self._costly:  # where batches are large, one that was held up by another process says little
-                pace, self._former = min(pace, self._former), pace
-            self._pace = pace if pace > self._pace or self._pace < 0 else 0.8 * self._pace + 0.2 * pace
+            self._note_pace((settles[-1].ended_at - first.started_at) / len(settles))
         if self._flying is None:
             self._decide()
 
@@ -266,6 +289,11 @@ class WorkerCore:
         elif not self.held:
             self._recall_at = None
         self._decide()
+
+    def _note_pace(self, pace: float) -> None:
+        if self._costly:  # where batches are large, one that was held up by another process says little
+            pace, self._former = min(pace, self._former), pace
+        self._pace = pace if pace > self._pace or self._pace < 0 else 0.8 * self._pace + 0.2 * pace
 
     def _unanswered(self, event: Unanswered, now: float) -> None:
         if self._flying is None or event.seq != self._flying.seq:
@@ -312,4 +340,4 @@ class WorkerCore:
         pace = self._pace
         if pace >= 0 and self.ahead:
             wanted += self._limit if pace * self._limit <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
-        return min(self._limit, wanted)
+        return wanted if wanted < self._limit else self._limit  # noqa: FURB136 - a call takes longer than the rest

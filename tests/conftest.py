@@ -3,8 +3,10 @@
 `HYPOTHESIS_PROFILE` chooses one. Without it: `ci` where the variable CI is set, else `dev`.
 """
 
+import contextlib
 import functools
 import gc
+import importlib
 import inspect
 import os
 import re
@@ -25,17 +27,20 @@ from flows._verbs import Grant
 # No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
 settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
 # After every change: `make test-fast`. What it misses, `make test` and the others look for.
-settings.register_profile("fast", settings.get_profile("dev"), max_examples=20)
+settings.register_profile("fast", settings.get_profile("dev"), max_examples=10, derandomize=bool(os.environ.get("CI")))
 # The same examples every time: a change is not held up by a fault found somewhere else by luck.
 settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200, derandomize=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
+settings.load_profile(PROFILE)
 
-if settings.default is not None and settings.default.derandomize:
-    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process.
+if PROFILE in ("ci", "fast"):
+    # Hypothesis tries the constants of those of our modules that are loaded by then: other ones in each process, which
+    # have no place where examples are to be the same, and to find them takes seconds.
     providers._get_local_constants = Constants
 
 
+HERE = Path(__file__).resolve().parent
 WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 
 
@@ -46,6 +51,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     text = collection_path.read_text("utf-8")
     return ("mark.alone" not in text if asked == "alone" else WHOLLY_SLOW.search(text) is not None) or None
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Where nothing is compiled yet, not all processes compile the same files: the second begins at the other end."""
+    config = collector.config
+    if not isinstance(collector, pytest.Session) or os.environ.get("PYTEST_XDIST_WORKER") != "gw1":
+        return
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    for path in sorted(HERE.rglob("test_*.py"), reverse=True):
+        if not pytest_ignore_collect(path, config):
+            with contextlib.suppress(Exception, pytest.skip.Exception):  # which are told when it is collected
+                importlib.import_module(".".join(path.relative_to(HERE.parent).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:
@@ -68,9 +86,11 @@ def _tasks_of_this_test_only(request: pytest.FixtureRequest) -> Iterator[None]:
     """Task names are the process's. A test sees those of its own file and of shared ones, and leaves none behind."""
     before = dict(_registry._tasks)
     here = str(request.path)
+    _registry._tasks.clear()
     for name, named in before.items():
         seen = {queue: task for queue, task in named.items() if not _is_of_another_test_file(task, here)}
-        _registry._tasks[name] = seen
+        if seen:
+            _registry._tasks[name] = seen
     yield
     _registry._tasks.clear()
     _registry._tasks.update(before)

@@ -43,6 +43,8 @@ SLEEPERS: dict[str, str] = {
 BLOCKS = ("body", "orelse", "handlers", "finalbody", "cases")
 """Where statements hold others, and with them functions."""
 RELATIVE = re.compile(r"\s*from\s*\.")
+TEXTS = re.compile(r'"""(?:[^"\\]|\\.|"(?!""))*"""', re.DOTALL)
+TOLD_BY_TREES = re.compile(r"sleep|\bprint\b|opentelemetry\.sdk")
 DUMPING_GROUNDS = re.compile(r"_*(utils?|helpers?|common|base|misc)")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -58,7 +60,7 @@ class Facts:
 
     lines: int
     functions: dict[str, int]
-    """Dotted name -> length."""
+    """Dotted name -> length; of files that may have a long one."""
     imports: list[tuple[int, str]]
     relative: list[int]
     prints: list[int]
@@ -68,19 +70,41 @@ class Facts:
 @functools.cache
 def facts_of(path: Path) -> Facts:
     text = path.read_text("utf-8")
-    tree = ast.parse(text)
+    lines = text.splitlines()
+    # Of most files nothing is asked that only their trees tell: to make those, and go through them, takes longest.
+    asked = TOLD_BY_TREES.search(text) is not None
+    tree = ast.parse(text if asked or may_be_long(text) else "")
     found = [*functions(tree)]
-    # Of most tests only the lengths are asked: going through all that stands in them takes longest.
-    nodes = [*ast.walk(tree)] if "sleep" in text or path.relative_to(ROOT).parts[0] in LIBRARY else []
+    nodes = [*ast.walk(tree)] if asked else []
     called = [*calls(nodes)]
     return Facts(
-        lines=len(text.splitlines()),
+        lines=len(lines),
         functions={name: length(node) for name, node in found},
         imports=[*imports(nodes)],
-        relative=[number for number, line in enumerate(text.splitlines(), 1) if RELATIVE.match(line)],
+        relative=[number for number, line in enumerate(lines, 1) if RELATIVE.match(line)],
         prints=[line for line, name, _ in called if name in {"print", "builtins.print"}],
         sleepers=sleepers(called, found),
     )
+
+
+def may_be_long(text: str) -> bool:
+    """Whether from some `def` to the next line that stands as far to the left, or further, there are too many.
+
+    What stands in texts of several lines is none of the file's own, and is left out.
+    """
+    text = TEXTS.sub(lambda found: "\n" * found[0].count("\n") + ")", text)
+    open_ones: list[tuple[int, int]] = []
+    for number, line in enumerate([*text.splitlines(), "end"], 1):
+        stripped = line.lstrip()
+        if not stripped or stripped[0] in ")]}#":
+            continue
+        left = len(line) - len(stripped)
+        while open_ones and open_ones[-1][0] >= left:
+            if number - open_ones.pop()[1] > FUNCTION_LINES:
+                return True
+        if stripped.startswith(("def ", "async def ")):
+            open_ones.append((left, number))
+    return False
 
 
 def place(path: Path) -> str:

@@ -78,11 +78,13 @@ class Turn(NamedTuple):
     Attributes:
         test: The only test it is to meet, which has failed or was late before: it counts if it is so again.
         word: What the test came to then.
+        without: Tests that do not count, as they have said one thing of it and then the other.
     """
 
     case: Case
     test: str = ""
     word: str = ""
+    without: frozenset[str] = frozenset()
 
     @property
     def patience(self) -> float:
@@ -122,7 +124,8 @@ class Judge:
                 continue
             turn = turns.popleft()
             entered = entering.get(self.planter.place_of(turn.case.file, turn.case.mutant), ())
-            items = [names[turn.test]] if turn.test else self._ordered(session, turn.case, entered, took)
+            counting = [item for item in entered if session.items[item].nodeid not in turn.without]
+            items = [names[turn.test]] if turn.test else self._ordered(session, turn.case, counting, took)
             reading, writing = os.pipe()
             pid = os.fork()
             if not pid:
@@ -141,9 +144,10 @@ class Judge:
             word, _, by = pipe.read().decode().partition(" ")
         word = word or FOUND  # who says nothing has been ended by what it did
         if word in (FOUND, LATE) and by and not turn.word:
-            turns.appendleft(Turn(turn.case, by, word))
+            turns.appendleft(turn._replace(test=by, word=word))
         elif word == SURVIVED and turn.word:
-            print(f"unsteady, not judged: {turn.test} with {turn.case.mutant.change}", flush=True)
+            print(f"unsteady, does not count: {turn.test} with {turn.case.mutant.change}", flush=True)
+            turns.appendleft(Turn(turn.case, without=turn.without | {turn.test}))
         else:
             if by:
                 place = self.planter.place_of(turn.case.file, turn.case.mutant)
@@ -276,17 +280,25 @@ def limited(judged: Callable[[], str], seconds: float = 120.0) -> tuple[bool, st
 
     Returns:
         Whether it came to its end, and what it returned.
+
+    Raises:
+        RuntimeError: *judged* raised something.
     """
 
     def watched() -> tuple[bool, str]:
         silence()
         watch = Watch(lambda: os._exit(1))
         watch.begin(seconds, seconds)
-        made = judged()
+        try:
+            made = judged()
+        except BaseException as error:  # not the tests' word, and no reason to say that they hang
+            return False, repr(error)
         watch.end()
         return True, made
 
     told: tuple[bool, str] = forked(watched, otherwise=(False, ""))
+    if told[1] and not told[0]:
+        raise RuntimeError(told[1])
     return told
 
 

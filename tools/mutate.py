@@ -20,7 +20,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -29,7 +29,6 @@ from tools.judging import CANNOT, FOUND, HUNG, REFUSED, SURVIVED, Case, Judge, l
 from tools.mutants import Mutant, lua_mutants, python_mutants
 from tools.mutation_page import ALIKE, PAGE, Result, reasons_in, written
 from tools.planting import ROOT, Code, Scripts
-from tools.replaying import ReplayJudge
 from tools.verdicts import Differences, Sayings, Trials, Verdicts, adder
 
 GOAL: Final = 0.9
@@ -37,7 +36,7 @@ GOAL: Final = 0.9
 SHARE: Final = 0.22
 """Of so many of the scripts' mutants, drawn by their names, is judged: a person reads each survivor."""
 
-_TOLD: Final = "told verbs answers shard store following reopening limits sharing scripts lists stateful"
+_TOLD: Final = "told verbs answers shard store following reopening limits sharing scripts lists plain alike stateful"
 _REDIS: Final = tuple(f"tests/executors/redis/test_{name}.py" for name in _TOLD.split())
 _FAR: Final = tuple(f"executors/redis/lua/{name}.lua" for name in ("deposit", "hold", "stands", "unhold", "vow"))
 _LUA: Final = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "executors/redis/lua").glob("*.lua"))
@@ -213,7 +212,10 @@ def _judge_in_forks(files: Sequence[str], share: float, jobs: int) -> None:
             print(f"{count}/{len(cases)} {case.file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
     if scripts:
-        judge: Judge | ReplayJudge = ReplayJudge(Scripts(), cases, Sayings(_LUA), tell, Differences().add)
+        # It loads half of what is to be judged, which a process that judges what is loaded must not have.
+        from tools.replaying import ReplayJudge
+
+        judge: Any = ReplayJudge(Scripts(), cases, Sayings(_LUA), tell, Differences().add)
     else:
         judge = Judge(Code(), cases, jobs, Trials(files), tell)
     chosen = _ONE_SERVER if scripts else _QUICK
@@ -231,15 +233,22 @@ def _judge_apart(files: Sequence[str], share: float, jobs: int) -> None:
         told = adder([Verdicts(file, TESTS[file])])
         for case in _open(file, share, in_forks=False):
             ended, by = limited(partial(_failing, case, _tests(file)))
-            if by and not limited(partial(_failing, case, [by]))[1]:
-                print(f"unsteady, not judged: {by} with {case.mutant.change}", flush=True)
-                continue
+            without: list[str] = []
+            while by and not _is_steady(case, by, _tests(file), without):
+                print(f"unsteady, does not count: {by} with {case.mutant.change}", flush=True)
+                without.append(by)
+                ended, by = limited(partial(_failing, case, _tests(file), without))
             word = HUNG if not ended else FOUND if by else SURVIVED
             told(case, word, by)
             print(f"{file}:{case.mutant.line}: {word}: {case.mutant.change}", flush=True)
 
 
-def _failing(case: Case, tests: Sequence[str]) -> str:
+def _is_steady(case: Case, test: str, tests: Sequence[str], without: Sequence[str]) -> bool:
+    """Whether *test* fails again: by itself, or after those before it, which may have left what it takes for that."""
+    return any(limited(partial(_failing, case, again, without))[1] == test for again in ([test], tests))
+
+
+def _failing(case: Case, tests: Sequence[str], without: Sequence[str] = ()) -> str:
     """The first test that fails, where the mutant stands in the place of a module that has not been imported yet.
 
     Where the module cannot be imported that is the file of tests that asks for it first.
@@ -248,7 +257,9 @@ def _failing(case: Case, tests: Sequence[str]) -> str:
     assert finder.name not in sys.modules
     sys.meta_path.insert(0, finder)
     try:
-        code = pytest.main([*_OPTIONS, "-x", *_QUICK, *_REWRITTEN, *tests], plugins=[failing])
+        code = pytest.main(
+            [*_OPTIONS, "-x", *_QUICK, *_REWRITTEN, *map("--deselect={}".format, without), *tests], plugins=[failing]
+        )
     except BaseException:
         return tests[0]
     return "" if code == pytest.ExitCode.OK else failing.test or tests[0]

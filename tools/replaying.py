@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -101,6 +101,7 @@ class ReplayJudge:
     _shas: dict[str, bytes] = field(default_factory=dict)
     _found: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
     _said: dict[int, Recording] = field(default_factory=dict)
+    _took: dict[int, float] = field(default_factory=dict)
     _unsaid: list[int] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -118,15 +119,15 @@ class ReplayJudge:
         for item in new:
             self.recordings.add(item.nodeid, made[item.nodeid])
         for number, item in enumerate(session.items):
-            said = self.recordings.of(item.nodeid)
-            if said is not None and said.sent:
+            said = self.recordings.of(item.nodeid) or NOTHING
+            self._took[number] = said.took
+            if said.sent:
                 self._said[number] = said
             else:
                 self._unsaid.append(number)
                 print(f"cannot be said again: {item.nodeid}", flush=True)
         for case in self.cases:
-            with contextlib.suppress(UnsteadyError):
-                self.tell(case, *self._judged(session, case))
+            self.tell(case, *self._judged(session, case))
         return True
 
     # Judging.
@@ -178,34 +179,41 @@ class ReplayJudge:
             self._found.setdefault((case.file, function), Counter())[number] += 1
 
     def _steadied(self, said: Recording) -> Recording:
-        """Nothing, if the scripts as they are do not answer the same again."""
+        """Nothing but how long it took, if the scripts as they are do not answer the same again."""
         names = Names(self._server, self._shas, self._texts.get)
-        return said if difference(self._server, said, names) is None else NOTHING
+        return said if difference(self._server, said, names) is None else replace(NOTHING, took=said.took)
 
     def _found_by(self, session: pytest.Session, case: Case, numbers: Sequence[int]) -> tuple[str, str]:
-        """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently.
-
-        Raises:
-            UnsteadyError: It finds it once and then does not.
-        """
-        if not numbers:
-            return SURVIVED, ""
-        word, by = self._asked(session, case, numbers, 1.0)
-        if word == SURVIVED:
-            return SURVIVED, ""
-        test = session.items[by].nodeid
-        word, _ = self._asked(session, case, [by], MORE_PATIENCE)
-        if word == SURVIVED:
-            print(f"unsteady, not judged: {test} with {case.mutant.change}", flush=True)
-            raise UnsteadyError
-        return (HUNG if word == LATE else FOUND), test
+        """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently."""
+        while numbers:
+            word, by = self._asked(session, case, numbers, 1.0)
+            if word == SURVIVED:
+                break
+            test = session.items[by].nodeid
+            word, _ = self._asked(session, case, [by], MORE_PATIENCE)
+            if word != SURVIVED:
+                return (HUNG if word == LATE else FOUND), test
+            print(f"unsteady, does not count: {test} with {case.mutant.change}", flush=True)
+            numbers = [number for number in numbers if number != by]
+        return SURVIVED, ""
 
     def _asked(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         asked = partial(self._run, session, case, numbers, patience)
-        told: tuple[str, int] = forked(asked, otherwise=(FOUND, numbers[-1]))
+        died = FOUND, numbers[-1]
+        told: tuple[str, int] = forked(asked, otherwise=died)
         if not self._answers():
             self._restart()
+        if told == died and len(numbers) > 1:  # perhaps nobody lived to say which it was
+            return next((one for one in self._one_by_one(session, case, numbers, patience)), (SURVIVED, -1))
         return told
+
+    def _one_by_one(
+        self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float
+    ) -> Iterator[tuple[str, int]]:
+        for number in numbers:
+            told = self._asked(session, case, [number], patience)
+            if told[0] != SURVIVED:
+                yield told
 
     def _run(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         silence()
@@ -219,7 +227,7 @@ class ReplayJudge:
         watch = Watch(interrupt, [self._server.pid])
         try:
             for number in numbers:
-                took = self._said[number].took if number in self._said else 1.0
+                took = self._took[number]
                 work, sleep = (patience * seconds for seconds in PATIENCE)
                 watch.begin(work + 3.0 * patience * took, sleep)
                 if is_failing(session, [session.items[number]]):
@@ -273,7 +281,3 @@ def be_patient() -> None:
 
 class LateError(BaseException):
     """A test takes too long."""
-
-
-class UnsteadyError(Exception):
-    """A test says one thing and then the other."""

@@ -81,8 +81,8 @@ _OURS = (
         "benchmarks.peers.flows_dask_",
         "OnCluster",
         "`flows.execute(flow, executor=client)`, on the cluster that distributed has here; values are brought home",
-        at_most=1_000,
-        flows_at_most=50,
+        at_most=2_000,
+        flows_at_most=100,
     ),
     Contender(
         "flows-redis",

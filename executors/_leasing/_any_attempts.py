@@ -94,6 +94,10 @@ class AnyAttempts:
         except UnavailableError:
             return _away(grant, clock)
 
+    def simply(self, grant: Grant, clock: Clock) -> Settle:
+        """As `make`, where the attempt is a call of a handler and nothing else."""
+        return self._perform(grant, clock)
+
     async def make_async(self, grant: Grant, clock: Clock) -> Settle:
         """One attempt as a task on the loop; what may block goes to a thread."""
         run = grant.run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from executors._leasing._log import say
 from flows._typeset import count
+from flows._verbs import End, FailedSettle, Settle
 from flows._worker import Drain
+from flows.errors import GiveUp, LeaseLostError
 
 if TYPE_CHECKING:
     from executors._leasing._workshop import Workshop
@@ -74,3 +77,24 @@ class Ending:
             say(logging.ERROR, "worker %s ends without the store's answer; its leases will run out", shop.name)
             self.now = True
         return True
+
+
+def reconsidered(settle: Settle, told: End | None) -> Settle:
+    """What becomes of a job whose handler was told to stop: what it then raised must not cost an attempt.
+
+    Args:
+        told: What it was told to stop for; None: for nothing that the worker remembers.
+    """
+    grant = settle.grant
+    if told is End.CANCELLED or grant.run.state.cancelling:
+        if isinstance(settle, FailedSettle) and settle.end in (End.RETRY, End.FAILED):
+            settle.end = End.CANCELLED
+            settle.failed = settle.failed and dataclasses.replace(settle.failed, state="cancelled")
+        return settle
+    stopped = told is not None and settle.end in (End.RETRY, End.FAILED, End.CANCELLED)
+    if not stopped or isinstance(settle.error, GiveUp):
+        return settle
+    if told is End.LOST:  # not given back: where no renewal is ever confirmed, that could go on for ever
+        error = LeaseLostError(grant.stop or "", job=grant.run.plan.ids[grant.job])
+        return FailedSettle(grant, End.LOST, error, settle.started_at, settle.ended_at)
+    return Settle(grant, End.RELEASED, None, settle.started_at, settle.ended_at)

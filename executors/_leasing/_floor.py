@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
@@ -52,9 +52,12 @@ class Floor:
         succeed: Has another thread be the exchange, when the one that is has not come back from `lend`.
 
     Attributes:
+        distant: Whether all handlers run elsewhere, so that they are only waited for, on the loop.
         done: Outcomes. Of a handler that was given up there may be two; the first counts.
         taken: How often the outcomes were fetched; for the look-out.
     """
+
+    distant = False
 
     def __init__(
         self,
@@ -125,13 +128,11 @@ class Floor:
             except (UnknownTaskError, UnsupportedError) as error:
                 self.done.append(self._strangers.turned_away(grant, error, self.clock()))
                 continue
-            (on_loop if handler.is_async else line).append(grant)
+            (on_loop if handler.is_async or self.distant else line).append(grant)
             apart = apart or _is_apart(grant)
         if on_loop:
             if self._on_loop is None:
-                from executors._leasing._loop import LoopLine  # asyncio takes long to load
-
-                self._on_loop = LoopLine(self, self.slots)
+                self._on_loop = self.new_line()
             self._on_loop.put(on_loop)
         if line:
             self._line.extend(line)
@@ -140,6 +141,12 @@ class Floor:
                 self._gate.call(max(1, long), self._line)
             if monitor.napping:
                 monitor.ring()
+
+    def new_line(self) -> LoopLine:
+        """Where async jobs stand in line."""
+        from executors._leasing._loop import LoopLine  # asyncio takes long to load
+
+        return LoopLine(self, self.slots)
 
     def lend(self) -> bool | None:
         """Have the calling thread, the exchange's, run some of the jobs in line, if no hand is at work.
@@ -159,6 +166,61 @@ class Floor:
             return True
         self._help()
         return False
+
+    # For `Relay`.
+
+    def enter_alone(self) -> Grant | None:
+        """The only job in line, which the calling thread, the exchange's, is to run; None where that is not simple."""
+        line = self._line
+        if len(line) != 1 or not self.is_simple(line[0]) or not self._gate.enter_alone():
+            return None
+        try:
+            return line.popleft()
+        except IndexError:  # another hand was quicker
+            self._gate.leave()
+            return None
+
+    def leave(self) -> None:
+        """The calling thread runs jobs no longer."""
+        self._gate.leave()
+
+    def is_simple(self, grant: Grant) -> bool:
+        """Whether an attempt is a call of a handler and nothing else, and not known to take long."""
+        run: Any = grant.run
+        if not getattr(run, "simple", False) or grant.control or grant.suspect or grant.fetch is not None:
+            return False
+        if run.deadline_at is not None or run.tracing is not None or run.rated:
+            return False
+        return not (self._long and self._long.waiting((grant,)))
+
+    def alone(self, grant: Grant) -> Settle | None:
+        """Run a simple job in the calling thread.
+
+        Returns:
+            The outcome; None where it has held the thread up, and another one is the exchange by now.
+        """
+        if monitor.napping:
+            monitor.ring()
+        mine = self._lending.begin()
+        if grant.stop is not None or grant.run.state.cancelling or not self._may_begin(grant):
+            now = self.clock()
+            settle = Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now)
+        else:
+            try:
+                settle = self._attempts.simply(grant, self.clock.steady())
+            except BaseException as error:
+                settle = self.struck(grant, error, self.clock())
+        if self._lending.end(mine):
+            return settle
+        self.put(settle)
+        self._note(settle)
+        self._help()
+        return None
+
+    def took_long(self, settle: Settle) -> bool:
+        """Whether the attempt was a long one, which is noted."""
+        self._note(settle)
+        return settle.ended_at - settle.started_at > LONG_SECONDS
 
     def recall(self) -> None:
         """Give back what has not started."""
@@ -226,10 +288,15 @@ class Floor:
             self._abandon(-1)
             return
         self.put(settle)
+        self._note(settle)
+
+    def _note(self, settle: Settle) -> None:
+        """See whether the task is one that takes long."""
+        grant = settle.grant
         if settle.ended_at - settle.started_at > LONG_SECONDS:
-            if not grant.control and self._long.was_long(grant):
+            if self._long.was_long(grant):
                 self._gate.call(self._long.waiting(self._line.copy()), self._line)  # placed before it was known
-        elif self._long and not grant.control:
+        elif self._long:
             self._long.was_short(grant)
 
     # What the loop asks of those whose jobs it runs.

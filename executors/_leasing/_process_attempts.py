@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from executors._leasing._process_handlers import ProcessHandler
 from executors._leasing._processes import Child, processes
@@ -38,14 +39,13 @@ from flows._telemetry import carry
 from flows._verbs import End, FailedSettle, Grant, Settle
 from flows.errors import DataError, ExecutorError, JobTimeoutError, LeaseLostError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 GRACE_SECONDS: Final = 5.0
 """How long a handler that was told to stop may go on before its process is killed."""
 
 BOOT_SECONDS: Final = 60.0
 """How long a process may take, beyond the job's timeout, to start and import what the job needs."""
+
+Judge = Callable[[Grant, Exception, float, float], Settle]
 
 TIMEOUT: Final = "timeout"
 CANCELLED: Final = "cancelled"
@@ -265,8 +265,8 @@ def plain(settings: Settings) -> Settings:
     )
 
 
-def settled(grant: Grant, raised: Raised, started_at: float, ended_at: float) -> Settle:
-    """What becomes of an attempt whose handler has raised elsewhere.
+def settled(grant: Grant, raised: Raised, started_at: float, ended_at: float, judge: Judge = judge_error) -> Settle:
+    """What becomes of an attempt whose handler has raised elsewhere, by what *judge* says of the error.
 
     What is kept of the error is as it was seen there, where its frames are.
     """
@@ -274,7 +274,7 @@ def settled(grant: Grant, raised: Raised, started_at: float, ended_at: float) ->
     if raised.final:
         settle: Settle = FailedSettle(grant, End.FAILED, came, started_at, ended_at)
     else:
-        settle = judge_error(grant, came, started_at, ended_at)
+        settle = judge(grant, came, started_at, ended_at)
     if isinstance(settle, FailedSettle) and settle.failed is not None:
         kept = raised.failed
         settle.failed = dataclasses.replace(

@@ -14,7 +14,6 @@ dropped here. Then it is *settling* until the store has answered. Leases of both
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import threading
 import time
@@ -23,20 +22,21 @@ from typing import Final
 
 from executors._leasing._any_attempts import AnyAttempts
 from executors._leasing._bell import Bell
-from executors._leasing._ending import Ending
+from executors._leasing._ending import Ending, reconsidered
 from executors._leasing._floor import RUN_CANCELLED, Floor
 from executors._leasing._hands import hands
 from executors._leasing._lease_keeper import LeaseKeeper
 from executors._leasing._log import say
 from executors._leasing._monitor import monitor
+from executors._leasing._relay import Relay
 from executors._leasing._reports import Reports
 from executors._leasing._seats import Seats
 from executors._leasing._store_clock import StoreClock
 from executors._store import Flight, Store
 from flows._typeset import count
-from flows._verbs import End, FailedSettle, Grant, Reply, Settle
+from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import Due, Exchange, Log, Recall, Start, Unanswered, Woken, WorkerCore
-from flows.errors import GiveUp, LeaseLostError, UnavailableError
+from flows.errors import UnavailableError
 
 UNWELL: Final = 4
 """A worker gives up when every so manieth of its slots is held by a thread that was left behind."""
@@ -62,6 +62,8 @@ class Workshop:
         error: What has ended the worker, if that was no drain.
         unwell: Whether it drains because too many handlers were left behind in their threads.
     """
+
+    floor_type: type[Floor] = Floor
 
     def __init__(
         self,
@@ -96,13 +98,19 @@ class Workshop:
         self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
         self._flight: tuple[Exchange, float, Flight] | None = None
         self._unlisten: Callable[[], None] | None = None
-        attempts = AnyAttempts(store, name, Seats(processes), self._over)
+        attempts = self.new_attempts(Seats(processes), self._over)
         self._reports = Reports(name, jobs=logs_jobs)
         self._ending = Ending(grace)
         self._keeper = LeaseKeeper(store, self._leases, self._lose, name)
         told = (self._abandoned, self._keeper.rescue_by, self._may_begin, self._succeed)
-        self._floor = Floor(name, slots, attempts, self.clock, self._bell, *told)
+        self._floor = self.floor_type(name, slots, attempts, self.clock, self._bell, *told)
+        held = self._held, self._settling
+        self._relay = Relay(self.core, self._floor, *held, self._ask, self._begun, self._is_pressing)
         self._thread = threading.Thread(target=self._run, name=f"flows-exchange-{name}", daemon=True)
+
+    def new_attempts(self, seats: Seats, over: threading.Event) -> AnyAttempts:
+        """What makes the attempts."""
+        return AnyAttempts(self.store, self.name, seats, over)
 
     # For whoever runs the worker; from any thread, and from signal handlers.
 
@@ -198,7 +206,7 @@ class Workshop:
                 core.feed(Woken(), now)
                 busy = True
             self._carry_out()
-            lent = floor.lend() if floor.has_line and not self._is_answered() else None
+            lent = self._lent()
             if lent is False:
                 return False
             if lent:
@@ -209,8 +217,12 @@ class Workshop:
             self._reports.health(floor.active, self.slots, len(self._held))
         return True
 
-    def _is_answered(self) -> bool:
-        return self._flight is not None and self._flight[2].is_answered()
+    def _lent(self) -> bool | None:
+        """See `Floor.lend`."""
+        if not self._floor.has_line or (self._flight is not None and self._flight[2].is_answered()):
+            return None
+        relayed = None if self._begin is None else self._relay.run()
+        return self._floor.lend() if relayed is None else relayed
 
     def _take_outcomes(self, now: float) -> None:
         """Feed what has ended to the core; of each grant once."""
@@ -226,26 +238,9 @@ class Workshop:
                 continue
             settling[grant] = asked_at  # first: the keeper must find it in one of them
             del held[grant]
-            settles.append(settle if grant.stop is None else self._reconsidered(settle))
+            settles.append(settle if grant.stop is None else reconsidered(settle, self._told.pop(grant, None)))
         if settles:
             self.core.ended(settles, now)
-
-    def _reconsidered(self, settle: Settle) -> Settle:
-        """What becomes of a job whose handler was told to stop: what it then raised must not cost an attempt."""
-        grant = settle.grant
-        told = self._told.pop(grant, None)
-        if told is End.CANCELLED or grant.run.state.cancelling:
-            if isinstance(settle, FailedSettle) and settle.end in (End.RETRY, End.FAILED):
-                settle.end = End.CANCELLED
-                settle.failed = settle.failed and dataclasses.replace(settle.failed, state="cancelled")
-            return settle
-        stopped = told is not None and settle.end in (End.RETRY, End.FAILED, End.CANCELLED)
-        if not stopped or isinstance(settle.error, GiveUp):
-            return settle
-        if told is End.LOST:  # not given back: where no renewal is ever confirmed, that could go on for ever
-            error = LeaseLostError(grant.stop or "", job=grant.run.plan.ids[grant.job])
-            return FailedSettle(grant, End.LOST, error, settle.started_at, settle.ended_at)
-        return Settle(grant, End.RELEASED, None, settle.started_at, settle.ended_at)
 
     def _carry_out(self) -> None:
         core = self.core
@@ -283,35 +278,48 @@ class Workshop:
             return
         self._answered(call, sent, reply)
 
-    def _land(self, call: Exchange, sent: float, flight: Flight) -> None:
-        """Wait for the answer to the call that is under way."""
+    def _land(self, call: Exchange, sent: float, flight: Flight, *, tells: bool = True) -> Reply | None:
+        """Wait for the answer to the call that is under way, and tell the core; None where there is none."""
         self._flight = None
         try:
             reply = flight.land()
         except (UnavailableError, OSError) as error:
             self.core.feed(Unanswered(call.seq, error), self.clock())
-            return
-        self._answered(call, sent, reply)
+            return None
+        self._answered(call, sent, reply, tells=tells)
+        return reply
 
-    def _answered(self, call: Exchange, sent: float, reply: Reply) -> None:
+    def _ask(self, call: Exchange) -> Reply | None:
+        """Make a call. The core is told only where it is not answered."""
+        self._exchange(call)
+        return None if self._flight is None else self._land(*self._flight, tells=False)
+
+    def _answered(self, call: Exchange, sent: float, reply: Reply, *, tells: bool = True) -> None:
         self.clock.heard(sent, time.monotonic(), reply.now)
         self._granted = self._asked[1]
         for settle in call.settles:
             del self._settling[settle.grant]
         if call.settles:
             self._reports.ended(call.settles, reply.refused)
-        self.core.replied(call.seq, reply, self.clock())
+        if tells:
+            self.core.replied(call.seq, reply, self.clock())
 
     def _start(self, granted: Sequence[Grant]) -> None:
         grants = list(granted)
-        self._held.update(dict.fromkeys(grants, self._granted))
-        self._reports.started(grants)
+        self._begun(grants)
         self._floor.place(grants)
         if self.core.ahead and self._floor.has_async:
             self.core.ahead = False  # each of two lines would be filled up to the slots
 
+    def _begun(self, grants: Sequence[Grant]) -> None:
+        self._held.update(dict.fromkeys(grants, self._granted))
+        self._reports.started(grants)
+
+    def _is_pressing(self) -> bool:
+        return bool(self._floor.done) or self._stopped or self._ending.pressing
+
     def _is_idle(self) -> bool:
-        return not (self._floor.done or self._woken or self._stopped or self._ending.pressing)
+        return not (self._woken or self._is_pressing())
 
     def _seconds(self) -> float:
         """How long there is nothing to do, unless something comes."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, cast
 from executors._stored._header import Header, Kind
 from executors._stored._limits import LIMITS, sized
 from executors._stored._one_job import OnePlan, OneState
-from executors._stored._rows import arguments_of, more_of
+from executors._stored._rows import arguments_of, more_of, row_from
 from executors._stored._shape import Input, Place
 from executors._stored._values import failed_of, read, read_all, write
 from flows import _registry
@@ -59,6 +59,7 @@ class Brief:
         handler: Its handler; None where there is none in this process (see `unknown`), or where it is a list.
         unknown: Whether no task of that name is known here: the job should go back to its queue, for another worker.
         settings: The options that count.
+        simple: Whether its handler is a sync one that runs in a thread, without a time limit or a key of its own.
         inputs: How the children ended.
         place: Where it stands in lists, the outermost first; empty for a job of the flow itself.
         reason: Why the run was cancelled, once it was.
@@ -67,7 +68,7 @@ class Brief:
 
     __slots__ = (
         *("cancelling", "gated", "handler", "handlers", "header", "inputs", "job", "kind", "place"),
-        *("_since", "_sink", "reason", "row", "settings", "unknown"),
+        *("_since", "_sink", "reason", "row", "settings", "simple", "unknown"),
         *("binding", "conditions", "ends", "items", "plan", "space", "values"),  # when first asked for
         *("deadline_at", "rated", "tracing"),
         "__weakref__",
@@ -115,7 +116,7 @@ class Brief:
         self._sink = sink
         if found is None:
             found = look_up(header.kinds[row[1]])
-        self.kind, self.handler, self.settings, self.handlers, self.unknown = found
+        self.kind, self.handler, self.settings, self.handlers, self.unknown, self.simple = found
 
     @property
     def id(self) -> str:
@@ -226,7 +227,7 @@ def brief(
     if row is None:
         row = header.bodies[place[-1].body].rows[job - place[-1].base]
     elif isinstance(row, bytes):
-        row = cast("list[Any]", read(row))
+        row = row_from(row)
     return Brief(header, job, row, inputs, place, since, gated, sink)
 
 
@@ -238,6 +239,7 @@ class Found(NamedTuple):
     settings: Settings
     handlers: ByJob[Handler]
     unknown: bool
+    simple: bool = False
 
 
 def look_up(kind: Kind) -> Found:
@@ -247,8 +249,13 @@ def look_up(kind: Kind) -> Found:
         return Found(kind, None, kind.settings_for(None), _Nobody(kind), not kind.is_control)
     settings, former = kind.settings_for(handler.task), kind.found
     if former is None or former.handler is not handler or former.settings is not settings:
-        former = kind.found = Found(kind, handler, settings, Everybody(handler), False)
+        former = kind.found = Found(kind, handler, settings, Everybody(handler), False, _is_simple(handler, settings))
     return former
+
+
+def _is_simple(handler: Handler, settings: Settings) -> bool:
+    limited = settings.timeout is not None or settings.idempotency_key is not None
+    return not (handler.is_async or limited or settings.run_in == "process")
 
 
 class Everybody:

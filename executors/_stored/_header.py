@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = ("timeout", "fail_fast", "keep", "keep_failed", "keep_count", "key_ttl")
 
-HEADERS_KEPT: Final = 512
+HEADERS_KEPT: Final = 4096
 
 COMMONS_KEPT: Final = 128
 COMMON_BYTES: Final = 16_384
@@ -131,24 +131,35 @@ class Header:
     """
 
     __slots__ = (
-        *("bodies", "fingerprint", "id", "key", "kinds", "limits", "name", "options"),
-        *("roots", "several", "size", "__weakref__"),
+        *("_own", "_shared", "bodies", "kinds", "limits", "name", "roots", "several", "size", "__weakref__"),
+        *("fingerprint", "id", "key", "options"),  # when one of them is first asked for: most jobs do not
     )  # fmt: skip
+    fingerprint: str
+    id: str
+    key: str | None
+    options: RunOptions
 
     def __init__(self, payload: bytes) -> None:
         at = payload.find(_COMMON)
         if at < 0:
             own = read(payload)
             shared = _Common(own)
+            self._take(own, shared)
         else:
-            own = read(payload[:at] + b"}")
-            shared = _common_of(payload[at:])
-        self.id: str = own["id"]
-        self.key: str | None = own["key"]
-        self.options = RunOptions(self.id, self.key, own["trace"], **shared.options, carrier=own["carrier"])
-        self.fingerprint: str = own["fingerprint"]
+            self._own = payload[:at] + b"}"
+            self._shared = shared = _common_of(payload[at:])
         self.name, self.size, self.roots, self.several = shared.name, shared.size, shared.roots, shared.several
         self.limits, self.kinds, self.bodies = shared.limits, shared.kinds, shared.bodies
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Header.__annotations__:
+            raise AttributeError(name)
+        self._take(read(self._own), self._shared)
+        return getattr(self, name)
+
+    def _take(self, own: dict[str, Any], shared: _Common) -> None:
+        self.id, self.key, self.fingerprint = own["id"], own["key"], own["fingerprint"]
+        self.options = RunOptions(self.id, self.key, own["trace"], **shared.options, carrier=own["carrier"])
 
 
 class _Common:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from executors._stored._brief import Brief
 from executors._stored._limits import LIMITS
+from executors._stored._rows import ListRow
 from executors._stored._values import read, read_all, write
 from executors._stored._writing import RESULT, Attempt, writing, written
 from flows._context import current_grant
@@ -21,6 +22,7 @@ from flows._verbs import End, Grant, Settle
 from flows.errors import DataError, DefinitionError
 
 _COMPLETED: Final = End.COMPLETED
+_CHILD: Final = operator.itemgetter(0)
 _STATE: Final = operator.itemgetter(1)
 _PAYLOAD: Final[Callable[[Any], bytes]] = operator.itemgetter(2)
 """Of an `Input`, faster than by name."""
@@ -61,20 +63,26 @@ def writing_quickly(attempt: Attempt) -> Attempt:
 
 def _arguments(brief: Brief, handler: Handler) -> Sequence[Any] | None:
     """The arguments of a typed call that takes nothing, or whole results of jobs that have completed; else None."""
-    row = brief.row
+    row: Any = brief.row
     if not brief.kind.typed or brief.place:
         return None
-    size = len(row)
+    size, inputs = len(row), brief.inputs
     if size == 2:
         return ()
-    binding, inputs = row[2], brief.inputs
-    if size != 4 or type(binding) is not list or len(binding) != len(inputs) or {*map(_STATE, inputs)} != _ALL:
+    listed = type(row) is ListRow
+    binding = row.children if listed else row[2]
+    if (size != 4 or type(binding) is not list) and not listed:
+        return None
+    if len(binding) != len(inputs) or {*map(_STATE, inputs)} != _ALL:
+        return None
+    if listed and [*map(_CHILD, inputs)] != binding:
         return None
     payloads = [*map(_PAYLOAD, inputs)]
     if len(payloads) > 1 and sum(map(len, payloads)) > LIMITS.inputs:
         return None
     try:
-        return handler.parameters.receivers.placed(_values(payloads))
+        values = _values(payloads)
+        return handler.parameters.receivers.placed([row.kind(values)] if listed else values)
     except (DataError, DefinitionError):
         return None  # said at length by who does so for all
 

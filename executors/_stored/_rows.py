@@ -19,9 +19,9 @@ from typing import Any, Final, NamedTuple, cast
 from executors._stored._json import encode
 from executors._stored._limits import Limits, sized
 from executors._stored._shape import Outer
-from executors._stored._values import Escaping, TooLargeError, read_all, without_places
+from executors._stored._values import LISTED, Escaping, TooLargeError, read, read_all, without_places
 from flows import _registry
-from flows._binding import Arguments, Binding, Pick
+from flows._binding import Arguments, Binding, Pick, Picks
 from flows._handlers import Handler, handler_of
 from flows._plan import Plan
 from flows.errors import DefinitionError
@@ -37,6 +37,10 @@ _SURE: Final = frozenset((str, bool, int, type(None)))
 """Kinds of arguments that JSON keeps where they are short and ASCII: no integer is too large, nor text a half pair."""
 
 _SHORT: Final = 20
+
+KEPT_ROWS: Final = 256
+KEPT_BYTES: Final = 2048
+"""So many rows without data are kept as they were read, if they are no longer than that."""
 
 
 class Space(NamedTuple):
@@ -240,6 +244,48 @@ def rows_from(payloads: Iterable[bytes]) -> list[list[Any]]:
         ValueError: One has been damaged.
     """
     return read_all(payloads)
+
+
+class ListRow(list[Any]):
+    """The row of a job whose only argument is a list, or a tuple, of the whole results of all that it depends on.
+
+    Attributes:
+        kind: Which of both.
+        children: Of whom, in order.
+    """
+
+    kind: type
+    children: list[int]
+
+
+_list_rows: dict[bytes, ListRow] = {}
+"""Those that were read before. They hold no data, so that they are the same in all runs of a flow."""
+
+
+def row_from(payload: bytes) -> list[Any]:
+    """A row that was stored. It is not to be changed: others may have it.
+
+    Raises:
+        ValueError: It has been damaged.
+    """
+    if LISTED not in payload:
+        return cast("list[Any]", read(payload))
+    known = _list_rows.get(payload)
+    if known is not None:
+        return known
+    row: list[Any] = read(payload)
+    if len(row) == 5 and type(row[2]) is dict and row[2].keys() == {"a"} and row[4].keys() == {"c"}:
+        args = row[2]["a"]
+        if len(args) == 1 and type(args[0]) is Picks:
+            known = ListRow(row)
+            known.kind, known.children = args[0]
+            if len(payload) <= KEPT_BYTES:
+                # Without a lock, as the steps are atomic, and what is lost or read twice does no harm.
+                if len(_list_rows) >= KEPT_ROWS:
+                    _list_rows.clear()
+                _list_rows[payload] = known
+            return known
+    return row
 
 
 def more_of(row: Sequence[Any]) -> Mapping[str, Any]:

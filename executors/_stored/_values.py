@@ -28,6 +28,8 @@ _ESCAPE: Final = "$flows."
 _FAILED: Final = "$flows:failed"
 _PICK: Final = "$flows:pick"
 _PICKS: Final = "$flows:picks"
+LISTED: Final = b'"%s"' % _PICKS.encode()
+"""Is in what is written where a list of whole results stands."""
 _MARK: Final = b'"$flows'
 """In every payload that has more than plain data in it; rarely in others, which then only take longer to read."""
 

@@ -25,9 +25,11 @@ from executors.dask import _words as words
 from executors.dask._flights import Flight, Landed, Place, Task, parted
 from executors.dask._hand import make, stop
 from executors.dask._plugin import NoRepeats
+from executors.dask._registered import options_of
 from executors.dask._remote import Remote, fetched
 from executors.dask._versions import check_versions
-from executors.dask._words import Mark, Report
+from executors.dask._words import Mark, Named, Report
+from flows._opts import Settings
 from flows.errors import UnavailableError
 
 LOOK_SECONDS: Final = 0.1
@@ -110,6 +112,13 @@ class Cluster:
                 found[queue] = Place(resources={queue: 1})
             elif queue in names:
                 found[queue] = Place(workers=(names[queue],))
+        return found
+
+    def registered(self, named: Sequence[Named]) -> dict[Named, Settings]:
+        """What counts for the jobs of tasks that workers have registered; see `options_of`."""
+        found: dict[Named, Settings] = {}
+        for told in self.client.run(options_of, named, on_error="ignore").values():
+            found = told | found
         return found
 
     # On the loop.

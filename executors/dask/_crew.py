@@ -7,17 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from executors._leasing import Crew
-from executors._leasing._attempts import AsyncAttempt
+from executors._leasing._attempts import AsyncAttempt, attempts_of
 from executors._leasing._calls import abandoned
 from executors._leasing._loop import LoopLine
-from executors._leasing._sharing import Sharing
 from executors.dask._attempts import Attempts
 from executors.dask._cluster import Cluster, lost_scheduler
-from executors.dask._remote import Remote, fetched, remotes
+from executors.dask._remote import fetched, remotes
 from flows._binding import Pick
-from flows._verbs import End, FailedSettle, Grant, Settle
+from flows._handlers import Clock
+from flows._verbs import Grant, Settle
 from flows._worker import Drain
-from flows.errors import LeaseLostError
 
 if TYPE_CHECKING:
     from executors._leasing._crew_run import CrewRun
@@ -53,14 +52,10 @@ class ClusterCrew(Crew):
     ) -> None:
         super().__init__(store, run, slots=slots, name=name, on_end=on_end)
         self._cluster = cluster
-        attempt: AsyncAttempt = Attempts(cluster, self, places)
-        if run.writing is not None:
-            attempt = run.writing.around_async(self._homing(attempt))
-        if run.tracing is not None:
-            attempt = run.tracing.around_async(attempt, name)
+        made = self._made = Attempts(cluster, places, self.clock, self.lose, brings=run.writing is not None)
+        _, self.async_attempt = attempts_of(self, made)
         if run.shares:
-            attempt = self._sharing(attempt)
-        self.async_attempt = attempt
+            self.async_attempt = self._sharing(self.async_attempt)
         self._on_loop = ClusterLine(self, slots, store)
         self._decided = self._control
         self._control = self._at_home
@@ -94,52 +89,28 @@ class ClusterCrew(Crew):
             self.store.abandon(self.run, str(gone))
             self.fall(gone)
 
-    def _homing(self, attempt: AsyncAttempt) -> AsyncAttempt:
-        """*attempt* for runs that are kept here: results are brought home, to be written down."""
-
-        async def around(grant: Grant, clock: Callable[[], float]) -> Settle:
-            settle = await attempt(grant, clock)
-            if type(settle.value) is not Remote:
-                return settle
-            try:
-                settle.value = await self._cluster.bring(settle.value)
-            except Exception as error:
-                return self._not_brought(grant, "its result was lost", error, settle.started_at)
-            return settle
-
-        return around
-
     def _sharing(self, attempt: AsyncAttempt) -> AsyncAttempt:
         """*attempt* for runs with jobs that share their results: whether two do the same is told by what they take."""
-        shared = Sharing(self.store).around_async(attempt)
 
-        async def around(grant: Grant, clock: Callable[[], float]) -> Settle:
+        async def around(grant: Grant, clock: Clock) -> Settle:
             if grant.run.plan.settings[grant.job].idempotency_key is not None:
                 started_at = clock()
                 try:
                     await asyncio.to_thread(self._bring, grant)
                 except Exception as error:
-                    return self._not_brought(grant, "what it takes was lost", error, started_at)
-            return await shared(grant, clock)
+                    return self._made.not_brought(grant, "what it takes was lost", error, started_at)
+            return await attempt(grant, clock)
 
         return around
 
-    def _at_home(self, grant: Grant, clock: Callable[[], float]) -> Settle:
+    def _at_home(self, grant: Grant, clock: Clock) -> Settle:
         """The library's own work, which looks at values."""
         started_at = clock()
         try:
             self._bring(grant)
         except Exception as error:
-            return self._not_brought(grant, "what it takes was lost", error, started_at)
+            return self._made.not_brought(grant, "what it takes was lost", error, started_at)
         return self._decided(grant, clock)
-
-    def _not_brought(self, grant: Grant, what: str, error: Exception, started_at: float) -> Settle:
-        """A result did not come from the cluster."""
-        if self._cluster.away:
-            self.lose()
-            return Settle(grant, End.RELEASED, None, started_at, self.clock())
-        lost = LeaseLostError(f"{what}: {type(error).__name__}: {error}", job=grant.run.plan.ids[grant.job])
-        return FailedSettle(grant, End.LOST, lost, started_at, self.clock())
 
     def _bring(self, grant: Grant) -> None:
         """Have the results that a job takes here, too."""

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from executors._leasing import Crew
 from executors.dask._attempts import ClusterHandler
 from executors.dask._crew import ClusterCrew
-from executors.dask._limits import check_limits
+from executors.dask._limits import check_limits, refuse_workers
+from executors.dask._registered import taught
 from executors.dask._run import ClusterRun
 from executors.dask._way import Way, forget_closed
 from executors.memory._executor import Home, MemoryExecutor, tasks_of
 from flows._bodies import bodies_of
-from flows._executors import masked
+from flows._executors import SCHEMES, masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
-from flows.errors import DefinitionError, UnknownExecutorError, UnsupportedError
+from flows.errors import DefinitionError, UnknownExecutorError
 from flows.executor import Executor, RunOptions, WorkerOptions
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ class DaskExecutor(MemoryExecutor):
         """Accept a run: all of it or, if this raises, nothing.
 
         Raises:
+            UnknownTaskError: A job's task is registered neither here nor in the workers.
             UnsupportedError: A queue of the flow has limits, which would have to hold for all clients of the cluster.
             UnavailableError: The scheduler is gone, and does not answer either to a new client.
         """
         check_limits(plan)
         cluster = self._way.cluster()
-        record = cast("ClusterRun", super().submit(plan, options, background=False))
+        record = cast("ClusterRun", super().submit(taught(plan, cluster), options, background=False))
         record.cluster = cluster
         if background:
             self._start(record)
@@ -73,18 +75,22 @@ class DaskExecutor(MemoryExecutor):
         Raises:
             DefinitionError: A job's task is not known here, or its function cannot run where it is to.
         """
-        made: dict[tuple[Any, bool], Handler] = {}
-        problems: list[DefinitionError] = []
-        tasks = tasks_of(plan)
-        kinds = [(task, settings.run_in == "process") for task, settings in zip(tasks, plan.settings, strict=True)]
-        for kind in dict.fromkeys(kinds):
-            try:
-                made[kind] = ClusterHandler(kind[0], in_process=kind[1])
-            except DefinitionError as error:
-                problems.append(error)
+        made: dict[tuple[int, str, bool], Handler] = {}  # a task with other options has the same function
+        problems: dict[tuple[int, str, bool], DefinitionError] = {}
+        handlers: list[Handler] = []
+        for task, settings in zip(tasks_of(plan), plan.settings, strict=True):
+            kind = id(task.fn), task.name, settings.run_in == "process"
+            handler = made.get(kind)
+            if handler is None and kind not in problems:
+                try:
+                    handler = made[kind] = ClusterHandler(task, in_process=kind[2])
+                except DefinitionError as error:
+                    problems[kind] = error
+            if handler is not None:
+                handlers.append(handler)
         if problems:
-            raise DefinitionError.of(problems)
-        return [made[kind] for kind in kinds]
+            raise DefinitionError.of([*problems.values()])
+        return handlers
 
     @property
     def crew_type(self) -> Callable[..., Crew]:  # type: ignore[override]
@@ -103,7 +109,7 @@ class DaskExecutor(MemoryExecutor):
         Raises:
             UnsupportedError: Always.
         """
-        raise UnsupportedError("a Dask cluster has workers of its own: start them with `dask worker`")
+        raise refuse_workers()
 
     def close(self) -> None:
         """Close the client, if it was made here. Runs must have ended; results that were not read are gone."""
@@ -118,7 +124,8 @@ def executor_at(where: str | Client) -> Executor:
     """The executor for ``dask://scheduler:8786``, or for a `distributed.Client`, for which it is always the same one.
 
     ``concurrency=N`` says how many attempts of a run may be on the cluster at once; with ``journal=sqlite:///runs.db``
-    runs are kept in that file, and go on from it.
+    or ``journal=redis://localhost:6379/0`` runs are kept there, and go on from there. The journal's URL is escaped
+    where it has options of its own.
 
     Raises:
         UnknownExecutorError: It is no such URL.
@@ -130,9 +137,13 @@ def executor_at(where: str | Client) -> Executor:
         way = Way(address)
         if journal is None:
             return DaskExecutor(way, slots)
-        from executors.dask._journal import JournaledExecutor  # it loads what other runs do not need
+        if journal.startswith("sqlite:"):  # either loads what other runs do not need
+            from executors.dask._journal import JournaledExecutor
 
-        return JournaledExecutor(way, journal, slots)
+            return JournaledExecutor(way, journal, slots)
+        from executors.dask._fleet_journal import FleetJournal
+
+        return FleetJournal(way, journal, slots)
     with _lock:
         forget_closed(_of_clients)
         if where not in _of_clients:
@@ -160,8 +171,12 @@ def _place(url: str) -> tuple[str, int, str | None]:
                 )
             slots = int(value)
         elif name == "journal":
-            if not value.startswith("sqlite:"):
-                raise UnknownExecutorError(f"{spot}: journal={shown(value)} must be a file, as in sqlite:///runs.db")
+            place = SCHEMES.get(value.partition(":")[0].lower(), "")
+            if not place.startswith(("executors.sqlite:", "executors.redis:")):
+                raise UnknownExecutorError(
+                    f"{spot}: journal={shown(masked(value))} must be a file or a Redis server, as in "
+                    "sqlite:///runs.db or redis://localhost:6379/0"
+                )
             journal = value
         else:
             raise UnknownExecutorError(

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, Final
 
 import cloudpickle
@@ -23,15 +24,16 @@ from distributed.sizeof import safe_sizeof
 import flows
 from executors._leasing._distant_run import DistantGrant, DistantRun
 from executors._leasing._wire import LOG as WIRE_LOG
-from executors._leasing._wire import Brief, Raised, packed
+from executors._leasing._wire import Brief, packed, unpacked
 from executors.dask import _words as words
+from executors.dask._registered import placed, registered
 from executors.dask._remote import check_travels, read
 from executors.dask._reports import Reports, reports_of
-from executors.dask._words import Batch, ChildError, Kind, Mark, Order, StoppedError, Void
+from executors.dask._words import Batch, ChildError, Fault, Kind, Mark, Named, Order, StoppedError, Void
 from flows._binding import ATOMS
 from flows._children import Children
 from flows._context import Context, current_grant
-from flows._handlers import finished
+from flows._handlers import Handler, finished, judge_error
 from flows._telemetry import carried
 from flows.errors import DataError, DefinitionError, JobTimeoutError, LeaseLostError
 
@@ -119,30 +121,31 @@ def _made(batch: Batch, kind: bytes, order: Order, results: Sequence[Any], worke
         say(words.UNRUN)
         return Void()
     began = time.monotonic()
-    final = True
+    grant: DistantGrant | None = None
+    judges = False
     try:
-        known = _known(kind, order, batch.version, worker.address)
+        known, handler = _known(kind, order, batch.version, worker.address)
         link = _Link(say)
         args, kwargs = _inputs(order, results, link)
-        brief = known.brief._replace(job_id=order.job_id, attempt=order.attempt, carrier=order.carrier)
-        grant = DistantGrant(brief, link, WorkerRun)
-        final = False
+        if handler is not None:
+            judges = True
+            args, kwargs = placed(handler, kwargs, link.found, f"job {order.job_id!r}")
+        grant = DistantGrant(_brief(known.brief, order), link, WorkerRun)
         say(words.BEGUN)
         began = time.monotonic()
         value = _called(order.mark, grant, known, args, kwargs)
         if type(value) not in ATOMS:
             check_travels(value)
-    except JobTimeoutError:
-        say(words.TIMEOUT, seconds=time.monotonic() - began)
+    except JobTimeoutError as error:
+        say(words.TIMEOUT, _fault(error, order, grant, judges=judges), time.monotonic() - began)
     except StoppedError:
         say(words.STOPPED, seconds=time.monotonic() - began)
     except LeaseLostError as error:
         say(words.LOST, cloudpickle.dumps(str(error)), time.monotonic() - began)
     except ChildError as error:
-        say(words.RAISED, error.raised, time.monotonic() - began)
+        say(words.RAISED, _fault(error, order, grant, judges=judges), time.monotonic() - began)
     except Exception as error:
-        seconds = time.monotonic() - began
-        say(words.RAISED, cloudpickle.dumps(_packed(error, order.job_id, final=final)), seconds)
+        say(words.RAISED, _fault(error, order, grant, judges=judges), time.monotonic() - began)
     else:
         say(words.DONE, b"large" if _is_large(value) else b"", time.monotonic() - began)
         return value
@@ -158,18 +161,39 @@ def _is_large(value: object) -> bool:
     return size > LARGE_BYTES
 
 
-def _packed(error: Exception, job_id: str, *, final: bool) -> Raised:
-    return packed(error, job_id, final=final, dumps=cloudpickle.dumps)
+def _brief(common: Brief, order: Order) -> Brief:
+    brief = common._replace(job_id=order.job_id, attempt=order.attempt, carrier=order.carrier)
+    if order.idempotency_key is None:
+        return brief
+    return brief._replace(settings=replace(brief.settings, idempotency_key=order.idempotency_key))
 
 
-def _known(kind: bytes, order: Order, version: str, address: str) -> Kind:
+def _fault(error: Exception, order: Order, grant: DistantGrant | None, *, judges: bool) -> bytes:
+    """A pickle of the `Fault`. What is wrong before there is a grant is no better the next time."""
+    if isinstance(error, ChildError):
+        raised = pickle.loads(error.raised)
+        error = unpacked(raised)
+    elif type(error) is JobTimeoutError:
+        raised = None
+    else:
+        raised = packed(error, order.job_id, final=grant is None, dumps=cloudpickle.dumps)
+    verdict = None
+    if judges and grant is not None:
+        settle = judge_error(grant, error, 0.0, 0.0)
+        verdict = int(settle.end), settle.after, settle.counted
+    data: bytes = cloudpickle.dumps(Fault(raised, verdict))
+    return data
+
+
+def _known(kind: bytes, order: Order, version: str, address: str) -> tuple[Kind, Handler | None]:
+    """What there is to do; with the handler where the function is this process's own."""
     if version != flows.__version__:
         raise DefinitionError(
             f"the worker {address} has flows {flows.__version__}, and the flow was submitted by {version}; "
             "install the same version on both sides"
         )
     try:
-        return _loaded(kind)
+        known = _loaded(kind)
     except Exception as error:
         problem = DefinitionError(
             f"task {order.task!r} cannot be loaded by the worker {address}: {type(error).__name__}: {error}; functions "
@@ -178,6 +202,7 @@ def _known(kind: bytes, order: Order, version: str, address: str) -> Kind:
         )
         problem.__cause__ = error
         raise problem from None
+    return registered(known, address) if type(known.fn) is Named else (known, None)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from executors.dask._crew import ClusterCrew
-from executors.dask._limits import check_limits
+from executors.dask._limits import check_limits, refuse_workers
 from executors.sqlite import SqliteExecutor
-from flows.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
@@ -71,7 +70,7 @@ class JournaledExecutor(SqliteExecutor):
         Raises:
             UnsupportedError: Always.
         """
-        raise UnsupportedError("a Dask cluster has workers of its own: start them with `dask worker`")
+        raise refuse_workers()
 
     def close(self) -> None:
         """Let go of the file and of the cluster."""

@@ -20,3 +20,8 @@ def check_limits(plan: Plan[Any]) -> None:
             f"queue {limited[0]!r} has limits, which a Dask cluster cannot keep over all its clients: leave "
             "concurrency and rate out, or give its workers a resource of the queue's name"
         )
+
+
+def refuse_workers() -> UnsupportedError:
+    """What is said to who would start a worker of ours."""
+    return UnsupportedError("a Dask cluster has workers of its own: start them with `dask worker`")

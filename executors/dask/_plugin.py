@@ -22,6 +22,8 @@ class NoRepeats(SchedulerPlugin):
     """
 
     name = "flows-no-repeats"
+    idempotent = True
+    """One is enough for all clients."""
 
     def __init__(self) -> None:
         self._scheduler: Scheduler | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from executors._leasing._wire import Brief, Place
+from executors._leasing._wire import Brief, Place, Raised
+from flows._opts import Opts
 
 BEGUN: Final = "begun"
 PROGRESS: Final = "progress"
@@ -14,8 +15,9 @@ UNDER_WAY: Final = (BEGUN, PROGRESS, LOG)
 DONE: Final = "done"
 """The handler has returned; its result is that of the task, and stays where it is."""
 RAISED: Final = "raised"
-"""The handler has raised what a `Raised` says."""
+"""The handler has raised what a `Fault` says."""
 TIMEOUT: Final = "timeout"
+"""Its time was over; a `Fault`, too."""
 STOPPED: Final = "stopped"
 """The handler was told to stop, and did."""
 LOST: Final = "lost"
@@ -28,10 +30,29 @@ Mark = tuple[str, int, int]
 """One attempt: the id of its run, its job, its fence."""
 
 
+class Named(NamedTuple):
+    """Stands for a function that only the workers have: that of the task which is registered there.
+
+    Attributes:
+        name: The task's.
+        queue: The job's.
+        opts: The job's own options.
+    """
+
+    name: str
+    queue: str
+    opts: Opts | None
+
+    def __call__(self, **data: Any) -> Any:
+        """For the looks of it."""
+        raise TypeError(f"the function of task {self.name!r} is not here")
+
+
 class Kind(NamedTuple):
     """What the attempts of one task in one run have in common.
 
     Attributes:
+        fn: The function; or a `Named`, and then all that follows of it is the worker's to say.
         contexts: The parameters that take the context of the job.
         place: Where a process of its own imports the handler from, if it is to run in one.
         brief: What a handler can ask of its job, but for what is the job's alone.
@@ -48,6 +69,7 @@ class Order(NamedTuple):
     """One attempt to be made.
 
     Attributes:
+        idempotency_key: The one that the job was given, if any.
         ids: The jobs whose results the task receives, where `call` does not say.
         call: Which results are the arguments; or a pickle of arguments, keyword arguments and children.
     """
@@ -57,6 +79,7 @@ class Order(NamedTuple):
     job_id: str
     attempt: int
     carrier: dict[str, str]
+    idempotency_key: str | None
     ids: tuple[str, ...]
     call: tuple[int, ...] | bytes
 
@@ -95,6 +118,19 @@ class Report(NamedTuple):
     data: bytes
     seconds: float
     age: float
+
+
+class Fault(NamedTuple):
+    """What went wrong in an attempt, as it travels.
+
+    Attributes:
+        raised: What the handler has raised; None where its time was over.
+        verdict: What becomes of the job, where its worker judges: how the attempt ends (an `End`), the seconds until
+            the next one, and whether it counts.
+    """
+
+    raised: Raised | None
+    verdict: tuple[int, float, bool] | None = None
 
 
 class Void:

@@ -384,6 +384,6 @@ class MemoryStore(Settling):
         if run is not None:
             due = run.delayed[0][0] if run.delayed else None
         else:
-            due = min([run.delayed[0][0] for run in self._timed], default=None)
+            due = min([run.delayed[0][0] for run in self._timed]) if self._timed else None
         opens_at = self._claims.due_at(want, now) if self._limited else None
         return due if opens_at is None else opens_at if due is None else min(due, opens_at)

@@ -80,7 +80,7 @@ class Channel:
         """
         for _ in range(MAX_REDIRECTS):
             replies = self._exchanged(commands, asking=False)
-            redirect = next((to for one in replies if (to := redirect_of(one))), None)
+            redirect = next((to for one in replies if isinstance(one, Exception) and (to := redirect_of(one))), None)
             if redirect is None:
                 return replies
             what, (host, port) = redirect
@@ -117,9 +117,9 @@ class Channel:
         if connection is None:
             raise UnavailableError(f"{self._link.address}: the connection was ended")
         (reply,) = self._fetched(connection, (command,))
-        if redirect_of(reply):  # it was not done
-            return self.call(*command)
         if isinstance(reply, Exception):
+            if redirect_of(reply):  # it was not done
+                return self.call(*command)
             raise reply
         return reply
 
@@ -197,10 +197,7 @@ class Channel:
 
     def _post(self, connection: Wire, commands: Sequence[Command]) -> None:
         try:
-            if len(commands) == 1:
-                connection.post(commands[0])
-            else:
-                connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+            connection.post(*commands)
         except Exception as error:
             raise self._told(error, commands[0], connection) from None
         except BaseException:
@@ -212,7 +209,7 @@ class Channel:
         try:
             for command in commands:
                 try:
-                    replies.append(connection.read_response())
+                    replies.append(connection.fetch())
                 except exceptions.ResponseError as error:
                     self._check_reply(error, str(command[0]))
                     replies.append(error)

@@ -20,6 +20,7 @@ from executors._leasing._process_checks import check_places
 from executors._stored import Header, Limits, Packed, StoredRecord, pack, read
 from executors.redis._crowds import is_crowded_out
 from executors.redis._fleet import FleetStore
+from executors.redis._limited import Limited
 from executors.redis._operating import Operating
 from executors.redis._outlook import Ended, Outlook, Seen, drop
 from executors.redis._part import Part, check_limits, check_spread, placed, served_in
@@ -219,6 +220,9 @@ class RedisExecutor(Operating):
 
     def work(self, record: RedisRecord, timeout: float | None) -> bool:
         """Wait for the end of the run, and see to its deadline where no worker does."""
+        if record.seen is not None:
+            self._conclude(record)
+            return True
         until = None if timeout is None else time.monotonic() + timeout
         looks = itertools.count()
 
@@ -229,13 +233,17 @@ class RedisExecutor(Operating):
             if record.part.outlook.has_ended(record):
                 return True
             if next(looks):  # not at the first look: most runs end before there is another
-                record.part.end_overdue(record.run)
+                self._see_to(record)
             return False
 
         if not record.part.ends.wait(record.run, ended, left):
             return False
         self._conclude(record)
         return True
+
+    def _see_to(self, record: RedisRecord) -> None:
+        """Somebody waits for the run, and it has not ended."""
+        record.part.end_overdue(record.run)
 
     def join(self, record: RedisRecord, *, blocks: bool = False) -> None:
         """Workers work on it."""
@@ -260,16 +268,18 @@ class RedisExecutor(Operating):
         """A worker for all runs of the namespace."""
         from executors._leasing._serving import workshop  # most programs have no worker
 
-        store: Any
-        if len(self.parts) == 1:
-            store = FleetStore(self.link, self.parts[0].stops, options.limits, lease_seconds=self.lease_seconds)
-        else:
-            from executors.redis._spread import SpreadStore  # most namespaces have one shard
-
-            check_limits(self.address, options.limits)
-            links, stops = [part.link for part in self.parts], [part.stops for part in self.parts]
-            store = SpreadStore(links, stops, lease_seconds=self.lease_seconds)
+        store = self.worker_store(options.limits)
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
+
+    def worker_store(self, limits: Limited) -> Any:
+        """The store as one worker has it."""
+        if len(self.parts) == 1:
+            return FleetStore(self.link, self.parts[0].stops, limits, lease_seconds=self.lease_seconds)
+        from executors.redis._spread import SpreadStore  # most namespaces have one shard
+
+        check_limits(self.address, limits)
+        links, stops = [part.link for part in self.parts], [part.stops for part in self.parts]
+        return SpreadStore(links, stops, lease_seconds=self.lease_seconds)
 
     def close(self) -> None:
         """End the connections. It can still be used, and makes new ones."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from executors._leasing._process_checks import process_handler
 from executors._store import Listener
-from executors._stored import Brief, Header, Unread, writing, writing_async
+from executors._stored import Brief, Header, Unread, writing_async, writing_quickly
 from executors.redis._connection import Link
 from executors.redis._flight import InFlight
 from executors.redis._keys import Keys
@@ -20,15 +20,16 @@ from executors.redis._listener import Waker, patience
 from executors.redis._server import check_namespace
 from executors.redis._shard import Shard
 from executors.redis._spans import tell_spans, told_spans
-from executors.redis._store import MICRO, RedisStore, stated
+from executors.redis._store import RedisStore, stated
 from executors.redis._waiting import Hub
+from executors.redis._wire import MICRO
 from flows._state import CONTROL_QUEUE
 from flows._telemetry import carried_trace, is_recorded
 from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
-    from executors.redis._wire import Granted
+    from executors.redis._wire import Answer, Granted
     from flows._carried_trace import CarriedTrace
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
@@ -70,7 +71,7 @@ class Sink:
 class Bytes:
     """What makes bytes of results, in the hand that ran the handler."""
 
-    around = staticmethod(writing)
+    around = staticmethod(writing_quickly)
     around_async = staticmethod(writing_async)
 
 
@@ -113,25 +114,23 @@ class FleetStore(RedisStore):
                 self.shard.run("state", stated(self._limits))
             self._checked = True
             self._beat(self.shard)
-        waker = self._waker
-        if waker is not None and not want.limit:
-            waker.disarm()
         if want.limit:
             self._token = False
+        elif self._waker is not None:
+            self._waker.disarm()
         if self._traces and settles:
             tell_spans(self._loops.get(loop) or self._open_loop(loop), settles)
-        flight = super().begin_exchange(loop, seq, settles, want, worker)
+        return super().begin_exchange(loop, seq, settles, want, worker)
 
-        def land() -> Reply:
-            self._recorded = is_recorded()
-            reply = flight.land()
-            if waker is not None and want.limit and len(reply.grants) < want.limit:
+    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
+        self._recorded = is_recorded()
+        reply, waker = super()._reply(answer, settles, shard, want), self._waker
+        if waker is not None:
+            if want.limit and len(answer.grants) < want.limit:
                 waker.arm()
-            elif waker is not None:
+            else:
                 waker.disarm()
-            return reply
-
-        return InFlight(flight.is_answered, land)
+        return reply
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Tell *listener* when there may be work in *queues*, and of runs that are cancelled; see `Store.listen`."""
@@ -198,23 +197,22 @@ class FleetStore(RedisStore):
         if isinstance(header, Unread):
             return grant
         made = cast("Brief", grant.run)
-        made.tell(Sink(self.shard, granted.run_id, granted.job, granted.fence))
-        tracing = self._trace_of(header)
-        if tracing is not None:
-            made.tracing = tracing
+        made.tell(Sink(self.shard, header.id, grant.job, grant.fence))
+        if self._recorded or self._traces:
+            made.tracing = self._trace_of(header)
         if made.handler is not None and made.settings.run_in == "process":
             made.handler = process_handler(made.handler.task)
             made.handlers = {grant.job: made.handler}
         return grant
 
     def _is_linked(self, granted: Granted, header: Header) -> bool:
+        if not self._recorded and not self._traces:
+            return False
         if not granted.inputs and not granted.place and granted.attempt == 1 and not granted.since:
             return False  # nothing came before it
         return self._trace_of(header) is not None
 
     def _trace_of(self, header: Header) -> CarriedTrace | None:
-        if not self._recorded and not self._traces:
-            return None
         trace = self._traces.get(header.id)
         if trace is None:
             trace = carried_trace(header.name, header.options)

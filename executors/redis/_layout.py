@@ -35,10 +35,11 @@ EXTRA: Final = Struct("<IIIIiiIiIHdd")
 """dooms, skips, cancels, conts, cause, first cause, cut, items, begun, tries, since, due."""
 
 
-COURSE: Final = Struct("<IIIBBBBBBHiIiiI")
+COURSE: Final = Struct("<IIIBBBBBBHiIiiIB")
 """
 How a run goes: open jobs, turn, size, worst end of a root, whether lines are unswept, cancelling, ended, timed, to fail
-fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items).
+fast; workers, sweeping, position, marking, late, jobs of its own (the others are those of items), jobs taken in its
+turn.
 """
 
 

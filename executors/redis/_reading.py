@@ -226,6 +226,10 @@ class ServerReader:
         """Call *changed* after each change."""
         return self._events.watch(run, changed)
 
+    def stir(self) -> None:
+        """Have all who watch a run look at it."""
+        self._events.stir()
+
     def past_of(self, run: str) -> History:
         """Failures of earlier attempts, and origins of results that were taken, for events that tell of them."""
         return History(lambda job: self.history(run, job), lambda job: self._hash(run, "o", [name_of(job)])[0])

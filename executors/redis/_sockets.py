@@ -11,6 +11,7 @@ from functools import cache
 from inspect import signature
 from typing import Any, Final, Protocol, cast
 
+from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 from redis.retry import Retry
@@ -26,10 +27,16 @@ KEEPALIVE: Final = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 
 
 _pack: Any = None
 """Makes the bytes of a command, quickly, where that is installed."""
+_Reader: Any = None
+"""Reads replies, of which redis-py makes more than is needed here."""
 try:
+    from hiredis import Reader as _Reader
     from hiredis import pack_command as _pack
 except ImportError:
     pass
+
+READ_BYTES: Final = 32_768
+_MORE: Final = object()
 
 _poll: Final = getattr(select, "poll", None)
 """Where there is none, who asks whether a reply has come is told to wait for it."""
@@ -54,13 +61,16 @@ class Wire(Protocol):
     def connect(self) -> None: ...
     def disconnect(self) -> None: ...
     def send_command(self, *command: Any, check_health: bool = ...) -> None: ...
-    def post(self, command: Sequence[Any]) -> None:
-        """Send one command."""
+    def post(self, *commands: Sequence[Any]) -> None:
+        """Send commands in one go."""
         ...
 
     def pack_commands(self, commands: Sequence[Sequence[Any]]) -> list[bytes]: ...
     def send_packed_command(self, packed: list[bytes], check_health: bool = ...) -> None: ...
     def read_response(self) -> Any: ...
+    def fetch(self) -> Any:
+        """The reply to a command that was posted; an error of the server is raised, and those of the socket are."""
+        ...
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +95,8 @@ class _Opened:
     """What ours have in addition."""
 
     _sock: Any
+    _parser: Any
+    _replies: tuple[Any, Any] | None = None
 
     @property
     def is_open(self) -> bool:
@@ -99,17 +111,35 @@ class _Opened:
         looking.register(sock, select.POLLIN)
         return bool(looking.poll(0))
 
-    def post(self, command: Sequence[Any]) -> None:
-        sender = cast("Wire", self)
+    def post(self, *commands: Sequence[Any]) -> None:
         if _pack is not None:
             try:
-                packed = _pack(tuple(command))
+                packed = b"".join([_pack(tuple(command)) for command in commands])
             except TypeError:
                 pass  # redis-py tells what is wrong with it
             else:
-                sender.send_packed_command([packed], check_health=False)
+                self._sock.sendall(packed)
                 return
-        sender.send_command(*command, check_health=False)
+        sender = cast("Wire", self)
+        sender.send_packed_command(sender.pack_commands(commands), check_health=False)
+
+    def fetch(self) -> Any:
+        if _Reader is None:
+            return cast("Wire", self).read_response()
+        if self._replies is None:  # what was read before, by redis-py, has been read to its end
+            errors = {"protocolError": exceptions.InvalidResponse, "replyError": self._parser.parse_error}
+            self._replies = _Reader(notEnoughData=_MORE, **errors), bytearray(READ_BYTES)
+        reader, room = self._replies
+        reply = reader.gets()
+        while reply is _MORE:
+            size = self._sock.recv_into(room)
+            if not size:
+                raise exceptions.ConnectionError("Connection closed by server.")
+            reader.feed(room, 0, size)
+            reply = reader.gets()
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     def allow(self, seconds: float) -> None:
         self._sock.settimeout(seconds)

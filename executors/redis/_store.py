@@ -9,27 +9,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol, cast
 
 from executors._store import StaleCallError
-from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief, write_failed
+from executors._stored import Brief, Header, Headers, Items, Packed, Unread, brief
 from executors.redis._alike import AlikeRun, alike, keep_form
 from executors.redis._flight import InFlight, LateGrants
 from executors.redis._inputs import Inputs, Payloads, places
 from executors.redis._keys import Keys
 from executors.redis._layout import CONTROL, lay_out
-from executors.redis._moulds import expanded, is_small, lanes_of, mould_of, union_of
+from executors.redis._moulds import is_small, lanes_of, mould_of, union_of
+from executors.redis._outcomes import outcome_of
 from executors.redis._reopen import reopen
 from executors.redis._rows import read_rows
 from executors.redis._scripts import Calls
 from executors.redis._shard import Shard
 from executors.redis._submits import Holder, NewRun, common_of
-from executors.redis._wire import CONTROLLED, GATE, RATED, SUSPECT, Answer, Granted, Outcome
+from executors.redis._wire import CONTROLLED, GATE, MICRO, RATED, SUSPECT, Answer, Granted
 from flows._keeper import LEASE_SECONDS
 from flows._shared_results import Owner, Shared, owner_of
 from flows._state import STATE_NAMES
-from flows._verbs import ControlGrant, End, Grant, ReplayedSettle, Reply, Settle, SuspectGrant, Want
+from flows._verbs import ControlGrant, End, Grant, Reply, Settle, SuspectGrant, Want
 from flows.errors import UnknownRunError, UnsupportedError
-
-MICRO: Final = 1_000_000
-_COMPLETED: Final = End.COMPLETED
 
 
 class Way(Calls, Protocol):
@@ -62,6 +60,8 @@ class _ApartSuspect(ApartGrant, SuspectGrant):
     __slots__ = ()
 
 
+_NOTHING_TOLD: Final[dict[tuple[str, int], Any]] = {}
+
 _KINDS: Final[dict[tuple[bool, int], type[Grant]]] = {
     (False, 0): Grant,
     (False, CONTROLLED): ControlGrant,
@@ -92,6 +92,7 @@ class RedisStore:
         self._headers = Headers(self._load_header)
         self._payloads = Payloads()
         self._loops: dict[str, Shard] = {}
+        self._queues: tuple[frozenset[str] | None, list[str]] = None, []
         self._ahead: float | None = None
         self._lock = threading.Lock()
 
@@ -139,12 +140,16 @@ class RedisStore:
         """As `exchange`, which is sent; see `executors._store.Flight`."""
         shard = self._loops.get(loop) or self._open_loop(loop)
         now = self.attempts_clock()
-        outcomes = [outcome_of(settle, now) for settle in settles]
+        outcomes = []
         for settle in settles:
+            outcomes.append(outcome_of(settle, now))
             if settle.end is End.EXPANDED:
                 self._stow(shard, settle)
+        queues = self._queues
+        if queues[0] is not want.queues:
+            queues = self._queues = want.queues, sorted(want.queues or ())
         end = shard.begin_exchange(
-            *(loop, seq, outcomes, sorted(want.queues or ())),
+            *(loop, seq, outcomes, queues[1]),
             limit=want.limit,
             at_once=want.at_once,
             suspects=want.suspects,
@@ -159,7 +164,7 @@ class RedisStore:
                 if str(error).startswith("STALE"):
                     raise StaleCallError(str(error)) from error
                 raise
-            return self._reply(answer, settles, shard)
+            return self._reply(answer, settles, shard, want)
 
         return InFlight(cast("Any", shard.server).is_answered, land)
 
@@ -258,17 +263,31 @@ class RedisStore:
                 shard = self._loops[loop] = self.shard.on(self._way.channel("exchange"))
             return shard
 
-    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard) -> Reply:
+    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
         self._ahead = answer.now / MICRO - time.monotonic()
+        now = self.ours(answer.now / MICRO)
+        refused = [settles[number] for number in answer.refused]
+        due = None if answer.due < 0 else self.ours(answer.due / MICRO)
+        if not answer.grants:
+            return Reply(now, [], refused, answer.more, due)
         for run_id, header in answer.headers.items():
             with contextlib.suppress(UnsupportedError):  # which is said again below, of each of its jobs
                 self._headers.put(run_id, header)
-        apart = [grant for grant in answer.grants if grant.row is None and not grant.place]
-        told = self._told(apart, shard) if apart else {}
-        headers = {run_id: self._header_of(run_id) for run_id in {grant.run_id for grant in answer.grants}}
+        suspects, told = 0, _NOTHING_TOLD
+        headers: dict[str, Header | Unread] = {}
+        apart = []
+        for one in answer.grants:
+            run_id, _, _, flags, _, _, row, _, place = one
+            suspects += flags & SUSPECT
+            if row is None and not place:
+                apart.append(one)
+            if run_id not in headers:
+                headers[run_id] = self._header_of(run_id)
+        if apart:
+            told = self._told(apart, shard)
 
         def made() -> list[Grant]:
-            grants = [self._grant(grant, headers[grant.run_id], told) for grant in answer.grants]
+            grants = [self._grant(grant, headers[grant[0]], told) for grant in answer.grants]
             if answer.deadlines:
                 for grant in grants:
                     deadline = answer.deadlines.get(grant.run.id)
@@ -276,11 +295,8 @@ class RedisStore:
                         cast("Brief", grant.run).deadline_at = self.ours(deadline / MICRO)
             return grants
 
-        refused = [settles[number] for number in answer.refused]
-        due = None if answer.due < 0 else self.ours(answer.due / MICRO)
-        suspects = sum(grant.flags & SUSPECT for grant in answer.grants)
-        grants = LateGrants(len(answer.grants), made) if answer.grants else []
-        return Reply(self.ours(answer.now / MICRO), cast("list[Grant]", grants), refused, answer.more, due, suspects)
+        grants = made() if len(answer.grants) == 1 else cast("list[Grant]", LateGrants(len(answer.grants), made))
+        return Reply(now, grants, refused, answer.more, due, suspects)
 
     def _header_of(self, run_id: str) -> Header | Unread:
         try:
@@ -298,11 +314,11 @@ class RedisStore:
             row, place = told[run_id, job]
             taken = Inputs(self.shard, run_id, job, self._payloads)
         apart = apart or self._is_linked(granted, header)
-        kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)]
         began = self.ours(since / MICRO) if since > 0 else None
         run = brief(header, job, row, taken, place=place, since=began, gated=bool(flags & GATE))
         if flags & RATED:
             run.rated = True
+        kind = _KINDS[apart, flags & (CONTROLLED | SUSPECT)] if flags or apart else Grant
         return kind(cast("Any", run), job, attempt, fence)
 
     def _is_linked(self, granted: Granted, header: Header) -> bool:
@@ -327,33 +343,6 @@ class RedisStore:
         if header is None:
             raise UnknownRunError(f"there is no run {run_id!r}")
         return cast("bytes", header)
-
-
-def outcome_of(settle: Settle, now: float) -> Outcome:
-    """A settle as it travels: by its age, since clocks differ.
-
-    Args:
-        now: By the clock of the settle's times.
-    """
-    grant, end, value = settle.grant, settle.end, settle.value
-    payload = value if type(value) is bytes else expanded(value) if type(value) is Items else b""
-    if not payload and settle.failed is not None:  # by who gave the attempt up: the hand that ran it is still at it
-        payload = write_failed(settle.failed)
-    if payload == b"null" and (end is _COMPLETED or end is End.REPLAYED):
-        payload = b""
-    if end is End.REPLAYED:
-        origin = cast("ReplayedSettle", settle).origin.encode()
-        payload = len(origin).to_bytes(4, "little") + origin + payload
-    # How long it took is told exactly, even where the settle comes from what is the future by our clock.
-    ended = max(0.0, now - settle.ended_at)
-    started = ended + max(0.0, settle.ended_at - settle.started_at)
-    return Outcome._make(
-        (
-            *(grant.run.id, grant.job, end, settle.counted, grant.fence),
-            *(started * MICRO, ended * MICRO, settle.after * MICRO),
-            payload,
-        )
-    )
 
 
 def new_run(run: Packed) -> NewRun | AlikeRun:

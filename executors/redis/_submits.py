@@ -107,7 +107,7 @@ def fields_of(run: NewRun) -> list[Any]:
     size = len(run.rows)
     late = 0 if run.laid_out.late and not is_small(run) else -1
     flags = (int(run.timeout > 0), int("fast" in run.fields))
-    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late, size)
+    course = layout.COURSE.pack(size, 0, size, 0, 0, 0, 0, *flags, 0, -1, 0, -1, late, size, 0)
     fields = {**run.fields, "course": course, "lanes": _lanes(run.laid_out)}
     return [part for item in fields.items() for part in item]
 

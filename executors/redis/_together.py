@@ -9,11 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors._leasing._hands import hands
-from executors.redis._alike import AlikeRun
+from executors.redis._alike import RUNS_AT_ONCE, AlikeRun
 from executors.redis._submits import Holder, NewRun
 
-MOST: Final = 100
+MOST: Final = 2 * RUNS_AT_ONCE
 """Runs that are sent in one go."""
+
+YIELD_SECONDS: Final = 0.001
+"""Who submits a great many at once makes way for the sender at each call's worth of them, for so long at most: it would
+else have to ask for the interpreter, which takes as long as a hundred of them, and the server would have nothing to do.
+"""
 
 PutMany = Callable[[Sequence[Any]], Sequence[Holder | Exception]]
 
@@ -36,6 +41,7 @@ class Together:
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._busy = False
+        self._taken = threading.Event()
         self._pid = os.getpid()
 
     async def put(self, run: NewRun | AlikeRun) -> Holder:
@@ -47,8 +53,12 @@ class Together:
         with self._lock:
             self._waiting.append(_Waiting(run, loop, told))
             starts, self._busy = not self._busy, True
+            many = len(self._waiting) % RUNS_AT_ONCE == 0
         if starts:
             hands.run(self._send)
+        if many:
+            self._taken.clear()
+            self._taken.wait(YIELD_SECONDS)
         return await told
 
     def _send(self) -> None:
@@ -58,6 +68,7 @@ class Together:
                 if not batch:
                     self._busy = False
                     return
+            self._taken.set()
             try:
                 answers = self._put_many([one.run for one in batch])
             except Exception as error:

@@ -66,6 +66,10 @@ class Hub:
 
         return end
 
+    def stir(self) -> None:
+        """Have all who follow a run look at it."""
+        self._heard(())
+
     def wait(self, run_id: str, holds: Callable[[], bool], seconds_left: Callable[[], float | None]) -> bool:
         """Block until *holds*, which is looked at when there is news of the run and every few seconds.
 

@@ -20,11 +20,25 @@ LONG = {
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """What is slow is not even made an item where nobody asks for it: there are two thousand of them."""
+    cls = collector.obj if isinstance(collector, pytest.Class) else None
+    passed_over = collector.config.option.markexpr == "not slow" and cls is not None and is_slow(cls, obj)
+    return [] if passed_over else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not isinstance(item, pytest.Function) or item.cls is None:
-            continue
-        if item.cls.__name__ == WHOLE and item.originalname not in SLOW:
-            continue
-        if issubclass(item.cls, Suite) and (item.function.__module__ not in TOPICS or item.originalname in LONG | SLOW):
+        if isinstance(item, pytest.Function) and item.cls is not None and is_slow(item.cls, item.function):
             item.add_marker(pytest.mark.slow)
+
+
+def is_slow(cls: type, test: object) -> bool:
+    """Whether a class's test is one of the suite that does not run after every change."""
+    name = getattr(test, "__name__", "")
+    if not issubclass(cls, Suite) or not name.startswith("test_"):
+        return False
+    if cls.__name__ == WHOLE:
+        return name in SLOW
+    return getattr(test, "__module__", "") not in TOPICS or name in LONG | SLOW

@@ -12,10 +12,12 @@ from executors.sqlite._executor import SqliteRecord
 from flows._plan import Plan
 from flows.executor import RunOptions
 from flows.testing import ExecutorConformance
+from tests.sizes import size
 
 
 class TestMemory(ExecutorConformance):
     concurrency = 50
+    wide = size(10_000, 3_000)
 
     @pytest.fixture
     def executor(self) -> MemoryExecutor:

@@ -10,6 +10,7 @@ import pytest
 import flows
 from executors.memory import MemoryExecutor
 from tests.executors.latch import PATIENCE, Latch, gather, in_threads, private
+from tests.sizes import size
 
 
 class Moody:
@@ -29,18 +30,18 @@ class Moody:
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_run_is_retried_again_and_again_the_moment_it_ends(background: bool) -> None:
-    moody = Moody()
+    moody, rounds = Moody(), size(150, 50)
     flow = gather(moody.task().out, moody.task.using(id="other")().out)
     executor = private()
     run = flows.submit(flow, executor=executor) if background else flows.execute(flow, executor=executor, check=False)
-    for number in range(150):
+    for number in range(rounds):
         run.wait(PATIENCE)
         assert run.state == "failed", number
         run.retry()
     moody.good.set()
     assert run.wait(PATIENCE).state in ("failed", "completed")
     assert run.retry().wait(PATIENCE).state == "completed"
-    assert len(run.jobs["moody"].attempts) >= 150
+    assert len(run.jobs["moody"].attempts) >= rounds
 
 
 def test_events_drive_a_reopened_run_and_tell_all_of_it() -> None:
@@ -226,11 +227,11 @@ def test_an_interrupted_run_can_be_retried() -> None:
 
 def test_a_run_with_edges_left_to_sweep_can_be_reopened() -> None:
     moody = Moody()
-    many = [flows.task(lambda value: value, name="one").using(id=str(n)) for n in range(2500)]
+    many = [flows.task(lambda value: value, name="one").using(id=str(n)) for n in range(1200)]
     source = moody.task()
     run = flows.execute(gather(*[one(source.out).out for one in many]), executor=private(), check=False)
     moody.good.set()
-    assert run.retry().wait(PATIENCE).value == [2] * 2500
+    assert run.retry().wait(PATIENCE).value == [2] * 1200
 
 
 def test_a_process_wide_store_forgets_a_run_that_was_reopened_when_its_handle_goes() -> None:

@@ -90,15 +90,15 @@ def test_a_store_that_is_far_away_is_asked_no_more_than_a_near_one(monkeypatch: 
 
 @pytest.mark.usefixtures("slow_reader")
 def test_a_large_run_is_read_with_few_questions() -> None:
-    shelf = Counted(sum_up([one(number).out for number in range(3_000)]))
+    shelf = Counted(sum_up([one(number).out for number in range(1_000)]))
     shelf.work()
     run = shelf.read_by(StoredRecord(shelf, "run"))
-    assert run.value == sum(range(3_000))
+    assert run.value == sum(range(1_000))
     shelf.asked.clear()
     assert {job.state for job in run.jobs.values()} == {"completed"}
-    assert sum(job.value for name, job in run.jobs.items() if name != "sum-up") == sum(range(3_000))
+    assert sum(job.value for name, job in run.jobs.items() if name != "sum-up") == sum(range(1_000))
     assert "completed" in run.explain()
-    assert len(run.timeline().rows) == len(run.table().rows) == 3_001
+    assert len(run.timeline().rows) == len(run.table().rows) == 1_001
     assert shelf.asked.count("all") <= 2  # once more when the run is seen to have ended
     assert len(shelf.asked) < 30
 
@@ -106,7 +106,7 @@ def test_a_large_run_is_read_with_few_questions() -> None:
 @pytest.mark.usefixtures("slow_reader")
 def test_a_long_chain_of_causes_is_followed_once() -> None:
     job = one(-1)
-    for _ in range(2_000):
+    for _ in range(700):
         job = one(job.out)
     shelf = Counted(job)
     shelf.work()
@@ -119,7 +119,7 @@ def test_a_long_chain_of_causes_is_followed_once() -> None:
         name: f"DependencyFailedError: {name}: dependency {first!r} failed: ValueError: below" for name in errors
     }
     assert len(run.dead_letters()) == 1
-    assert len(shelf.asked) < 10_000  # and not two million
+    assert len(shelf.asked) < 3_500  # and not a quarter of a million
 
 
 @pytest.mark.usefixtures("slow_reader")

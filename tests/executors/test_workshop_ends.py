@@ -32,12 +32,12 @@ __all__ = ["own_names", "store"]  # fixtures
 
 def test_a_cancel_from_anywhere_reaches_running_handlers(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("executors._leasing._process_attempts.GRACE_SECONDS", 0.05)
-    sync, begun = Latch(), Latch()
+    sync, begun, never = Latch(), Latch(), threading.Event()
 
     @flows.task
     def long() -> None:
         sync.open()
-        while True:
+        while not never.wait(0.01):
             flows.current().check()
 
     @flows.task

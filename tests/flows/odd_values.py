@@ -178,7 +178,7 @@ def answered(call: Callable[[], Any], *also: type[BaseException]) -> Any:
 
     Whatever else it raises passes through and fails the test. Refused or not, no task is registered by it.
     """
-    before = {name: dict(named) for name, named in _registry._tasks.items()}
+    before = registered()
     try:
         return call()
     except BaseException as error:
@@ -187,5 +187,10 @@ def answered(call: Callable[[], Any], *also: type[BaseException]) -> Any:
         said = str(error)
     assert 0 < len(said) < LIMIT
     assert all(line.isprintable() for line in said.split("\n")), said
-    assert {name: dict(named) for name, named in _registry._tasks.items()} == before
+    assert registered() == before
     return None
+
+
+def registered() -> list[object]:
+    """All tasks that there are; no two are equal."""
+    return [task for named in _registry._tasks.values() for task in named.values()]

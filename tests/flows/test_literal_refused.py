@@ -81,12 +81,12 @@ def test_up_to_twenty_problems_are_shown_each_with_its_path() -> None:
 
 
 def test_reading_stops_where_problems_no_longer_help() -> None:
-    assert len(problems({"name": "top", "children": [{}] * 100_000})) == 100
+    assert len(problems({"name": "top", "children": [{}] * 20_000})) == 100
 
 
 def test_the_path_to_a_deep_spot_has_its_middle_left_out() -> None:
     document: dict[str, Any] = {"name": ""}
-    for _ in range(5_000):
+    for _ in range(2_000):
         document = {"name": "x", "children": [document]}
     assert problem(document).startswith(
         "children[0].children[0].children[0]….children[0].children[0].children[0].children[0].name ''"

@@ -37,12 +37,8 @@ def test_one_job_after_another_is_as_with_the_whole_machine(data: st.DataObject)
     assert told(run) == told(other)
     line, others = deque(out.ready), deque(out.ready)
     workers = data.draw(st.integers(1, 2))  # two callers may share a run, each with one job at a time
-    active = []
-    for each in (run, other):
-        if each is run:
-            active = [take_up(run, line) for _ in range(min(workers, len(line)))]
-        else:
-            active = machine.grant(other, [others.popleft() for _ in range(min(workers, len(others)))])
+    active = [take_up(run, line) for _ in range(min(workers, len(line)))]
+    assert active == machine.grant(other, [others.popleft() for _ in range(min(workers, len(others)))])
     while active:
         job = active.pop(data.draw(st.integers(0, len(active) - 1)))
         out = Commands()

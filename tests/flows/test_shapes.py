@@ -233,6 +233,20 @@ def test_what_is_wrong_with_data_is_found_in_flows_of_a_known_shape() -> None:
         of(circular)
 
 
+def test_a_value_that_may_be_missing_is_found_in_flows_of_a_known_shape() -> None:
+    take = flows.task(lambda value: value, name="shape-takes-one")
+
+    def flow(value: Any) -> Job[Any]:
+        return take(value)
+
+    for _ in range(3):
+        plan = flows.plan(flow([TASKS[5]().out]))  # in a list its place is left out
+        assert isinstance(plan.bindings[1], Arguments)
+        assert plan.bindings[1].by_name
+    with pytest.raises(flows.DefinitionError, match="there may be no value"):
+        flows.plan(flow(TASKS[5]().out))
+
+
 def test_a_job_that_nothing_needs_is_named_in_flows_of_a_known_shape() -> None:
     @flows.flow
     def forgetful(more: bool) -> Job[Any]:

@@ -14,6 +14,16 @@ local function holder_of(key, id)
   return nil
 end
 
+-- The names of a lane's jobs, *count* of them, from *at* on; and where the next ones begin.
+local function names_from(ready, at, count)
+  local jobs = {}
+  for place = 1, count do
+    jobs[place] = string.sub(ready, at, at + 3)
+    at = at + 4
+  end
+  return jobs, at
+end
+
 -- A run is to be cancelled at *at*. Workers know the first deadline of all; who has a new one says so.
 local function set_deadline(id, at)
   call('ZADD', P .. 'deadlines', at, id)

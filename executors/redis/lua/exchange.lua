@@ -1,7 +1,7 @@
 -- Settle attempts that have ended and claim jobs, in one step.
 -- KEYS: meta
 -- ARGV: loop seq worker lease limit suspects at_once inline chunk ids settles payloads queues
--- first: plain plain_claims plain_writes
+-- first: plain plain_claims plain_link plain_writes
 -- include: prelude
 -- include: records
 -- include: lanes
@@ -107,8 +107,13 @@ local function claim(queue)
     else
       claimed_out[queue] = true
     end
-  elseif not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
-    leave(queue, granted < limit)
+  else
+    if opening[queue] then
+      let_go(queue)
+    end
+    if not is_full and call('ZCARD', of_queue(queue, 'ring')) > 0 then
+      leave(queue, granted < limit)
+    end
   end
 end
 
@@ -126,7 +131,6 @@ if #settles > 0 then
   end
   refused = take_all(settles, payloads, named)
 end
-local clear = {}
 is_plain = is_plain and not rare
 rare = not is_plain
 if is_plain then -- runs are written when it is known what is claimed of them, too
@@ -136,7 +140,7 @@ if is_plain then -- runs are written when it is known what is claimed of them, t
   end
   write_freed()
   if #opened_lanes > 0 and limit > 0 then
-    clear = hand_over(is_wanted, limit)
+    hold_back(is_wanted)
   end
   write_lanes()
 else
@@ -146,7 +150,7 @@ end
 if limit > 0 then
   at_once = tonumber(at_once)
   for _, queue in ipairs(wanted) do
-    if not clear[queue] and (rare or queue ~= CONTROL_QUEUE or filled[queue]) then
+    if rare or queue ~= CONTROL_QUEUE or filled[queue] or opening[queue] then
       claim(queue)
     end
   end

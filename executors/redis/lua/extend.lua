@@ -10,7 +10,7 @@ for id in string.gmatch(ids, '%S+') do
 end
 local until_us = whole(now + tonumber(lease))
 local over, stopped = {}, {}
-local by_queue, order = {}, {}
+local by_queue = {}
 local at, number = 1, 0
 while at <= #held do
   local index, job, fence
@@ -19,12 +19,8 @@ while at <= #held do
   local record = run and record_of(run, job)
   if record and record[STATE] == ACTIVE and record[FENCE] == fence then
     local queue = home_of(run, record)
-    local list = by_queue[queue]
-    if not list then
-      list = {}
-      by_queue[queue] = list
-      order[#order + 1] = queue
-    end
+    local list = by_queue[queue] or {}
+    by_queue[queue] = list
     list[#list + 1] = until_us
     list[#list + 1] = member_of(run, job)
     if run.cancelling then
@@ -35,7 +31,7 @@ while at <= #held do
   end
   number = number + 1
 end
-for _, queue in ipairs(order) do
-  many('ZADD', of_queue(queue, 'leases'), by_queue[queue], 2)
+for queue, list in pairs(by_queue) do
+  many('ZADD', of_queue(queue, 'leases'), list, 2)
 end
 return { over, stopped }

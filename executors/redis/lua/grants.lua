@@ -42,31 +42,39 @@ local function grant(run, record, flags)
   grants[count] = { run = run, record = record, flags = flags, fence = fence_mark, attempt = attempt, inputs = false }
 end
 
--- Jobs that have become ready by this very call, where nobody stands in the queue before them: they need not stand in line
--- to be claimed. Tells the queues that have no more.
-local function hand_over(is_wanted, limit)
-  local counts, clear, kept = {}, {}, {}
+-- Jobs that have become ready by this very call need not stand in line to be claimed. Those of runs whose turn goes on are before
+-- their equals in the queue.
+local opening = {}
+local function hold_back(is_wanted)
+  local kept = {}
   for _, lane in ipairs(opened_lanes) do
-    counts[lane.queue] = (counts[lane.queue] or 0) + 1
-  end
-  for _, lane in ipairs(opened_lanes) do
-    local queue, ready = lane.queue, lane.last
-    local is_first = is_wanted[queue] and counts[queue] == 1 and #lane.first == 0 and call('EXISTS', of_queue(queue, 'ring')) == 0
-    local taken = is_first and min(#ready, limit - granted) or 0
-    for place = 1, taken do
-      grant(lane.run, record_of(lane.run, (struct_unpack('<I4', ready[place]))), 0)
-    end
-    if is_first and taken == #ready then
-      opened[lane], clear[queue] = nil, true
+    local queue = lane.queue
+    if is_wanted[queue] and #lane.first == 0 and not call('ZSCORE', of_queue(queue, 'ring'), lane.member) then
+      lane.goes_on, lane.used, lane.spent, lane.turned = lane.run.taken < TURN, 0, false, false
+      opened[lane] = nil
+      opening[queue] = opening[queue] or {}
+      table.insert(opening[queue], lane)
     else
-      for place = taken + 1, #ready + taken do
-        ready[place - taken] = ready[place]
-      end
       kept[#kept + 1] = lane
     end
   end
   opened_lanes = kept
-  return clear
+end
+
+-- What nobody has claimed of them stands in line.
+local function let_go(queue)
+  for _, lane in ipairs(opening[queue]) do
+    local rest = {}
+    for place = lane.used + 1, #lane.last do
+      rest[#rest + 1] = lane.last[place]
+    end
+    lane.last = rest
+    if #rest > 0 then
+      opened_lanes[#opened_lanes + 1] = lane
+    end
+  end
+  opening[queue] = nil
+  write_lanes()
 end
 
 local function lane_named(member)
@@ -75,15 +83,23 @@ local function lane_named(member)
 end
 
 local function take_from(lane, limit)
-  local run = run_of(lane.id)
+  local run, found, taken = lane.run or run_of(lane.id), nil, nil
   if not run or run.cancelling then
     lane.spent = true -- whoever marks its jobs takes it away
     return
   end
-  local found = call('LRANGE', lane.key, lane.taken, lane.taken + limit)
-  local taken = min(limit, #found)
-  lane.taken = lane.taken + taken
-  lane.spent = #found <= limit
+  lane.run = run
+  if lane.used then
+    taken = min(limit, #lane.last - lane.used)
+    found = { unpack(lane.last, lane.used + 1, lane.used + taken) }
+    lane.used = lane.used + taken
+    lane.spent = lane.used == #lane.last
+  else
+    found = call('LRANGE', lane.key, lane.taken, lane.taken + limit)
+    taken = min(limit, #found)
+    lane.taken = lane.taken + taken
+    lane.spent = #found <= limit
+  end
   for place = 1, taken do
     local name = found[place]
     local job = struct_unpack('<I4', name)
@@ -92,6 +108,18 @@ local function take_from(lane, limit)
     if record[STATE] == WAITING then
       grant(run, record, 0)
     end
+  end
+end
+
+-- Take a turn of a lane: what is left of the run's own, if that goes on; else a new one.
+local function take_turn(lane, room)
+  local before, taken = granted, lane.goes_on and lane.run.taken or 0
+  take_from(lane, min(TURN - taken, room))
+  lane.goes_on = false
+  local run = lane.run
+  if run and run.taken ~= taken + granted - before then
+    run.taken = taken + granted - before
+    run.told_apart = run.told_apart or {}
   end
 end
 
@@ -108,19 +136,37 @@ local function write_taken()
   end
 end
 
+-- The lanes of a queue in the order of their turns: those of its ring that were found, and those opened now.
+local function lanes_of(found, joining)
+  local line, at, last = {}, 1, found[#found] and lane_named(found[#found]).priority or math.huge
+  for place = 1, #found do
+    line[place] = lane_named(found[place])
+  end
+  for _, lane in ipairs(joining) do
+    if not found.is_cut or lane.priority < last or (lane.goes_on and lane.priority == last) then
+      at = 1
+      while line[at] and (line[at].priority < lane.priority or (line[at].priority == lane.priority and (line[at].goes_on or not lane.goes_on))) do
+        at = at + 1
+      end
+      table.insert(line, at, lane)
+    end
+  end
+  return line
+end
+
 -- Runs of equal priority take turns of 32 jobs; a lower number goes first. True if the queue has more.
 local function take_turns(queue, limit)
   local key = of_queue(queue, 'ring')
   local goal = granted + limit
   local found = call('ZRANGE', key, 0, limit - 1)
-  local line, head, seen = {}, 1, {}
-  for place = 1, #found do
-    line[place] = lane_named(found[place])
-    seen[place] = line[place]
-  end
+  found.is_cut = #found == limit
+  local line, head, seen = lanes_of(found, opening[queue] or {}), 1, {}
   while head <= #line and granted < goal do
     local lane = line[head]
-    take_from(lane, min(TURN, goal - granted))
+    take_turn(lane, goal - granted)
+    if not lane.turned and not lane.used then
+      seen[#seen + 1] = lane
+    end
     head = head + 1
     if not lane.spent then
       local place = head
@@ -132,6 +178,10 @@ local function take_turns(queue, limit)
     end
   end
   local gone, moved = {}, {}
+  local is_left = line[head] ~= nil
+  if opening[queue] then
+    let_go(queue)
+  end
   for _, lane in ipairs(seen) do
     if lane.taken > 0 then
       taken_lanes[#taken_lanes + 1] = lane
@@ -148,7 +198,7 @@ local function take_turns(queue, limit)
     end
   end
   trims[#trims + 1] = { key = key, gone = gone, moved = moved }
-  return #found - #gone > 0 or #found == limit
+  return is_left or found.is_cut
 end
 
 -- At most one job that has lost a worker, so that a deadly one takes no others with it.

@@ -2,15 +2,15 @@
 -- happened, in queues without limits. It looks and decides first (here, and in `plain_claims`), and writes then (`plain_writes`);
 -- where it meets what is none of this, it says nothing and has written nothing, and the rest of `exchange` does all of it. It
 -- comes to the same with two thirds of the work: it has no tables but those that it needs, and keeps words from call to call.
--- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400
--- define: OPEN 1 SWEPT 2 SIZE 3 WORST 4 LINES 5 CANCELLING 6 ENDED 7 TIMED 8 WORKERS 10 SWEEPING 11 MARKING 13 LATE 14
+-- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400 MANY 800 ALONE 44
+-- define: OPEN 1 SWEPT 2 SIZE 3 WORST 4 LINES 5 CANCELLING 6 ENDED 7 TIMED 8 WORKERS 10 SWEEPING 11 MARKING 13 LATE 14 TAKEN 16
 
 -- Set by the first call: where a library is made there is nothing of the kind.
-local call, unpack, tonumber, pairs
+local call, unpack, tonumber, pairs, type
 local floor, min, band, pack, struct_unpack, concat, insert, sub, match, gmatch, rep, format
 
 local function begin()
-  call, unpack, tonumber, pairs = redis.call, _G.unpack, _G.tonumber, _G.pairs
+  call, unpack, tonumber, pairs, type = redis.call, _G.unpack, _G.tonumber, _G.pairs, _G.type
   floor, min, band, pack, struct_unpack = math.floor, math.min, bit.band, struct.pack, struct.unpack
   concat, insert = table.concat, table.insert
   sub, match, gmatch, rep, format = string.sub, string.match, string.gmatch, string.rep, string.format
@@ -22,20 +22,17 @@ local width -- how many records are read at a time: a long string takes long to 
 local freed, opened
 local granted, holders, jobs_of, inputs_by, fresh
 local more, roused, lines
+local is_still -- whether it is known that nobody stands in line
 
 -- What is made of the same words again and again; functions keep it from call to call.
 local sets, sets_count = {}, 0
-local suffixes, offsets, forms = {}, {}, {}
+local suffixes, offsets, forms = { c = {}, e = {}, v = {}, w = {} }, {}, { I4 = {}, BI4H = {} }
 local packed_names, names = nil, nil
 local NONE = {}
 
 -- ':what:number', the end of a key.
 local function suffix_of(what, number)
   local of = suffixes[what]
-  if not of then
-    of = {}
-    suffixes[what] = of
-  end
   local suffix = of[number]
   if not suffix then
     suffix = ':' .. what .. ':' .. number
@@ -59,10 +56,6 @@ end
 -- A format that has *count* times what *of* has.
 local function form_of(of, count)
   local list = forms[of]
-  if not list then
-    list = {}
-    forms[of] = list
-  end
   local form = list[count]
   if not form then
     form = '<' .. rep(of, count)
@@ -78,17 +71,23 @@ local function set_of(queues)
   if set then
     return set
   end
-  set = { wanted = {}, rare = { P .. 'unswept', P .. 'q:flows:control:ring' }, due = {} }
+  set = { wanted = {}, leases = {}, rare = { P .. 'unswept', P .. 'q:flows:control:ring' }, due = {}, all = {} }
   for queue in gmatch(queues, '[^\n]+') do
     if queue ~= 'flows:control' then
       set[#set + 1] = { name = queue, ring = P .. 'q:' .. queue .. ':ring' }
-      set.wanted[queue] = true
+      set.wanted[queue], set.leases[queue] = true, P .. 'q:' .. queue .. ':leases'
     end
     set.rare[#set.rare + 1] = P .. 'q:' .. queue .. ':suspects'
     set.due[#set.due + 1] = P .. 'q:' .. queue .. ':due'
   end
   for place = 1, #set.due do
     set.rare[#set.rare + 1] = set.due[place]
+  end
+  for place = 1, #set.rare do
+    set.all[place] = set.rare[place]
+  end
+  for place = 1, #set do
+    set.all[#set.all + 1] = set[place].ring
   end
   if sets_count == KNOWN_SETS then
     sets, sets_count = {}, 0

@@ -12,28 +12,38 @@ local function next_turn(priority)
 end
 
 -- What is left of lanes that were opened goes where the others are.
-local function push(lane, ring)
-  local names = {}
-  for place = lane.used + 1, lane.count do
-    names[#names + 1] = pack('<I4', lane[place][JOB])
-  end
-  if #names > 0 then
-    local member = lane.member or member_of(lane)
-    many('RPUSH', P .. 'j:' .. member, names)
-    if not lane.has_turned then
-      call('ZADD', ring, 'NX', next_turn(lane.priority), member)
+local function push(lanes, ring)
+  local joining = { 'NX' }
+  for number = 1, #lanes do
+    local lane, names = lanes[number], {}
+    for place = lane.used + 1, lane.count do
+      names[#names + 1] = pack('<I4', lane[place][JOB])
     end
+    if #names > 0 then
+      local member, count = lane.member or member_of(lane), #joining
+      many('RPUSH', P .. 'j:' .. member, names)
+      if not lane.has_turned then
+        joining[count + 1], joining[count + 2] = next_turn(lane.priority), member
+        if count > 800 then
+          call('ZADD', ring, unpack(joining))
+          joining = { 'NX' }
+        end
+      end
+    end
+  end
+  if #joining > 1 then
+    call('ZADD', ring, unpack(joining))
   end
 end
 
 local function write_line(its)
   local ring, gone, moved = its.queue.ring, {}, {}
-  for place = 1, its.lanes and #its.lanes or 0 do
-    push(its.lanes[place], ring)
+  if its.lanes then
+    push(its.lanes, ring)
     its.lanes.is_done = true
   end
-  for place = 1, its.all and #its.all or 0 do
-    local lane = its.all[place]
+  for place = 1, its.used and #its.used or 0 do
+    local lane = its.used[place]
     if lane.taken > 0 then
       call('LPOP', P .. 'j:' .. lane.member, lane.taken)
     end
@@ -58,11 +68,8 @@ local function write_lanes()
   end
   for place = 1, #opened do
     local queue = opened[place]
-    local lanes = opened[queue]
-    if not lanes.is_done then -- nobody has claimed of them
-      for number = 1, #lanes do
-        push(lanes[number], P .. 'q:' .. queue .. ':ring')
-      end
+    if not opened[queue].is_done then -- nobody has claimed of them
+      push(opened[queue], P .. 'q:' .. queue .. ':ring')
       roused[#roused + 1] = queue
     end
   end
@@ -313,7 +320,6 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
     begin()
   end
   P, seen_by = sub(meta, 1, -5), 'w:' .. worker
-  call('DEL', P .. 'nowhere') -- see the prelude
   local moment = call('TIME')
   local settings = call('HMGET', meta, 'shift', 'mark', 'turn', 'limited')
   local loop_key, shift = P .. 'l:' .. loop, tonumber(settings[1]) or 0
@@ -321,10 +327,21 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
   seq, limit, soonest = tonumber(seq), tonumber(limit), -1
   local last = call('GET', loop_key)
   local set = set_of(queues)
-  if settings[4] or (last and seq <= struct_unpack('<d', last)) or not is_calm(set) then
+  if settings[4] or (last and seq <= struct_unpack('<d', last)) then
     return nil
   end
-  fence_mark, turn = math.max(tonumber(settings[2]) or 0, now), tonumber(settings[3]) or 0
+  fence_mark = math.max(tonumber(settings[2]) or 0, now)
+  is_still = #settles == ALONE and #set.all <= 200 and call('EXISTS', unpack(set.all)) == 0
+  if is_still and limit > 0 then
+    local said = link(meta, loop_key, seq, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
+    if said then
+      return said
+    end
+  elseif not is_still and not is_calm(set) then
+    return nil
+  end
+  call('DEL', P .. 'nowhere') -- see the prelude
+  turn = tonumber(settings[3]) or 0
   runs, seen, left, width = {}, {}, tonumber(chunk), #settles > FEW and BLOCK or 4
   freed, opened, roused, lines, more = {}, {}, {}, {}, false
   granted, holders, jobs_of, inputs_by, fresh = 0, {}, {}, {}, {}

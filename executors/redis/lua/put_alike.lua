@@ -16,11 +16,8 @@ for name in string.gmatch(queues, '[^\n]+') do
 end
 local laid, rings, from = {}, {}, 1
 for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
-  local jobs = {}
-  for place = 1, tonumber(count_of) do
-    jobs[place] = string.sub(ready, from, from + 3)
-    from = from + 4
-  end
+  local jobs
+  jobs, from = names_from(ready, from, tonumber(count_of))
   local queue = names[tonumber(index) + 1]
   rings[queue] = rings[queue] or {}
   laid[#laid + 1] = { member = ':' .. index .. ':' .. priority, jobs = jobs, ring = rings[queue], class = tonumber(priority) * 4294967296 }

@@ -42,11 +42,8 @@ end
 many('SADD', P .. 'queues', names)
 local from, roused = 1, {}
 for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
-  local jobs = {}
-  for place = 1, tonumber(count_of) do
-    jobs[place] = string.sub(ready, from, from + 3)
-    from = from + 4
-  end
+  local jobs
+  jobs, from = names_from(ready, from, tonumber(count_of))
   if #jobs > 0 then
     local lane = id .. ':' .. index .. ':' .. priority
     many('RPUSH', P .. 'j:' .. lane, jobs)

@@ -39,12 +39,8 @@ end
 many('HSET', run_key .. ':b', apart, 2)
 local from = 1
 for index, priority, count_of in string.gmatch(lanes, '(%d+):(%d+):(%d+)') do
-  count_of = tonumber(count_of)
-  local jobs = {}
-  for place = 1, count_of do
-    jobs[place] = string.sub(ready, from, from + 3)
-    from = from + 4
-  end
+  local jobs
+  jobs, from = names_from(ready, from, tonumber(count_of))
   many('RPUSH', P .. 'j:' .. id .. ':' .. index .. ':' .. priority, jobs)
 end
 if limited ~= '' then

@@ -5,7 +5,7 @@
 -- define: STATE 12 MARKS 13 MADE 14 ATTEMPT 15 LOST 16 PENDING 17 ORDINAL 18 FENCE 19 LENGTH 20 WORKER 21 STARTED 22 FINISHED 23
 -- define: GATED 1 LIST 2 SHARES 4 LIFO 8 DELAY 16 CODES 32 ROOT 64
 -- define: LOAD '<HHHI4I4I4I4I4I4BBHHHi4I4dI4Hdd' STORE '<BBHHHi4I4dI4Hdd' STATED '<HHHI4I4I4I4I4I4'
--- define: EXTRA '<I4I4I4I4i4i4I4i4I4Hdd' COURSE '<I4I4I4BBBBBBHi4I4i4i4I4'
+-- define: EXTRA '<I4I4I4I4i4i4I4i4I4Hdd' COURSE '<I4I4I4BBBBBBHi4I4i4i4I4B'
 -- define: SPARSE 1 PASSED 2 REPLAYED 4 OWN 8
 -- rare: member_parts static
 local band, bor = bit.band, bit.bor
@@ -25,12 +25,12 @@ local function run_of(id)
     runs[id] = false
     return false
   end
-  local open, swept_turn, size, worst, lines, cancelling, ended, timed, fast, workers, sweeping, position, marking, late, own =
+  local open, swept_turn, size, worst, lines, cancelling, ended, timed, fast, workers, sweeping, position, marking, late, own, taken =
     struct_unpack(COURSE, found[1])
   run = {
     id = id, key = key, prefix = id .. ':', size = size, packed_queues = found[2], worker = tonumber(found[3]), workers = workers,
     open = open, turn = swept_turn, worst = worst, unswept = lines > 0, is_growing = lines == 2, own = own, cancelling = cancelling == 1, ended = ended == 1,
-    timed = timed, fast = fast, sweeping = sweeping, position = position, marking = marking, late = late,
+    timed = timed, fast = fast, taken = taken, sweeping = sweeping, position = position, marking = marking, late = late,
     jobs = {}, blocks = {}, names = {}, members = {}, changed = {}, changes = 0, extras = {}, changed_extras = {},
     values = {}, lanes = {}, buckets = {}, events = {}, told = 0, appended_later = {}, appended_cascade = {}, appended_grow = {},
     bodies = {}, lists = {}, items = {}, tails = {}, grows = {}, fresh = {},
@@ -44,7 +44,7 @@ end
 local function write_course(run)
   local course = pack(
     COURSE, run.open, run.turn, run.size, run.worst, run.unswept and (run.is_growing and 2 or 1) or 0, run.cancelling and 1 or 0, run.ended and 1 or 0,
-    run.timed, run.fast, run.workers, run.sweeping, run.position, run.marking, run.late, run.own
+    run.timed, run.fast, run.workers, run.sweeping, run.position, run.marking, run.late, run.own, run.taken
   )
   local told = run.told_apart
   if told then

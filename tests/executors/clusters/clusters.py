@@ -25,15 +25,15 @@ def await_that(holds: Callable[[], Any]) -> Any:
 
 
 class Standing:
-    """A scheduler and one worker, each a process."""
+    """A scheduler and one worker, each a process in *folder*; the worker with these options besides."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._file = folder / "scheduler.json"
         self._folder = folder
         self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(self._file), "--no-show")
         await_that(self._file.exists)
         self.address = await_that(self._address)
-        self.worker = self._start("worker", "--nthreads", "2", "--no-dashboard", "--no-nanny", self.address)
+        self.worker = self._start("worker", "--nthreads", "2", "--no-dashboard", "--no-nanny", *options, self.address)
 
     def _start(self, what: str, *options: str) -> subprocess.Popen[bytes]:
         with (self._folder / f"{what}.log").open("wb") as log:
@@ -62,9 +62,9 @@ class Standing:
 
 
 @contextmanager
-def standing(folder: Path) -> Iterator[Standing]:
-    """A cluster for a while."""
-    cluster = Standing(folder)
+def standing(folder: Path, *options: str) -> Iterator[Standing]:
+    """A cluster for a while, whose worker has these options besides."""
+    cluster = Standing(folder, *options)
     try:
         yield cluster
     finally:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from distributed import Client, LocalCluster, get_worker
@@ -18,6 +19,7 @@ import flows
 from executors.dask import DaskExecutor, _way, executor_at
 from executors.dask._way import Way
 from tests.executors.clusters.clusters import LATE, await_that, standing
+from tests.executors.redis.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a worker takes seconds to start, on a busy machine many
 
@@ -253,7 +255,20 @@ def test_a_url_names_a_scheduler(url: str) -> None:
         flows.execute(flows.task(os.getpid, name="dask-pid")(), executor=url)
 
 
-def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "redis"])
+def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a journal, as it stands in that of an executor."""
+    if request.param == "sqlite":
+        yield f"?journal=sqlite:///{tmp_path}/runs.db"
+        return
+    server = Server()
+    try:
+        yield f"?journal={quote(server.url)}"
+    finally:
+        server.stop()
+
+
+def test_a_run_in_a_journal_goes_on_from_what_had_completed(journal: str, tmp_path: Path) -> None:
     folder, lists = str(tmp_path), flows.task(lambda: [1, 2], name="dask-lists")
 
     def noted(number: int) -> int:
@@ -270,7 +285,6 @@ def test_a_run_in_a_journal_goes_on_from_what_had_completed(tmp_path: Path) -> N
     jobs = [note.using(id=f"n{number}")(number).out for number in range(3)]
     held = flows.task(endless, name="dask-held")(*jobs)
     top = flows.task(lambda total, items: [total, *items], name="dask-top")(held.out, flows.each(note, lists().out).out)
-    journal = f"?journal=sqlite:///{tmp_path}/runs.db"
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
     second.mkdir()

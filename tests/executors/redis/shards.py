@@ -73,6 +73,30 @@ def new_run(
     return NewRun(run_id, key, "print", told | fields, rows, laid_out, int(timeout * 1e6))
 
 
+_READING: dict[bytes, tuple[Any, ...]] = {
+    b"string": ("GET",),
+    b"hash": ("HGETALL",),
+    b"list": ("LRANGE", 0, -1),
+    b"set": ("SMEMBERS",),
+    b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
+    b"stream": ("XRANGE", "-", "+"),
+}
+
+
+def stored(shard: Shard) -> dict[bytes, Any]:
+    """All that is stored, by key; as it is read, and not as the server dumps it: its tables turn round as they grow."""
+    found: dict[bytes, Any] = {}
+    for key in shard.server.call("KEYS", "*"):
+        command, *rest = _READING[shard.server.call("TYPE", key)]
+        value = shard.server.call(command, key, *rest)
+        if command == "HGETALL":
+            value = dict(zip(value[::2], value[1::2], strict=True))
+        elif command == "SMEMBERS":
+            value = set(value)
+        found[key] = value
+    return found
+
+
 class Loop:
     """An exchange loop of one worker."""
 

@@ -15,7 +15,7 @@ from executors.redis._store import laid_out, new_run
 from executors.redis._submits import Holder
 from flows.executor import RunOptions
 from tests.executors.redis.servers import Server, installed, shared
-from tests.executors.redis.shards import shard_on
+from tests.executors.redis.shards import shard_on, stored
 
 QUEUE = "alike"
 
@@ -63,28 +63,15 @@ def shard(server: Server) -> Shard:
 
 def told(shard: Shard) -> dict[bytes, Any]:
     """All that is stored, without instants and the marks of events."""
-    reading: dict[bytes, tuple[Any, ...]] = {
-        b"string": ("GET",),
-        b"hash": ("HGETALL",),
-        b"list": ("LRANGE", 0, -1),
-        b"set": ("SMEMBERS",),
-        b"zset": ("ZRANGE", 0, -1, "WITHSCORES"),
-        b"stream": ("XRANGE", "-", "+"),
-    }
-    found: dict[bytes, Any] = {}
-    for key in shard.server.call("KEYS", "*"):
-        command, *rest = reading[shard.server.call("TYPE", key)]
-        value = shard.server.call(command, key, *rest)
-        if command == "HGETALL":
-            value = {name: value for name, value in zip(value[::2], value[1::2], strict=True) if name != b"submitted"}
-            value.pop(b"mark", None)
-        elif command == "SMEMBERS":
-            value = sorted(value)
-        elif command == "XRANGE":
-            value = [part for _, fields in value for part in fields[2:]]
+    found = stored(shard)
+    for key, value in found.items():
+        if isinstance(value, dict):
+            for instant in (b"submitted", b"mark"):
+                value.pop(instant, None)
+        elif key.endswith(b"events"):
+            found[key] = [part for _, fields in value for part in fields[2:]]
         elif key.endswith((b"runs", b"open")):
-            value = sorted(value[::2])  # of one instant, in the order of their ids
-        found[key] = value
+            found[key] = sorted(value[::2])  # of one instant, in the order of their ids
     return found
 
 

@@ -164,11 +164,13 @@ class Probe:
         self.longest = float(said)
 
 
-@pytest.mark.slow
-@pytest.mark.alone
-@pytest.mark.timeout(900)
-def test_no_call_keeps_the_server_from_others_for_long() -> None:
-    """Submit, claims, settles, sweeps, cancel, the end of the run, reopening, expiry: of 200,000 jobs."""
+def longest_calls_of_a_long_run() -> dict[str, tuple[float, str]]:
+    """Submit, claims, settles, sweeps, cancel, the end of the run, reopening, expiry: of 200,000 jobs.
+
+    Returns the most seconds of a call by three measures: what the server took of its processor, what it wrote into
+    its slow log, and what somebody else had to wait. The last two go by the clock, where a server which others keep
+    from its processor is slow, too; how slow, a server beside it says that has no work.
+    """
     with server() as one, server() as idle:
         watched = Watched(one)
         shard = Shard(watched, Keys(NAMESPACE))
@@ -195,13 +197,25 @@ def test_no_call_keeps_the_server_from_others_for_long() -> None:
                     pass
         assert not any(":r:wide" in key for key in one.stored_keys())
         assert watched.trips > 1_000
-        # A server which others keep from its processor is slow, too (a hypervisor's part counts as its own); how
-        # slow, one says that has no work.
+        logged = max((entry[2] / 1e6 for entry in one.ask("SLOWLOG", "GET", 128)), default=0.0)
         pause = 5 * other.longest
-        assert watched.longest[0] <= LONGEST + pause, (watched.longest, pause)
-        slow = one.ask("SLOWLOG", "GET", 128)
-        assert not [entry for entry in slow if entry[2] > 1e6 * (LONGEST + pause)], pause
-        assert probe.longest <= LONGEST + pause
+        return {
+            "processor": watched.longest,
+            "slow log": (logged - pause, f"beside pauses of {pause:.3f} s"),
+            "probe": (probe.longest - pause, f"beside pauses of {pause:.3f} s"),
+        }
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+@pytest.mark.timeout(900)
+def test_no_call_keeps_the_server_from_others_for_long() -> None:
+    # What a hypervisor takes counts as the server's own time, now and then; a slow call of ours is so in every play.
+    for _ in range(3):
+        longest = longest_calls_of_a_long_run()
+        if all(seconds <= LONGEST for seconds, _ in longest.values()):
+            return
+    pytest.fail(f"calls took over {LONGEST} s in each of three plays, in the last: {longest}")
 
 
 class Counted(Watched):

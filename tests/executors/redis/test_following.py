@@ -19,7 +19,7 @@ from tests.executors.redis.servers import VALKEY, installed, shared
 from tests.executors.redis.shards import Followed, Loop, ended, records_of, shard_on
 from tests.flows.naive_run import Dag, dags
 
-FAST = settings(max_examples=max(30, settings().max_examples * 3 // 5))
+FAST = settings(max_examples=max(12, settings().max_examples * 3 // 5))
 ENDINGS = (
     *(End.COMPLETED, End.COMPLETED, End.COMPLETED, End.FAILED, End.RETRY, End.RETRY),
     *(End.SKIPPED, End.CANCELLED, End.RELEASED, End.LOST),

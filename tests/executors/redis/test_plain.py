@@ -22,6 +22,7 @@ from tests.flows.naive_run import Dag, Edge
 CHAIN = Dag(("fail",) * 5, tuple(Edge(job, job + 1) for job in range(4)))
 FAN_IN = Dag(("fail",) * 301, tuple(Edge(job, 300) for job in range(300)))
 FAN_OUT = Dag(("fail",) * 120, tuple(Edge(0, job) for job in range(1, 120)))
+LINKS = Dag(("fail",) * 60, tuple(Edge(job, job + 1) for job in range(59)))
 FENCE, STARTED, FINISHED = 16, 19, 20
 """Of a record: what is made of the time."""
 POSITION, ENDED = 11, 6
@@ -110,10 +111,11 @@ def compared(shard: Shard, dags: list[Dag], seed: int) -> None:
         assert step < 2_000
 
 
-@pytest.mark.parametrize("seed", [0, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6)]])
+@pytest.mark.parametrize("seed", [0, *[pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8)]])
 def test_the_plain_exchange_does_what_the_machine_does(valkey: Server, seed: int) -> None:
     rng = random.Random(seed)
     shapes = [[CHAIN, CHAIN], [FAN_IN], [FAN_OUT, CHAIN], *([random_dag(rng) for _ in range(4)] for _ in range(3))]
+    shapes += [[LINKS], [LINKS]]
     compared(shard_on(valkey), shapes[seed], seed)
 
 
@@ -127,3 +129,14 @@ def test_what_is_plain_is_looked_at_once(valkey: Server) -> None:
     while answer.grants:
         answer = loop(*[ended(grant) for grant in answer.grants])
     assert called(valkey, "del") == {"del": loop.seq}, "the machine would begin anew"
+
+
+def test_a_link_of_a_chain_has_a_way_of_its_own(valkey: Server) -> None:
+    shard = shard_on(valkey)
+    shard.put_run(new_run(shape_of(CHAIN, ["q0"])))
+    loop = Loop(shard, ["q0"])
+    valkey.ask("CONFIG", "RESETSTAT")
+    answer = loop()
+    while answer.grants:
+        answer = loop(ended(answer.grants[0], payload=b"7"))
+    assert called(valkey, "del", "zrange") == {"del": 2, "zrange": 1}, "for the first claim, and for the end"

@@ -13,7 +13,8 @@ from executors._store import StaleCallError
 from executors._stored import pack, read, writing
 from executors.redis._connection import Link
 from executors.redis._layout import name_of
-from executors.redis._store import RedisStore, outcome_of
+from executors.redis._outcomes import outcome_of
+from executors.redis._store import RedisStore
 from executors.redis._url import parse
 from flows._handlers import perform
 from flows._verbs import End, Grant, Reply, Settle, Want

@@ -121,7 +121,7 @@ def test_long_chains_of_different_jobs_are_folded_too() -> None:
     assert 2 <= len(picture_of(chain().plan()).boxes) <= BOXES
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=min(40, settings().max_examples))
 @given(st.text(st.characters(blacklist_categories=("C", "Z")), min_size=1, max_size=100))
 def test_whatever_text_an_id_has_the_picture_is_well_formed_and_inert(text: str) -> None:
     job = load.using(id=f"<script>{text}</script>&\"'")()
