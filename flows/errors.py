@@ -316,7 +316,7 @@ class Failed:
 
     def __str__(self) -> str:
         # Errors of this library name the job already.
-        is_named = self.message.startswith((f"{self.job}: ", f"job {self.job!r}: "))
+        is_named = not self.job or self.message.startswith((f"{self.job}: ", f"job {self.job!r}: "))
         named = self.message if is_named else f"{self.job}: {self.message}"
         return f"{self.type}: {named}".removesuffix(": ")
 
