@@ -276,7 +276,7 @@ class StoredRecord:
         if kind in _WITH_FAILURE and job is not None:
             detail = self.failed(job) if stored.detail is None else read_failed(stored.detail)
         elif stored.detail is not None:
-            detail = read(stored.detail)
+            detail = read_failed(stored.detail) if kind == "lost" else read(stored.detail)
         elif kind == "ended":
             detail = end_state(self)
         if job is None:
