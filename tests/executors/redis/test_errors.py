@@ -260,9 +260,19 @@ def test_what_is_no_redis_at_all() -> None:
 )
 def test_states_that_may_pass(said: str, told: str) -> None:
     with Parrot(f"-{said}\r\n".encode()) as server:
-        error = failure(f"redis://127.0.0.1:{server.port}")
+        channel = Link(parse(f"redis://127.0.0.1:{server.port}")).channel("test", connect_seconds=30.0)
+        with pytest.raises(UnavailableError, match=told):
+            channel.call("PING")
+        channel.close()
+
+
+@pytest.mark.slow  # it takes three seconds, and no processor
+def test_what_the_server_said_is_told_and_not_that_the_time_was_over() -> None:
+    with Parrot(b"-LOADING Redis is loading the dataset in memory\r\n", callers=1) as server:
+        error = failure(f"redis://127.0.0.1:{server.port}", patience=3.0)
         assert isinstance(error, UnavailableError)
-        assert told in str(error)
+        assert "it is starting" in str(error)
+        assert "(tried 2 times in 3.0 s)" in str(error)
 
 
 def test_a_password_that_the_other_side_repeats_is_masked() -> None:
