@@ -373,7 +373,13 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
   for place = 1, #roused do
     call('ZADD', P .. 'q:' .. roused[place] .. ':wake', '0', '1')
   end
-  local head = pack('<ddBHH', now, soonest, more and 1 or 0, granted, 0)
+  local how = (more and 1 or 0) + PLAINLY
+  for place = 1, granted do
+    if not inputs_by[place] then -- it is read apart
+      how = how % PLAINLY
+    end
+  end
+  local head = pack('<ddBHH', now, soonest, how, granted, 0)
   local numbers, order, named = numbers_of()
   call('SET', loop_key, pack('<dI4I4H', seq, #head, #named, granted) .. head .. named .. concat(numbers), 'EX', '3600')
   return answer(head, numbers, order, named)
