@@ -60,7 +60,9 @@ def test_short_jobs_go_together(executor: DaskExecutor) -> None:
 
 def test_jobs_with_ids_and_options_of_their_own_go_together_as_well(executor: DaskExecutor) -> None:
     about = flows.task(lambda number: (key_of_task(), flows.current().job_id), name="together-about")
-    jobs = [about.using(id=f"job{number}", attempts=2, backoff=flows.Backoff.fixed(1))(number).out for number in range(MANY)]
+    jobs = [
+        about.using(id=f"job{number}", attempts=2, backoff=flows.Backoff.fixed(1))(number).out for number in range(MANY)
+    ]
     run = flows.execute(together_all(*jobs), executor=executor)
     keys, ids = zip(*run.value, strict=True)
     assert len(set(keys)) < MANY / 4
@@ -121,6 +123,33 @@ def test_what_waits_behind_one_that_takes_long_goes_back(
         (tmp_path / "go").touch()
     assert (True in asked) is answers
     assert len([*tmp_path.glob("made-*")]) == MANY  # each once
+
+
+def test_what_goes_back_goes_to_another_worker(
+    executor: DaskExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, client = str(tmp_path), executor._way.cluster().client
+    sent: list[Any] = []
+    send = client.map
+
+    def noted(*args: Any, workers: Any = None, **options: Any) -> Any:
+        sent.append(workers)
+        return send(*args, workers=workers, **options)
+
+    def patient(number: int) -> int:
+        Path(folder, str(number)).touch()
+        if number == 40:  # in the midst of others, and only ends when these have
+            while len(os.listdir(folder)) < MANY:
+                threading.Event().wait(0.05)
+        return number
+
+    monkeypatch.setattr(client, "map", noted)
+    task = flows.task(patient, name="together-stuck")
+    jobs = [task.using(id=f"s{number}")(number).out for number in range(MANY)]
+    run = flows.execute(together_all(*jobs), executor=executor)
+    assert run.value == list(range(MANY))
+    elsewhere = [workers for workers in sent if workers is not None]
+    assert any(run.jobs["s40"].worker not in workers for workers in elsewhere)
 
 
 def under_way(executor: DaskExecutor) -> str:
