@@ -15,7 +15,7 @@ from executors.dask._way import OnCluster, Way, forget_closed
 from executors.memory._executor import Home, MemoryExecutor, tasks_of
 from executors.memory._run import MemoryRun
 from flows._bodies import bodies_of
-from flows._executors import SCHEMES, masked
+from flows._executors import SCHEMES, made_by_use, masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
@@ -153,7 +153,7 @@ def executor_at(where: str | Client) -> Executor:
         way = Way(address)
         if journal is None:
             return DaskExecutor(way, slots)
-        if journal.startswith("sqlite:"):  # either loads what other runs do not need
+        if made_by_use(journal):  # a file; either loads what other runs do not need
             from executors.dask._journal import JournaledExecutor
 
             return JournaledExecutor(way, journal, slots)
