@@ -22,8 +22,8 @@ from flows import _registry
 from flows._context import current_grant
 from flows._verbs import Grant
 
-# No deadline, nor how long it takes to make examples: on a busy machine that fails tests that are right. A failure prints
-# the line that repeats it.
+# No deadline, and no look at how long examples take to be made: on a busy machine both fail tests that are right. A
+# failure prints the line that repeats it.
 PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("dev", PATIENT, max_examples=50)
 # After every change: `make test-fast`. What it misses, `make test` and the others look for.
