@@ -33,7 +33,7 @@ Outside the tree stand the signals by which a handler steers its own job: `GiveU
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
@@ -303,20 +303,21 @@ class Failed:
     Attributes:
         type: The exception's class name.
         message: Its text, at most 2 KiB.
-        traceback: The traceback's text, at most 8 KiB; if longer, its end.
+        traceback: The traceback's text, at most 8 KiB; if longer, its end. Left out of the `repr`.
         job: The job's id.
         state: ``"failed"``, ``"skipped"`` or ``"cancelled"``.
     """
 
     type: str
     message: str
-    traceback: str
+    traceback: str = field(repr=False)
     job: str
     state: FailedState = "failed"
 
     def __str__(self) -> str:
         # Errors of this library name the job already.
-        named = self.message if self.message.startswith(f"{self.job}: ") else f"{self.job}: {self.message}"
+        is_named = not self.job or self.message.startswith((f"{self.job}: ", f"job {self.job!r}: "))
+        named = self.message if is_named else f"{self.job}: {self.message}"
         return f"{self.type}: {named}".removesuffix(": ")
 
     @classmethod

@@ -1,6 +1,7 @@
 """Who is told what: tokens for queues in which there is something to find, spans, places of a rate, ends of runs."""
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_a_line_that_is_too_long_to_be_read_is_added_to(valkey: Server) -> None:
 @pytest.mark.parametrize("end", [End.COMPLETED, End.FAILED])
 def test_a_run_is_kept_as_its_end_asks_and_its_key_by_the_servers_own_clock(shard: Shard, end: End) -> None:
     shard.server.call("HINCRBY", shard.keys.meta, "shift", 50_000_000)
-    given = {"keep": 60_000_000, "keep_failed": 3_600_000_000, "key_ttl": 600_000_000, "timeout": 900.0}
+    given: dict[str, Any] = {"keep": 60_000_000, "keep_failed": 3_600_000_000, "key_ttl": 600_000_000, "timeout": 900.0}
     run_id = shard.put_run(new_run(shape_of(Dag(("fail",), ()), ("q",)), key="kept", **given)).run_id
     loop = Loop(shard, ("q",))
     (grant,) = loop().grants
