@@ -3,10 +3,8 @@
 `HYPOTHESIS_PROFILE` chooses one. Without it: `ci` where the variable CI is set, else `dev`.
 """
 
-import contextlib
 import functools
 import gc
-import importlib
 import inspect
 import os
 import re
@@ -40,7 +38,6 @@ if PROFILE in ("ci", "fast"):
     providers._get_local_constants = Constants
 
 
-HERE = Path(__file__).resolve().parent
 WHOLLY_SLOW = re.compile(r"^pytestmark = \[?pytest\.mark\.slow", re.MULTILINE)
 
 
@@ -51,19 +48,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     text = collection_path.read_text("utf-8")
     return ("mark.alone" not in text if asked == "alone" else WHOLLY_SLOW.search(text) is not None) or None
-
-
-def pytest_collectstart(collector: pytest.Collector) -> None:
-    """Where nothing is compiled yet, not all processes compile the same files: the second begins at the other end."""
-    config = collector.config
-    if not isinstance(collector, pytest.Session) or os.environ.get("PYTEST_XDIST_WORKER") != "gw1":
-        return
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
-        return
-    for path in sorted(HERE.rglob("test_*.py"), reverse=True):
-        if not pytest_ignore_collect(path, config):
-            with contextlib.suppress(Exception, pytest.skip.Exception):  # which are told when it is collected
-                importlib.import_module(".".join(path.relative_to(HERE.parent).with_suffix("").parts))
 
 
 def pytest_collection_finish() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from executors._stored._glance import Glance
@@ -56,7 +57,11 @@ class StoredRecord:
         self._header = header
         self._origin = plan
         self._grown: tuple[Any, Plan[Any], dict[int, list[int]]] | None = None
-        self._glance = Glance(reader, run)
+
+    @cached_property
+    def _glance(self) -> Glance:
+        """Most who submit never look."""
+        return Glance(self._reader, self.run)
 
     @property
     def header(self) -> Header:
@@ -115,7 +120,8 @@ class StoredRecord:
 
     def refresh(self) -> None:
         """Look anew: something is known to have happened, such as the end of the run."""
-        self._glance.drop()
+        if "_glance" in self.__dict__:
+            self._glance.drop()
 
     def state_of(self, job: int) -> str:
         """The state of a job, by its public name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from flows._children import Children
 from flows._handlers import Handler, cancelled_inside, handler_of
 from flows._idempotency import job_key
 from flows.testing._faults import Fault, Raised
@@ -52,6 +53,7 @@ class SimulatedAttempt:
         error: What it raised, as text; empty where it raised nothing.
         backoff: Seconds that it asked to wait before the next one, where that follows.
         called: Whether the handler was called.
+        saw: Of which jobs it was given results, and of which failures, where it takes `Children`.
         settled_at: When the store heard of its end; None where it never did.
         steps_before: How many of the trace's steps had been noted when it began.
     """
@@ -62,6 +64,7 @@ class SimulatedAttempt:
             "steps_before",
             "reached",
             "called",
+            "saw",
             "by",
             "fate",
             "dead",
@@ -86,6 +89,7 @@ class SimulatedAttempt:
         self.error = ""
         self.backoff: float | None = None
         self.called = self.dead = False
+        self.saw: tuple[frozenset[str], frozenset[str]] | None = None
         self.spent = self.extra = 0.0
         self.steps_before = len(world.steps)
         self.by = by
@@ -242,6 +246,10 @@ class SimulatedHandler(Handler):
         assert attempt is not None
         if args or kwargs:
             args, kwargs = self._receiver.receive(args, kwargs, f"job {attempt.job!r}")
+        if self.parameters.injected:
+            for value in kwargs.values():
+                if type(value) is Children:
+                    attempt.saw = frozenset(value.values), frozenset(value.failures)
         if attempt.dead or attempt.fate:
             attempt.reach("before_start")
         attempt_here.set(attempt)
