@@ -216,29 +216,32 @@ class WorkerCore:
         return self.held == held and self._flying is None and not self._settles and not self._look
 
     @property
-    def is_alone(self) -> bool:
-        """Whether one job is held, and but for its outcome there is nothing to decide: then `link` may follow."""
-        busy = self._draining or self._suspects or self._failures or self._effects
-        return self.held == 1 and not busy and self.idle_but_for(1)
+    def at_rest(self) -> int:
+        """How many jobs are held, where but for their outcomes nothing is to be decided: `link` may follow. Else 0."""
+        if self._flying is not None or self._settles or self._look or self._draining or self._suspects or self._effects:
+            return 0
+        return self.held
 
-    def link(self, settle: Settle) -> Exchange:
-        """As `ended` with the outcome of the only job that is held, where `is_alone`; returns the call to be made."""
-        self._note_pace(settle.ended_at - settle.started_at)
+    def link(self, settles: list[Settle]) -> Exchange:
+        """As `ended` with the outcomes of all that is held, completed ones, where it is `at_rest`; the call to make."""
+        count = len(settles)
+        self._note_pace((settles[-1].ended_at - settles[0].started_at) / count)
         self.seq += 1
-        want = Want(max(0, self._wanted(1)), self.run, self.queues, True, self.slots)
-        self._flying = flying = Exchange(self.seq, [settle], want)
+        want = Want(max(0, self._wanted(count)), self.run, self.queues, True, self.slots)
+        self._flying = flying = Exchange(self.seq, settles, want)
         return flying
 
     def linked(self, seq: int, reply: Reply) -> bool:
-        """As `replied`, where the answer is one job and no more, which is begun at once; False: it is for `replied`."""
-        flying = self._flying
-        if flying is None or seq != flying.seq or len(reply.grants) != 1 or reply.more or reply.refused:
+        """As `replied`, where the answer is jobs and no more, which are begun at once; False: it is for `replied`."""
+        flying, grants = self._flying, reply.grants
+        if flying is None or seq != flying.seq or not grants or reply.more or reply.refused or reply.suspects:
             return False
-        if reply.suspects or not self.held or self._failures or self._look or self._draining:
+        if self._failures or self._look or self._draining:
             return False
         self._flying = None
+        self.held += len(grants) - len(flying.settles)
         self._due_at = reply.due_at
-        self._recall_at = None
+        self._recall_at = None if len(grants) == 1 else reply.now + UNSTARTED_SECONDS
         return True
 
     def effects(self) -> Iterator[Effect]:
@@ -340,4 +343,4 @@ class WorkerCore:
         pace = self._pace
         if pace >= 0 and self.ahead:
             wanted += self._limit if pace * self._limit <= AHEAD_SECONDS else int(AHEAD_SECONDS / pace)
-        return min(self._limit, wanted)
+        return wanted if wanted < self._limit else self._limit  # noqa: FURB136 - a call takes longer than the rest

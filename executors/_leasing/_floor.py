@@ -169,16 +169,10 @@ class Floor:
 
     # For `Relay`.
 
-    def enter_alone(self) -> Grant | None:
-        """The only job in line, which the calling thread, the exchange's, is to run; None where that is not simple."""
+    def enter_alone(self, count: int) -> bool:
+        """Whether just *count* jobs stand in line, simple ones, which the calling thread, the exchange's, is to run."""
         line = self._line
-        if len(line) != 1 or not self.is_simple(line[0]) or not self._gate.enter_alone():
-            return None
-        try:
-            return line.popleft()
-        except IndexError:  # another hand was quicker
-            self._gate.leave()
-            return None
+        return len(line) == count and all(map(self.is_simple, line.copy())) and self._gate.enter_alone()
 
     def leave(self) -> None:
         """The calling thread runs jobs no longer."""
@@ -193,34 +187,43 @@ class Floor:
             return False
         return not (self._long and self._long.waiting((grant,)))
 
-    def alone(self, grant: Grant) -> Settle | None:
-        """Run a simple job in the calling thread.
+    def stand(self, grants: Sequence[Grant]) -> None:
+        """Put jobs in line for the calling thread."""
+        self._line.extend(grants)
+
+    def run_line(self) -> bool:
+        """Run the jobs in line, simple ones, in the calling thread, until one has taken long.
 
         Returns:
-            The outcome; None where it has held the thread up, and another one is the exchange by now.
+            Whether it is still the exchange: False where a job has held it up, and another thread is it by now.
         """
         if monitor.napping:
             monitor.ring()
-        mine = self._lending.begin()
+        line = self._line
+        while True:
+            try:
+                grant = line.popleft()
+            except IndexError:  # or another hand was quicker
+                return True
+            mine = self._lending.begin()
+            settle = self._simply(grant)
+            self.done.append(settle)
+            self._note(settle)
+            if not self._lending.end(mine):
+                self._bell.ring()
+                self._help()
+                return False
+            if settle.ended_at - settle.started_at > LONG_SECONDS:
+                return True
+
+    def _simply(self, grant: Grant) -> Settle:
         if grant.stop is not None or grant.run.state.cancelling or not self._may_begin(grant):
             now = self.clock()
-            settle = Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now)
-        else:
-            try:
-                settle = self._attempts.simply(grant, self.clock.steady())
-            except BaseException as error:
-                settle = self.struck(grant, error, self.clock())
-        if self._lending.end(mine):
-            return settle
-        self.put(settle)
-        self._note(settle)
-        self._help()
-        return None
-
-    def took_long(self, settle: Settle) -> bool:
-        """Whether the attempt was a long one, which is noted."""
-        self._note(settle)
-        return settle.ended_at - settle.started_at > LONG_SECONDS
+            return Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now)
+        try:
+            return self._attempts.simply(grant, self.clock.steady())
+        except BaseException as error:
+            return self.struck(grant, error, self.clock())
 
     def recall(self) -> None:
         """Give back what has not started."""

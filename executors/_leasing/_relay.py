@@ -1,8 +1,8 @@
-"""Relay: a job that comes alone is run, settled and followed by the next one without a turn of the whole worker.
+"""Relay: jobs that come alone are run, settled and followed by the next ones without a turn of the whole worker.
 
-A link of a chain leaves a worker nothing to decide: one outcome goes out, one grant comes back. Here the exchange's
-thread does that and no more, for as long as it stays so; whatever else happens is left to the rounds of the workshop.
-The calls are the same, in the same order and under the same numbers.
+A link of a chain, or a small flow, leaves a worker nothing to decide: outcomes go out, grants come back. Here the
+exchange's thread does that and no more, for as long as it stays so; whatever else happens is left to the rounds of the
+workshop. The calls are the same, in the same order and under the same numbers.
 """
 
 from __future__ import annotations
@@ -11,20 +11,23 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Final
 
-from flows._verbs import End, Grant, Reply
+from flows._verbs import End, Grant, Reply, Settle
 
 if TYPE_CHECKING:
     from executors._leasing._floor import Floor
     from flows._worker import Exchange, WorkerCore
 
 MOST: Final = 64
-"""Jobs until the worker looks at everything again."""
+"""Calls until the worker looks at everything again."""
+
+FEW: Final = 8
+"""Jobs at once; more are better run while the store works on the next call."""
 
 _COMPLETED: Final = End.COMPLETED
 
 
 class Relay:
-    """What the thread of an exchange does while jobs come one by one.
+    """What the thread of an exchange does while few jobs come at a time.
 
     Args:
         core: Decides.
@@ -55,53 +58,56 @@ class Relay:
         self._is_pressing = is_pressing
 
     def run(self) -> bool | None:
-        """Run the only job that is held, and those that follow.
+        """Run the jobs that are held, where they are few and simple, and those that follow.
 
         Returns:
             Whether the calling thread is still the exchange: False where a job has held it up, and another one is it
             now. None where there is more to decide, and nothing has been done.
         """
-        if not self._core.is_alone:
+        if not 0 < self._core.at_rest <= FEW or not self._floor.enter_alone(self._core.held):
             return None
-        grant = self._floor.enter_alone()
-        if grant is None:
-            return None
-        if Context().run(self._run, grant):
+        if Context().run(self._run):
             self._floor.leave()
             return True
         return False
 
-    def _run(self, grant: Grant) -> bool:
+    def _run(self) -> bool:
         core, floor = self._core, self._floor
         for left in range(MOST, 0, -1):
-            settle = floor.alone(grant)
-            if settle is None:
+            if not floor.run_line():
                 return False
-            if settle.end is not _COMPLETED or floor.took_long(settle) or left == 1 or self._is_pressing():
-                floor.put(settle)
+            settles = self._taken() if left > 1 and not self._is_pressing() else None
+            if settles is None:
                 return True
-            if not self._moved(grant):
-                floor.put(settle)
-                return True
-            call = core.link(settle)
+            call = core.link(settles)
             reply = self._ask(call)
             if reply is None:
                 return True
             grants = reply.grants
-            if len(grants) != 1 or not floor.is_simple(grants[0]) or not core.linked(call.seq, reply):
+            if not 0 < len(grants) <= FEW or not all(map(floor.is_simple, grants)) or not core.linked(call.seq, reply):
                 core.replied(call.seq, reply, floor.clock())
                 return True
-            grant = grants[0]
             self._begin(grants)
+            floor.stand(grants)
         return True
 
-    def _moved(self, grant: Grant) -> bool:
-        """Have *grant* be on its way to be settled; not one that was told to stop, which is looked at again."""
-        held, settling = self._held, self._settling
-        settling[grant] = held[grant]  # first: the keeper must find it in one of them
-        del held[grant]
-        if grant.stop is None:
-            return True
-        held[grant] = settling[grant]
-        del settling[grant]
-        return False
+    def _taken(self) -> list[Settle] | None:
+        """The outcomes, which are on their way to the store from now on; None where one asks for a closer look."""
+        done, held, settling = self._floor.done, self._held, self._settling
+        settles = [*done.copy()]
+        if len(settles) != self._core.held or any(
+            one.end is not _COMPLETED or one.grant not in held for one in settles
+        ):
+            return None
+        for settle in settles:
+            grant = settle.grant
+            settling[grant] = held[grant]  # first: the keeper must find it in one of them
+            del held[grant]
+        if any(settle.grant.stop is not None for settle in settles):
+            for settle in settles:
+                held[settle.grant] = settling[settle.grant]
+                del settling[settle.grant]
+            return None
+        for _ in settles:
+            done.popleft()
+        return settles

@@ -316,10 +316,10 @@ class Workshop:
         self._reports.started(grants)
 
     def _is_pressing(self) -> bool:
-        return bool(self._floor.done) or self._stopped or self._ending.pressing
+        return self._stopped or self._ending.pressing
 
     def _is_idle(self) -> bool:
-        return not (self._woken or self._is_pressing())
+        return not (self._floor.done or self._woken or self._is_pressing())
 
     def _seconds(self) -> float:
         """How long there is nothing to do, unless something comes."""

@@ -1,4 +1,8 @@
-"""The header of a stored run: what its jobs have in common, read once by each process that works on it."""
+"""The header of a stored run: what its jobs have in common, read once by each process that works on it.
+
+Kinds of jobs, bodies of lists and options are made of it when they are first asked for; handlers are looked up by name
+at each claim. `Headers` keeps the latest few hundred.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""StoredRecord: a run as users read it, made of what its store says."""
+"""StoredRecord: a run as users read it, made of what its store says.
+
+It has the plan, as submitted here or read when it is first asked for, and a `Glance`, through which the store is asked:
+for one job at a time, or for all where many are asked about. How a run stands is not kept longer than that.
+"""
 
 from __future__ import annotations
 
@@ -278,7 +282,7 @@ class StoredRecord:
         if kind in _WITH_FAILURE and job is not None:
             detail = self.failed(job) if stored.detail is None else read_failed(stored.detail)
         elif stored.detail is not None:
-            detail = read(stored.detail)
+            detail = read_failed(stored.detail) if kind == "lost" else read(stored.detail)
         elif kind == "ended":
             detail = end_state(self)
         if job is None:

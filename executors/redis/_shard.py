@@ -1,4 +1,9 @@
-"""Shard: the verbs as a server offers them, one script each; and the reading of what scripts leave to be read apart."""
+"""Shard: the verbs as a server offers them, one script each; and the reading of what scripts leave to be read apart.
+
+It has no state but the way there and the names of its keys: arguments become bytes (`_wire`, `_submits`), a script
+runs, its answer is read. What is too much for one call goes in several: a large run is staged in parts and then
+published, and long work is gone on with until none is left.
+"""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from executors._store import Flight
 from executors.memory import MemoryRun, MemoryStore
 from executors.redis._flight import InFlight
 from flows._verbs import End, Reply, Settle
-from flows._worker import Exchange, WorkerCore
+from flows._worker import Drain, Exchange, WorkerCore
 from tests.executors.latch import Latch
 from tests.executors.workshops import ended, own_names, submit, view, working
 from tests.flows.test_worker import Bench
@@ -39,8 +39,8 @@ def links(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     link = WorkerCore.link
 
-    def noted(core: WorkerCore, settle: Any) -> Any:
-        call = link(core, settle)
+    def noted(core: WorkerCore, settles: list[Settle]) -> Exchange:
+        call = link(core, settles)
         numbers.append(call.seq)
         return call
 
@@ -156,30 +156,102 @@ def test_a_worker_drains_between_two_links(far: FarStore) -> None:
         assert ended(run).value == 6
 
 
+@flows.flow
+def small(task: Any, last: Any) -> Any:
+    return last([task(number) for number in range(5)])
+
+
+def test_few_jobs_at_once_are_settled_by_one_call(far: FarStore, links: list[int]) -> None:
+    @flows.task
+    def relayed_leaf(number: int) -> int:
+        return number + 1
+
+    @flows.task
+    def relayed_sum(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    with working(far) as shop:
+        for _ in range(20):
+            assert ended(submit(far, small(relayed_leaf, relayed_sum))).value == 15
+        assert len(links) >= 20, "two a flow, but where another process had the processor for long"
+    assert shop.core.held == 0
+
+
+def test_one_that_blocks_among_few_holds_up_neither_outcomes_nor_those_after_it(far: FarStore) -> None:
+    latch, first, others = Latch(), threading.Event(), threading.Event()
+    ran: list[int] = []
+
+    @flows.task
+    def among(number: int) -> int:
+        if number == 2:
+            latch.wait()
+        ran.append(number)
+        if len(ran) == 4:
+            others.set()
+        return number
+
+    @flows.task
+    def after_first(number: int) -> int:
+        first.set()
+        return number
+
+    @flows.task
+    def all_of(numbers: list[int]) -> int:
+        return sum(numbers)
+
+    @flows.flow
+    def flow() -> Any:
+        leaves = [among(number) for number in range(5)]
+        return all_of([after_first(leaves[0].out).out, *[leaf.out for leaf in leaves[1:]]])
+
+    with working(far):
+        run = submit(far, flow())
+        assert first.wait(20), "the outcome of the first one is with the store"
+        assert others.wait(20), "those after it have begun"
+        latch.open()
+        assert ended(run).value == 10
+
+
 @pytest.mark.parametrize("slots", [1, 2, 50])
 @pytest.mark.parametrize("seconds", [0.0, 0.0001, 0.4])
-def test_the_call_of_a_link_is_the_call_of_an_outcome(slots: int, seconds: float) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_call_of_a_link_is_the_call_of_outcomes(slots: int, seconds: float, count: int) -> None:
     wants = []
     for links in (False, True):
         bench = Bench(slots=slots)
-        (grant,) = bench.begin(1)
+        grants = bench.begin(count)
         for _ in range(3):
-            settle = Settle(grant, End.COMPLETED, 1, 1.0, 1.0 + seconds)
-            assert bench.core.is_alone
+            settles = [Settle(grant, End.COMPLETED, 1, 1.0, 1.0 + seconds) for grant in grants]
+            assert bench.core.at_rest == count
             if links:
-                call = bench.core.link(settle)
+                call = bench.core.link(settles)
             else:
-                bench.core.ended([settle], 2.0)
+                bench.core.ended(settles, 2.0)
                 (call,) = (one for one in bench.core.effects() if isinstance(one, Exchange))
             want = call.want
-            wants.append((call.seq, [*call.settles], want.limit, want.at_once, want.suspects, want.queues, want.run))
-            (grant,) = bench.grants(1)
-            reply = Reply(2.0, [grant])
+            wants.append((call.seq, len(call.settles), want.limit, want.at_once, want.suspects, want.queues, want.run))
+            grants = bench.grants(count)
+            reply = Reply(2.0, grants)
             if links:
                 assert bench.core.linked(call.seq, reply)
-                assert bench.core.wake_at is None, "it has begun"
+                assert bench.core.wake_at == (None if count == 1 else 3.0), "one alone has begun"
             else:
                 bench.core.replied(call.seq, reply, 2.0)
                 assert len([*bench.core.effects()]) == 1
-    assert [one[2:] for one in wants[:3]] == [one[2:] for one in wants[3:]]
-    assert [one[0] for one in wants[:3]] == [one[0] for one in wants[3:]]
+            assert bench.core.held == count
+    assert wants[:3] == wants[3:]
+
+
+def test_an_answer_with_more_to_it_is_no_link() -> None:
+    for said in ({"more": True}, {"suspects": 1}, {"refused": [None]}):
+        bench = Bench(slots=4)
+        grants = bench.begin(2)
+        call = bench.core.link([Settle(grant, End.COMPLETED, 1, 1.0, 1.0) for grant in grants])
+        assert bench.core.at_rest == 0, "a call is in flight"
+        assert not bench.core.linked(call.seq, Reply(2.0, bench.grants(1), **said))
+        assert not bench.core.linked(call.seq, Reply(2.0, []))
+        assert not bench.core.linked(call.seq + 1, Reply(2.0, bench.grants(1)))
+        assert bench.core.linked(call.seq, Reply(2.0, bench.grants(1)))
+        assert bench.core.held == 1
+        bench.feed(Drain())
+        assert bench.core.at_rest == 0
