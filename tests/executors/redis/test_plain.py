@@ -20,6 +20,8 @@ from tests.executors.scripted import random_dag
 from tests.flows.naive_run import Dag, Edge
 
 CHAIN = Dag(("fail",) * 5, tuple(Edge(job, job + 1) for job in range(4)))
+SMALL = Dag(("fail",) * 4, tuple(Edge(job, 3) for job in range(3)))
+LONG = Dag(("fail",) * 40, tuple(Edge(job, job + 1) for job in range(39)))
 FAN_IN = Dag(("fail",) * 301, tuple(Edge(job, 300) for job in range(300)))
 FAN_OUT = Dag(("fail",) * 120, tuple(Edge(0, job) for job in range(1, 120)))
 LINKS = Dag(("fail",) * 60, tuple(Edge(job, job + 1) for job in range(59)))
