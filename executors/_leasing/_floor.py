@@ -117,6 +117,9 @@ class Floor:
         on_loop: list[Grant] = []
         apart = False
         for grant in grants:
+            if self.is_simple(grant):
+                line.append(grant)
+                continue
             if grant.run.deadline_at is not None:
                 self._rescue_by(self.clock.monotonic(grant.run.deadline_at), None)
             if grant.control:
