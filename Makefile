@@ -21,7 +21,7 @@ DOCS    := $(VENV)/.docs-$(VERSION)
 PIP     := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # Fewer examples of each property after every change than in `make test`.
-PROFILE := $(or $(HYPOTHESIS_PROFILE),$(if $(CI),ci,fast))
+PROFILE := $(or $(HYPOTHESIS_PROFILE),fast)
 
 # Tests start many interpreters: what is compiled is kept, aside, also where the environment says to keep nothing.
 PYTEST  := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(VENV))/bytecode $(BIN)/python -m pytest

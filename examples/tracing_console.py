@@ -1,6 +1,6 @@
 """Tracing: one trace a run, a span for each attempt, links to what it took; what handlers do stands below.
 
-Needs the extra: pip install flowproducer[otel]
+Needs the extra `otel`: pip install '.[otel]' in a checkout.
 """
 
 import io

@@ -98,6 +98,9 @@ class DeadLetters(Sequence[DeadLetter]):
     def __repr__(self) -> str:
         return f"<{count(len(self), 'dead letter')}>"
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
 
 def dead_letters(record: RunRecord) -> DeadLetters:
     """What failed for good in a run so far."""

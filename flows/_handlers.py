@@ -1,10 +1,15 @@
-"""Running one attempt, from grant to settle: inputs are bound, the handler is called, its outcome is judged."""
+"""Running one attempt, from grant to settle: inputs are bound, the handler is called, its outcome is judged.
+
+A `Handler` is made once for a task. An attempt binds what the job's children left to its parameters (`_inputs`), calls
+it, and makes a settle of the outcome; what an exception means is `judge_error`'s to say, by `flows._retry`.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import copy_context
+from functools import cache
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +28,7 @@ from flows.errors import DataError, Failed
 
 if TYPE_CHECKING:
     from flows._opts import Settings
+    from flows._retry import Verdict
     from flows._task import Task
 
 __tracebackhide__ = True  # pytest shows where a handler has raised, and not how it came to be called
@@ -32,6 +38,7 @@ Clock = Callable[[], float]
 _UNFINISHED = frozenset((CoroutineType, GeneratorType, AsyncGeneratorType, Job, Reference, Part, OptionalReference))
 """Kinds of values that no handler means to return."""
 _COMPLETED = End.COMPLETED
+_ENDS = {"retry": End.RETRY, "fail": End.FAILED, "skip": End.SKIPPED}
 
 
 class Handler:
@@ -160,18 +167,24 @@ def cancelled_inside(error: BaseException | None) -> RuntimeError:
     return cancelled
 
 
-def _judged(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
+@cache
+def _judge() -> Callable[..., Verdict]:
+    """What judges failures, loaded with the first one; an import statement takes long also where there is one."""
     from flows._retry import judge
 
+    return judge
+
+
+def _judged(grant: Grant, error: Exception, started_at: float, ended_at: float) -> Settle:
     if grant.run.state.cancelling:
         return FailedSettle(grant, End.CANCELLED, error, started_at, ended_at)
     if isinstance(error, DataError):
         return FailedSettle(grant, End.FAILED, error, started_at, ended_at)
     begun = grant.run.since.get(grant.job, started_at)
-    verdict = judge(
+    verdict = _judge()(
         _settings(grant), error, attempt=grant.attempt, elapsed=ended_at - begun, key=job_key(grant.run, grant.job)
     )
-    end = {"retry": End.RETRY, "fail": End.FAILED, "skip": End.SKIPPED}[verdict.kind]
+    end = _ENDS[verdict.kind]
     if verdict.note:
         grant.run.record(grant.job, verdict.note)
     return FailedSettle(grant, end, error, started_at, ended_at, verdict.after, verdict.counted)

@@ -6,6 +6,7 @@ starve the leases of all its other jobs. It goes on until the last handler has e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -158,9 +159,12 @@ class KeeperCore:
             self.wake_at = self._beat_at
             return
         safe = self.lease_seconds - self._margin
-        for grant in [grant for grant, confirmed in self._confirmed.items() if confirmed + safe <= now]:
-            self._interrupt(grant, "its lease could not be renewed")
-        self.wake_at = min([self._beat_at, *(confirmed + safe for confirmed in self._confirmed.values())])
+        ends_at = min(self._confirmed.values()) + safe
+        if ends_at <= now:
+            for grant in [grant for grant, confirmed in self._confirmed.items() if confirmed + safe <= now]:
+                self._interrupt(grant, "its lease could not be renewed")
+            ends_at = min(self._confirmed.values(), default=math.inf) + safe
+        self.wake_at = min(self._beat_at, ends_at)
 
     def _interrupt(self, grant: Grant, why: str) -> None:
         if self._confirmed.pop(grant, None) is not None:

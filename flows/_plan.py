@@ -1,4 +1,8 @@
-"""Plan: a flow as ordered columns, data only. Index order is run order: children stand before their parents."""
+"""Plan: a flow as ordered columns, data only. Index order is run order: children stand before their parents.
+
+The planner fills the columns, and nobody changes them after; ids, levels, traits and the fingerprint are worked out
+when they are asked for. A run that lists make grow has a copy of its own.
+"""
 
 from __future__ import annotations
 

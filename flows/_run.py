@@ -1,4 +1,8 @@
-"""Run: a handle on one run, wherever it lives. Reading it is always live."""
+"""Run: a handle on one run, wherever it lives. Reading it is always live.
+
+It has an executor and a record: what is read is asked of the record, what changes the run goes through the executor.
+How the run stands is never kept here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Worker: works jobs of any run off, for whoever submits them, from this process or any other."""
+"""Worker: works jobs of any run off, for whoever submits them, from this process or any other.
+
+A `Worker` has its options and, once started, a `Service` that its executor has made of them, which does the work. Here
+are the checks before that, and the signals around it.
+"""
 
 from __future__ import annotations
 

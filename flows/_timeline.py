@@ -1,4 +1,8 @@
-"""Where the time of a run went: attempts over time, what they waited for, and the chain that made the run so long."""
+"""Where the time of a run went: attempts over time, what they waited for, and the chain that made the run so long.
+
+Made at once from a record: when each job could start, and the critical path down from the job that ended last
+(`_Made`); then a row for each attempt. Text and SVG are drawn from the rows.
+"""
 
 from __future__ import annotations
 

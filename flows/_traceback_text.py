@@ -11,7 +11,7 @@ KEPT: Final = 128
 _PLAIN: Final = frozenset((Exception, ValueError, TypeError, RuntimeError, OSError, ConnectionError, TimeoutError))
 """What is said in one line, without a guess at what was meant."""
 
-_kept: dict[tuple[int | None, ...], tuple[str, list[CodeType]]] = {}
+_kept: dict[tuple[int, ...], tuple[str, list[CodeType]]] = {}
 """Texts by the identities of code objects, which are kept beside them, and the places in them."""
 
 
@@ -40,12 +40,12 @@ def _only(exc: BaseException) -> str:
 
 def _frames(trace: TracebackType | None) -> str:
     codes: list[CodeType] = []
-    places: list[int | None] = []
+    places: list[int] = []
     following = trace
     while following is not None:
         code = following.tb_frame.f_code
         codes.append(code)
-        places += (id(code), following.tb_lasti, following.tb_lineno)
+        places += (id(code), following.tb_lasti)  # of which the line follows, but by a search
         following = following.tb_next
     key = tuple(places)
     found = _kept.get(key)

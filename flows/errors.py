@@ -33,7 +33,8 @@ Outside the tree stand the signals by which a handler steers its own job: `GiveU
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -302,20 +303,21 @@ class Failed:
     Attributes:
         type: The exception's class name.
         message: Its text, at most 2 KiB.
-        traceback: The traceback's text, at most 8 KiB; if longer, its end.
+        traceback: The traceback's text, at most 8 KiB; if longer, its end. Left out of the `repr`.
         job: The job's id.
         state: ``"failed"``, ``"skipped"`` or ``"cancelled"``.
     """
 
     type: str
     message: str
-    traceback: str
+    traceback: str = field(repr=False)
     job: str
     state: FailedState = "failed"
 
     def __str__(self) -> str:
         # Errors of this library name the job already.
-        named = self.message if self.message.startswith(f"{self.job}: ") else f"{self.job}: {self.message}"
+        is_named = not self.job or self.message.startswith((f"{self.job}: ", f"job {self.job!r}: "))
+        named = self.message if is_named else f"{self.job}: {self.message}"
         return f"{self.type}: {named}".removesuffix(": ")
 
     @classmethod
@@ -338,11 +340,17 @@ def _text_of(exc: BaseException, name: str) -> str:
 def _trace_of(exc: BaseException, last_line: str | None) -> str:
     """The traceback's text. With *last_line* that stands for the message, which would push the frames out."""
     try:
-        from flows._traceback_text import traceback_text  # loaded when something fails
-
-        return _cut(traceback_text(exc, last_line), TRACEBACK_BYTES, keep_end=True)
+        return _cut(_traceback_text()(exc, last_line), TRACEBACK_BYTES, keep_end=True)
     except Exception:
         return ""
+
+
+@cache
+def _traceback_text() -> Callable[[BaseException, str | None], str]:
+    """What writes tracebacks, loaded with the first one; an import statement takes long also where there is one."""
+    from flows._traceback_text import traceback_text
+
+    return traceback_text
 
 
 def _cut(text: str, limit: int, *, keep_end: bool) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -101,6 +101,7 @@ class ReplayJudge:
     _shas: dict[str, bytes] = field(default_factory=dict)
     _found: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
     _said: dict[int, Recording] = field(default_factory=dict)
+    _took: dict[int, float] = field(default_factory=dict)
     _unsaid: list[int] = field(default_factory=list)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -118,8 +119,9 @@ class ReplayJudge:
         for item in new:
             self.recordings.add(item.nodeid, made[item.nodeid])
         for number, item in enumerate(session.items):
-            said = self.recordings.of(item.nodeid)
-            if said is not None and said.sent:
+            said = self.recordings.of(item.nodeid) or NOTHING
+            self._took[number] = said.took
+            if said.sent:
                 self._said[number] = said
             else:
                 self._unsaid.append(number)
@@ -177,9 +179,9 @@ class ReplayJudge:
             self._found.setdefault((case.file, function), Counter())[number] += 1
 
     def _steadied(self, said: Recording) -> Recording:
-        """Nothing, if the scripts as they are do not answer the same again."""
+        """Nothing but how long it took, if the scripts as they are do not answer the same again."""
         names = Names(self._server, self._shas, self._texts.get)
-        return said if difference(self._server, said, names) is None else NOTHING
+        return said if difference(self._server, said, names) is None else replace(NOTHING, took=said.took)
 
     def _found_by(self, session: pytest.Session, case: Case, numbers: Sequence[int]) -> tuple[str, str]:
         """What these tests say of the mutant, and which; the one that finds it has to do so twice, and patiently."""
@@ -197,10 +199,21 @@ class ReplayJudge:
 
     def _asked(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         asked = partial(self._run, session, case, numbers, patience)
-        told: tuple[str, int] = forked(asked, otherwise=(FOUND, numbers[-1]))
+        died = FOUND, numbers[-1]
+        told: tuple[str, int] = forked(asked, otherwise=died)
         if not self._answers():
             self._restart()
+        if told == died and len(numbers) > 1:  # perhaps nobody lived to say which it was
+            return next((one for one in self._one_by_one(session, case, numbers, patience)), (SURVIVED, -1))
         return told
+
+    def _one_by_one(
+        self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float
+    ) -> Iterator[tuple[str, int]]:
+        for number in numbers:
+            told = self._asked(session, case, [number], patience)
+            if told[0] != SURVIVED:
+                yield told
 
     def _run(self, session: pytest.Session, case: Case, numbers: Sequence[int], patience: float) -> tuple[str, int]:
         silence()
@@ -214,7 +227,7 @@ class ReplayJudge:
         watch = Watch(interrupt, [self._server.pid])
         try:
             for number in numbers:
-                took = self._said[number].took if number in self._said else 1.0
+                took = self._took[number]
                 work, sleep = (patience * seconds for seconds in PATIENCE)
                 watch.begin(work + 3.0 * patience * took, sleep)
                 if is_failing(session, [session.items[number]]):

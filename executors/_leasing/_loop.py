@@ -1,4 +1,8 @@
-"""The event loop that async handlers run on: one thread a process, real tasks."""
+"""The event loop that async handlers run on: one thread a process, real tasks.
+
+`loop_thread` is that loop. A crew or a worker puts grants on its line of async jobs; each becomes a task on the loop,
+whose outcome goes back to whoever gave it. Cancelling is asyncio's; a task that does not end in its grace is given up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Attempts in child processes, as a hand makes them: it sends the call, listens, and settles once."""
+"""Attempts in child processes, as a hand makes them: it sends the call, listens, and settles once.
+
+A seat, a child, a call: the arguments are bound here and go to the child, which says how far it is, and in the end what
+came of it. A child that is gone without that is a lost lease; one that is to stop is told, and killed by the monitor
+when it does not.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The header of a stored run: what its jobs have in common, read once by each process that works on it."""
+"""The header of a stored run: what its jobs have in common, read once by each process that works on it.
+
+Kinds of jobs, bodies of lists and options are made of it when they are first asked for; handlers are looked up by name
+at each claim. `Headers` keeps the latest few hundred.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +37,7 @@ COMMONS_KEPT: Final = 128
 COMMON_BYTES: Final = 16_384
 """What headers have in common is kept for the next one, of so many flows, where it is not longer than this."""
 
+_ID_AT: Final = len(b'{"id":"')
 _COMMON: Final = b',"v":%d,' % FORM
 """Begins what is in common; it is nowhere else, as what stands before has no numbers and quotes are escaped in text."""
 
@@ -143,6 +148,10 @@ class Header:
             self._take(own, shared)
         else:
             self._own = payload[:at] + b"}"
+            end = payload.find(b'"', _ID_AT)
+            run_id = payload[_ID_AT:end]
+            if b"\\" not in run_id:
+                self.id = run_id.decode()  # each job asks for it
             self._shared = shared = _common_of(payload[at:])
         self.name, self.size, self.roots, self.several = shared.name, shared.size, shared.roots, shared.several
         self.limits, self.kinds, self.bodies = shared.limits, shared.kinds, shared.bodies

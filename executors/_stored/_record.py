@@ -1,9 +1,14 @@
-"""StoredRecord: a run as users read it, made of what its store says."""
+"""StoredRecord: a run as users read it, made of what its store says.
+
+It has the plan, as submitted here or read when it is first asked for, and a `Glance`, through which the store is asked:
+for one job at a time, or for all where many are asked about. How a run stands is not kept longer than that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 from executors._stored._glance import Glance
@@ -52,7 +57,11 @@ class StoredRecord:
         self._header = header
         self._origin = plan
         self._grown: tuple[Any, Plan[Any], dict[int, list[int]]] | None = None
-        self._glance = Glance(reader, run)
+
+    @cached_property
+    def _glance(self) -> Glance:
+        """Most who submit never look."""
+        return Glance(self._reader, self.run)
 
     @property
     def header(self) -> Header:
@@ -111,7 +120,8 @@ class StoredRecord:
 
     def refresh(self) -> None:
         """Look anew: something is known to have happened, such as the end of the run."""
-        self._glance.drop()
+        if "_glance" in self.__dict__:
+            self._glance.drop()
 
     def state_of(self, job: int) -> str:
         """The state of a job, by its public name."""
@@ -272,7 +282,7 @@ class StoredRecord:
         if kind in _WITH_FAILURE and job is not None:
             detail = self.failed(job) if stored.detail is None else read_failed(stored.detail)
         elif stored.detail is not None:
-            detail = read(stored.detail)
+            detail = read_failed(stored.detail) if kind == "lost" else read(stored.detail)
         elif kind == "ended":
             detail = end_state(self)
         if job is None:

@@ -3,7 +3,8 @@
 State and flow. All of it runs on the event loop that async attempts of runs run on (`executors._leasing._loop`).
 Each attempt that is under way is a `Flight`. Orders that are given within one round of the loop are submitted by one
 call. Reports come as events of the scheduler, many in one; a look ten times a second finds the tasks that
-ended without one, as their worker has died, and asks back what waits behind an attempt that takes long after all.
+ended without one, as their worker has died, and asks back what waits behind an attempt that takes long after all;
+workers that are held up so are not given others.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ import logging
 import pickle
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
-
-from distributed.client import Client, Future
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing._log import say
 from executors._leasing._loop import loop_thread
@@ -27,10 +27,11 @@ from executors.dask._hand import make, stop
 from executors.dask._plugin import NoRepeats
 from executors.dask._registered import options_of
 from executors.dask._remote import Remote, fetched
-from executors.dask._versions import check_versions
 from executors.dask._words import Mark, Named, Report
 from flows._opts import Settings
-from flows.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from distributed.client import Client, Future
 
 LOOK_SECONDS: Final = 0.1
 
@@ -63,10 +64,7 @@ class Cluster:
     """The workers behind one client.
 
     Args:
-        client: Connected.
-
-    Raises:
-        ExecutorError: What is installed on the cluster does not fit what is installed here.
+        client: Connected, to a cluster of our version.
     """
 
     def __init__(self, client: Client) -> None:
@@ -80,9 +78,9 @@ class Cluster:
         self._stops: dict[str, list[tuple[Flight, asyncio.Future[bool]]]] = {}
         self._wanted: list[tuple[Remote, asyncio.Future[Any]]] = []
         self._looking = False
-        self._known: list[dict[str, Any]] = []
+        self._known: dict[str, dict[str, Any]] = {}
         self._known_until = 0.0
-        check_versions(client)
+        self._late: Counter[str] = Counter()
         client.register_plugin(NoRepeats(), name=NoRepeats.name)
         client.subscribe_topic(self._topic, self._heard)
 
@@ -100,10 +98,10 @@ class Cluster:
         """Where the jobs of each queue run: a resource or a worker of its name, if there is one; else anywhere."""
         now = time.monotonic()
         if now >= self._known_until:
-            self._known = [*self.client.scheduler_info(n_workers=-1)["workers"].values()]
+            self._known = dict(self.client.scheduler_info(n_workers=-1)["workers"])
             self._known_until = now + KNOWN_SECONDS
-            self._threads = sum(worker["nthreads"] for worker in self._known)
-        known = self._known
+            self._threads = sum(worker["nthreads"] for worker in self._known.values())
+        known = self._known.values()
         resources = {name for worker in known for name in worker["resources"]}
         names = {str(worker["name"]): worker["name"] for worker in known}
         found: dict[str, Place] = {}
@@ -189,6 +187,7 @@ class Cluster:
             if later and not self._later:
                 self._held_until = max(self._held_until, time.monotonic() + HELD_SECONDS)
             self._later += later
+            free = self._free() if resources is workers is None else None
             try:
                 written = [task.written(self._topic) for task in tasks]
                 futures = self.client.map(
@@ -200,7 +199,8 @@ class Cluster:
                     retries=0,
                     priority=priority,
                     resources=None if resources is None else dict(resources),
-                    workers=None if workers is None else list(workers),
+                    workers=free if workers is None else list(workers),
+                    allow_other_workers=free is not None,
                 )
             except Exception as error:
                 for flight in [flight for task in tasks for flight in task.flights]:
@@ -209,6 +209,16 @@ class Cluster:
                 continue
             for task, future in zip(tasks, futures, strict=True):
                 task.future = future
+
+    def _free(self) -> list[str] | None:
+        """The workers that have a thread for what is new, if others hold late tasks in all of theirs.
+
+        Dask gives a thread one task more than it works on, and would be slow to see that this one is stuck.
+        """
+        if not self._late:
+            return None
+        free = [address for address, worker in self._known.items() if self._late[address] < worker["nthreads"]]
+        return free if 0 < len(free) < len(self._known) else None
 
     def bring(self, remote: Remote) -> asyncio.Future[Any]:
         """The value of a result, by one call with all others of this round of the loop."""
@@ -285,9 +295,12 @@ class Cluster:
         if self.away:
             for flight in tuple(self._flights.values()):
                 flight.land(Landed(GONE, b"", 0.0, 0.0, ""))
+        self._late.clear()
         for task in {flight.task: None for flight in self._flights.values() if flight.task is not None}:
             if task.future is not None and task.status == "pending":
                 self._recall(task, now)
+                if task.recalled and task.worker:
+                    self._late[task.worker] += 1
             elif task.future is not None:
                 self._land_done(task)
                 self._end(task, now)
@@ -349,30 +362,3 @@ def _why(future: Future[Any], status: str | None) -> tuple[str, str]:
     if last is not None:  # KilledWorker
         return words.LOST, f"the worker {getattr(last, 'address', last)} died"
     return UNABLE, f"the cluster could not make the attempt: {type(error).__name__}: {error}"
-
-
-def lost_scheduler(run_id: str, *, kept: bool) -> UnavailableError:
-    """Why a run cannot go on at the moment, or at all."""
-    return UnavailableError(
-        "the scheduler of the Dask cluster was lost"
-        + (
-            ": when there is one again, the run goes on from what had completed"
-            if kept
-            else f", and with it the results of run {run_id} that were there: it cannot go on. With "
-            "?journal=sqlite:///runs.db what has completed is kept, and flows.resume goes on from there"
-        )
-    )
-
-
-def connected(address: str, timeout: float) -> Client:
-    """A client of the scheduler at *address*.
-
-    Raises:
-        UnavailableError: It does not answer.
-    """
-    try:
-        return Client(address, timeout=timeout, set_as_default=False, name="flows")
-    except (OSError, TimeoutError) as error:
-        raise UnavailableError(
-            f"no Dask scheduler answers at {address}: {error}; start one with `dask scheduler`, or check the address"
-        ) from error

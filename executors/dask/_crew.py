@@ -11,8 +11,9 @@ from executors._leasing._attempts import AsyncAttempt, attempts_of
 from executors._leasing._calls import abandoned
 from executors._leasing._loop import LoopLine
 from executors.dask._attempts import Attempts
-from executors.dask._cluster import Cluster, lost_scheduler
+from executors.dask._cluster import Cluster
 from executors.dask._remote import fetched, remotes
+from executors.dask._way import lost_scheduler
 from flows._binding import Pick
 from flows._handlers import Clock
 from flows._verbs import Grant, Settle

@@ -9,29 +9,54 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from executors._leasing import Crew
 from executors.dask._attempts import ClusterHandler
 from executors.dask._crew import ClusterCrew
-from executors.dask._limits import check_limits, refuse_workers
 from executors.dask._registered import taught
-from executors.dask._run import ClusterRun
-from executors.dask._way import Way, forget_closed
+from executors.dask._remote import fetched, remotes
+from executors.dask._way import OnCluster, Way, forget_closed
 from executors.memory._executor import Home, MemoryExecutor, tasks_of
+from executors.memory._run import MemoryRun
 from flows._bodies import bodies_of
-from flows._executors import SCHEMES, masked
+from flows._executors import SCHEMES, made_by_use, masked
 from flows._handlers import Handler
 from flows._names import shown
 from flows._plan import Plan
-from flows.errors import DefinitionError, UnknownExecutorError
-from flows.executor import Executor, RunOptions, WorkerOptions
+from flows.errors import DefinitionError, UnavailableError, UnknownExecutorError
+from flows.executor import Executor, RunOptions
 
 if TYPE_CHECKING:
     from distributed.client import Client
 
-    from executors._leasing._workshop import Workshop
+    from executors.dask._cluster import Cluster
 
 CONCURRENCY: Final = 10_000
 """Attempts that a run has on the cluster at once, where the URL does not say; Dask has them wait for its threads."""
 
 
-class DaskExecutor(MemoryExecutor):
+class ClusterRun(MemoryRun):
+    """One run, decided here. Its results are on the cluster and come home when they are read."""
+
+    __slots__ = ("cluster",)
+
+    cluster: Cluster
+
+    def value_of(self, job: int) -> Any:
+        """The result of a completed job, brought home at the first reading.
+
+        Raises:
+            UnavailableError: It is not to be had any more: the cluster is gone, or cannot give it.
+        """
+        value = super().value_of(job)
+        if not remotes((value,)):
+            return value
+        try:
+            return fetched(self.cluster.client, value)
+        except Exception as error:
+            raise UnavailableError(
+                f"the result of job {self.plan.ids[job]!r} cannot be brought from the Dask cluster: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+class DaskExecutor(OnCluster, MemoryExecutor):
     """Runs on a Dask cluster.
 
     What a run means is decided in this process, whose memory has the run; an attempt of a job is one task on the
@@ -61,8 +86,7 @@ class DaskExecutor(MemoryExecutor):
             UnsupportedError: A queue of the flow has limits, which would have to hold for all clients of the cluster.
             UnavailableError: The scheduler is gone, and does not answer either to a new client.
         """
-        check_limits(plan)
-        cluster = self._way.cluster()
+        cluster = self.admit(plan)
         record = cast("ClusterRun", super().submit(taught(plan, cluster), options, background=False))
         record.cluster = cluster
         if background:
@@ -103,14 +127,6 @@ class DaskExecutor(MemoryExecutor):
         places = cluster.places(sorted({queue for plan in plans for queue in plan.queues_of}))
         return ClusterCrew(store, run, **options, cluster=cluster, places=places)
 
-    def serve(self, options: WorkerOptions) -> Workshop:
-        """There are no workers but those of the cluster.
-
-        Raises:
-            UnsupportedError: Always.
-        """
-        raise refuse_workers()
-
     def close(self) -> None:
         """Close the client, if it was made here. Runs must have ended; results that were not read are gone."""
         self._way.close()
@@ -137,7 +153,7 @@ def executor_at(where: str | Client) -> Executor:
         way = Way(address)
         if journal is None:
             return DaskExecutor(way, slots)
-        if journal.startswith("sqlite:"):  # either loads what other runs do not need
+        if made_by_use(journal):  # a file; either loads what other runs do not need
             from executors.dask._journal import JournaledExecutor
 
             return JournaledExecutor(way, journal, slots)

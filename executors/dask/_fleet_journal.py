@@ -21,19 +21,18 @@ from executors._leasing._seats import Seats
 from executors._leasing._workshop import Workshop
 from executors._stored import check_handlers
 from executors.dask._attempts import Attempts
-from executors.dask._cluster import Cluster, lost_scheduler
+from executors.dask._cluster import Cluster
 from executors.dask._crew import ClusterLine
-from executors.dask._limits import check_limits, refuse_workers
+from executors.dask._way import OnCluster, Way, lost_scheduler
 from executors.redis._executor import RedisExecutor, RedisRecord
 from flows import _registry
 from flows._handlers import Clock
 from flows._verbs import Grant, Settle
 from flows.errors import DefinitionError
-from flows.executor import RunOptions, WorkerOptions
+from flows.executor import RunOptions
 
 if TYPE_CHECKING:
     from executors._leasing._attempts import AsyncAttempt
-    from executors.dask._way import Way
     from flows._plan import Plan
 
 NAMESPACE: Final = "dask"
@@ -45,7 +44,7 @@ GRACE_SECONDS: Final = 2.0
 RUNS_KNOWN: Final = 256
 
 
-class FleetJournal(RedisExecutor):
+class FleetJournal(OnCluster, RedisExecutor):
     """Runs on a Redis server whose attempts are made on a Dask cluster, for the process that submits or resumes them.
 
     Results come home and are stored as JSON. What a process held that was killed goes to others when its leases have
@@ -78,9 +77,8 @@ class FleetJournal(RedisExecutor):
             UnsupportedError: A queue of the flow has limits.
             UnavailableError: The scheduler or the server does not answer.
         """
-        check_limits(plan)
+        self.admit(plan)
         check_handlers(plan)
-        self._way.cluster()
         record = super().submit(plan, options, background=background)
         if background:
             self._serve(record)
@@ -101,14 +99,6 @@ class FleetJournal(RedisExecutor):
         if not record.ended:
             self._serve(record)
         super().join(record)
-
-    def serve(self, options: WorkerOptions) -> Workshop:
-        """There are no workers but those of the cluster.
-
-        Raises:
-            UnsupportedError: Always.
-        """
-        raise refuse_workers()
 
     def close(self) -> None:
         """Give back what is under way, and end the connections."""

@@ -152,6 +152,11 @@ class Task:
         return waits and now - (self.heard_at or now) > LATE_SECONDS + 2 * self.seconds
 
     @property
+    def worker(self) -> str:
+        """Who has it, once that is known."""
+        return next((flight.worker for flight in self.flights if flight.worker), "")
+
+    @property
     def status(self) -> str | None:
         """What Dask says of it."""
         return "lost" if self.future is None else self.future.status

@@ -6,20 +6,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from executors.dask._crew import ClusterCrew
-from executors.dask._limits import check_limits, refuse_workers
+from executors.dask._way import OnCluster, Way
 from executors.sqlite import SqliteExecutor
 
 if TYPE_CHECKING:
     from executors._leasing import Crew
-    from executors._leasing._workshop import Workshop
-    from executors.dask._way import Way
     from executors.sqlite._executor import SqliteRecord
     from executors.sqlite._worked import WorkedRun
     from flows._plan import Plan
-    from flows.executor import RunOptions, WorkerOptions
+    from flows.executor import RunOptions
 
 
-class JournaledExecutor(SqliteExecutor):
+class JournaledExecutor(OnCluster, SqliteExecutor):
     """Runs in a SQLite file whose attempts are made on a Dask cluster.
 
     Results come home and are stored as JSON, as those of ``sqlite://`` are; what had completed is not done again.
@@ -42,8 +40,7 @@ class JournaledExecutor(SqliteExecutor):
             UnsupportedError: A queue of the flow has limits.
             UnavailableError: The scheduler does not answer.
         """
-        check_limits(plan)
-        self._way.cluster()
+        self.admit(plan)
         record = super().submit(plan, options, background=False)
         if background:
             self.join(record)
@@ -63,14 +60,6 @@ class JournaledExecutor(SqliteExecutor):
         run.prepare()
         run.has_async = True  # all of its jobs are waited for on the loop
         super()._check_loop(run)
-
-    def serve(self, options: WorkerOptions) -> Workshop:
-        """There are no workers but those of the cluster.
-
-        Raises:
-            UnsupportedError: Always.
-        """
-        raise refuse_workers()
 
     def close(self) -> None:
         """Let go of the file and of the cluster."""

@@ -203,7 +203,8 @@ class Claims:
         if self.lease_seconds is not None:
             self.leased[run] = None
             until = now + self.lease_seconds
-            run.leases.update((grant.job, (grant, until)) for grant in grants[first:])
+            for grant in grants[first:]:
+                run.leases[grant.job] = (grant, until)
         if made:
             run.journal.append((now, "started", [(job, run.numbers.get(job, 1), None) for job in granted]))
         elif granted:

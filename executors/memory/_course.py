@@ -205,7 +205,11 @@ class Course(LimitVerbs, SharedResults):
             run.notify()
 
     def _wake_due(self, now: float, only: object) -> None:
-        due = [run for run in self._timed if (only is None or run is only) and _due_at(run) <= now]
+        due = [
+            run
+            for run in self._timed
+            if (only is None or run is only) and (not run.delayed or run.delayed[0][0] <= now)
+        ]
         if len(due) > 1:
             due.sort(key=_first_due)
         for run in due:
@@ -215,10 +219,6 @@ class Course(LimitVerbs, SharedResults):
             self._carry_out(run, out, now)
             if not run.delayed:
                 self._timed.pop(run, None)
-
-
-def _due_at(run: MemoryRun) -> float:
-    return run.delayed[0][0] if run.delayed else -math.inf
 
 
 def _first_due(run: MemoryRun) -> tuple[float, int]:

@@ -1,4 +1,9 @@
-"""MemoryExecutor: runs worked off in this process, with no server and no file."""
+"""MemoryExecutor: runs worked off in this process, with no server and no file.
+
+A `Home` has a store, the runs by id (weakly: a run belongs to those who hold it), and those with keys. `submit` finds
+handlers, checks data and puts the run into the store. `work` has it worked off, alone or by a crew that it lends its
+thread; `join` has a crew do so in the background.
+"""
 
 from __future__ import annotations
 

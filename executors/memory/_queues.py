@@ -113,8 +113,10 @@ class Queues:
         for queue in [queue for queue in self._order if queues is None or queue in queues]:
             before = len(taken)
             most = limit if room is None else min(limit, before + room(queue))
+            rings = self._rings[queue]
             for priority in self._order[queue]:
-                self._take_turns(self._rings[queue][priority], taken, most)
+                if rings[priority]:
+                    self._take_turns(rings[priority], taken, most)
             if len(taken) > before:
                 self._order[queue] = self._order.pop(queue)  # to the end: the next call begins with another queue
             if len(taken) >= limit:
@@ -123,22 +125,25 @@ class Queues:
 
     def waiting(self, queues: frozenset[str] | None, shut: Collection[str] = ()) -> bool:
         """Whether `take` would find anything outside of the queues that are shut."""
-        return any(
-            lane.jobs
-            for queue, rings in self._rings.items()
-            if (queues is None or queue in queues) and queue not in shut
-            for ring in rings.values()
-            for lane in ring
-        )
+        for queue, rings in self._rings.items():
+            if (queues is None or queue in queues) and queue not in shut:
+                for ring in rings.values():
+                    for lane in ring:
+                        if lane.jobs:
+                            return True
+        return False
 
     @staticmethod
     def _take_turns(ring: deque[Lane], taken: list[tuple[MemoryRun, int]], limit: int) -> None:
         while ring and len(taken) < limit:
             lane = ring[0]
             jobs = lane.jobs
-            turn = min(TURN, len(jobs), limit - len(taken))
             run = lane.run
-            taken.extend([(run, jobs.popleft()) for _ in range(turn)])
+            if len(jobs) == 1:
+                taken.append((run, jobs.popleft()))
+            else:
+                turn = min(TURN, len(jobs), limit - len(taken))
+                taken.extend([(run, jobs.popleft()) for _ in range(turn)])
             if jobs:
                 ring.rotate(-1)
             else:

@@ -14,7 +14,8 @@ from flows._verbs import End, Grant, Settle
 from flows.errors import Failed, LeaseLostError
 
 _ENDS = {End.FAILED: _state.FAILED, End.SKIPPED: _state.SKIPPED, End.CANCELLED: _state.CANCELLED}
-_COMPLETED = End.COMPLETED
+_COMPLETED, _RELEASED, _RETRY, _LOST, _REPLAYED = End.COMPLETED, End.RELEASED, End.RETRY, End.LOST, End.REPLAYED
+"""Members of an enum are looked up in a roundabout way."""
 
 
 class Settling(Course):
@@ -79,7 +80,8 @@ class Settling(Course):
 
     def _settle_otherwise(self, run: MemoryRun, settle: Settle, now: float, out: Commands) -> None:
         grant, job = settle.grant, settle.grant.job
-        if settle.end is End.RELEASED:
+        end = settle.end
+        if end is _RELEASED:
             if settle.failed is not None and self._is_past_hope(run, job, now):
                 run.keep_error(job, settle)
                 machine.settle(run.state, job, FAILED, out)
@@ -97,14 +99,14 @@ class Settling(Course):
             self._settle_control(run, settle, now, out)
             return
         run.started[job], run.finished[job] = settle.started_at, settle.ended_at
-        if settle.end is End.LOST:
+        if end is _LOST:
             self._lose(run, grant, now, out, settle.failed)
-        elif settle.end is End.REPLAYED:
+        elif end is _REPLAYED:
             run.replay(settle, now)
             machine.settle(run.state, job, COMPLETED, out)
-        elif settle.end is not End.RETRY:
+        elif end is not _RETRY:
             run.keep_error(job, settle)
-            machine.settle(run.state, job, _ENDS[settle.end], out)
+            machine.settle(run.state, job, _ENDS[end], out)
         elif machine.retry(run.state, job, Retry(settle.after, settle.counted), out):
             failed = settle.failed
             run.since.setdefault(job, settle.started_at)

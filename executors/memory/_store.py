@@ -1,4 +1,9 @@
-"""MemoryStore: the machine itself behind the store's verbs. One lock, no I/O; values are kept by reference."""
+"""MemoryStore: the machine itself behind the store's verbs. One lock, no I/O; values are kept by reference.
+
+State is a `MemoryRun` a run, lanes a queue, places of limited queues, and the last reply of each loop. A verb takes the
+lock, tells the machine what has happened, has its commands carried out (`_settling`, `_course`), grants (`_claims`),
+and wakes those who may find something once the lock is free.
+"""
 
 from __future__ import annotations
 
@@ -379,6 +384,6 @@ class MemoryStore(Settling):
         if run is not None:
             due = run.delayed[0][0] if run.delayed else None
         else:
-            due = min([run.delayed[0][0] for run in self._timed], default=None)
+            due = min([run.delayed[0][0] for run in self._timed]) if self._timed else None
         opens_at = self._claims.due_at(want, now) if self._limited else None
         return due if opens_at is None else opens_at if due is None else min(due, opens_at)

@@ -1,4 +1,9 @@
-"""Raw commands and replies over one of redis-py's connections, which sends nothing twice by itself."""
+"""Raw commands and replies over one of redis-py's connections, which sends nothing twice by itself.
+
+`send` and `receive` are the two halves of a call, for those who have something to do meanwhile. A complaint of the
+server's becomes an error of ours; after one that leaves open which reply comes next the connection is ended, and the
+next call makes a new one.
+"""
 
 from __future__ import annotations
 

@@ -81,6 +81,7 @@ class Link:
             return []
         deadline = time.monotonic() + patience
         pause, attempts = FIRST_PAUSE, 0
+        failure: UnavailableError | None = None
         closings = self._closings
         while True:
             channel = self._free_channel(deadline)
@@ -89,7 +90,8 @@ class Link:
                 replies = channel.calls(commands)
             except UnavailableError as error:
                 channel.close()
-                failure = error
+                if failure is None or time.monotonic() < deadline:  # else it was our time that was over
+                    failure = error
             except BaseException:
                 channel.close()
                 raise

@@ -10,10 +10,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from executors._stored import Brief
 from executors.redis._shard import Shard
+from flows._verbs import Grant
 
 AT_ONCE: Final = 100
 """Runs that one look retires at most."""
+
+
+class Crowds:
+    """The flows of which a worker has seen runs that are kept by their count."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = shards
+        self._seen: dict[str, int] = {}
+
+    def note(self, grant: Grant) -> None:
+        """A job of a run is settled."""
+        run = grant.run
+        if isinstance(run, Brief) and run.header.options.keep_count is not None:
+            self._seen[run.header.name] = run.header.options.keep_count
+
+    def thin_out(self) -> None:
+        """Look after all that have been noted; of which some may be left, once more the next time."""
+        for name in list(self._seen):
+            keep, left = self._seen.pop(name), True
+            try:
+                left = thin_out(self._shards, name, keep)
+            finally:
+                if left:  # unless who has settled others meanwhile has said so already
+                    self._seen.setdefault(name, keep)
 
 
 def thin_out(shards: Sequence[Shard], name: str, keep: int) -> bool:

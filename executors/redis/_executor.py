@@ -1,4 +1,9 @@
-"""RedisExecutor: runs kept on a server, worked off by whatever workers are connected to it."""
+"""RedisExecutor: runs kept on a server, worked off by whatever workers are connected to it.
+
+A `Part` for each shard has the way there, the store and the reader. `submit` packs a flow and puts it into the part
+that its key or id falls to; a `RedisRecord` reads it from there; `work` waits for the stream of ended runs to name it.
+Of a run nothing is kept here but what its submitter knew.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from flows._verbs import Grant, Reply, Settle, Want
 from flows.errors import FlowsError
 
 if TYPE_CHECKING:
-    from executors.redis._wire import Answer, Granted
+    from executors.redis._wire import Granted, Told
     from flows._carried_trace import CarriedTrace
 
 QueueLimits = Mapping[str, tuple[int | None, tuple[int, float] | None]]
@@ -128,9 +128,9 @@ class FleetStore(RedisStore):
             tell_spans(self._loops.get(loop) or self._open_loop(loop), settles)
         return super().begin_exchange(loop, seq, settles, want, worker)
 
-    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
+    def _reply(self, answer: Told, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
         self._recorded = is_recorded()
-        self._lacks = len(answer.grants) < want.limit
+        self._lacks = answer.count < want.limit
         if self._waker is not None:
             if not self._lacks:
                 self._waker.disarm()

@@ -1,4 +1,8 @@
-"""What operators may ask of runs on a server, read outside of scripts and by pages; see `flows.operating.Operator`."""
+"""What operators may ask of runs on a server, read outside of scripts and by pages; see `flows.operating.Operator`.
+
+What there is stands in sorted sets that scripts keep up: runs as they were submitted, ended ones by flow, dead letters
+by queue. A listing goes along them, in each shard a page at a time, and merges what it finds.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Shard: the verbs as a server offers them, one script each; and the reading of what scripts leave to be read apart."""
+"""Shard: the verbs as a server offers them, one script each; and the reading of what scripts leave to be read apart.
+
+It has no state but the way there and the names of its keys: arguments become bytes (`_wire`, `_submits`), a script
+runs, its answer is read. What is too much for one call goes in several: a large run is staged in parts and then
+published, and long work is gone on with until none is left.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +32,7 @@ from executors.redis._submits import (
     row_commands,
     together,
 )
-from executors.redis._wire import Answer, Outcome, pack_leases, pack_settles, unpack_answer
+from executors.redis._wire import Answer, Outcome, Told, pack_leases, pack_settles
 from flows._state import SWEEP_LIMIT
 from flows.errors import UnavailableError
 
@@ -183,7 +188,7 @@ class Shard:
         Args:
             lease: Microseconds.
         """
-        return self.begin_exchange(
+        told = self.begin_exchange(
             *(loop, seq, outcomes, queues),
             limit=limit,
             at_once=at_once,
@@ -192,6 +197,7 @@ class Shard:
             lease=lease,
             apart=False,
         )()
+        return Answer(told.now, told.due, told.more, told.refused, told.grants(), told.headers, told.deadlines)
 
     def begin_exchange(
         self,
@@ -206,7 +212,7 @@ class Shard:
         worker: str,
         lease: int,
         apart: bool = True,
-    ) -> Callable[[], Answer]:
+    ) -> Callable[[], Told]:
         """As `exchange`; the call returned waits for the answer.
 
         Args:
@@ -218,9 +224,9 @@ class Shard:
             *(ids, numbers, payloads, "\n".join(queues)),
         )
         if not apart:
-            return lambda: unpack_answer(self.run("exchange", *arguments))
+            return lambda: Told(self.run("exchange", *arguments))
         end = script("exchange").begin(self.server, self.keys.meta, *arguments)
-        return lambda: unpack_answer(end())
+        return lambda: Told(end())
 
     def stow(self, run_id: str, job: int, fence: int, payloads: Sequence[bytes]) -> bool:
         """Put the items of a list aside, before the settle that expands it; whether the lease still holds."""

@@ -2,8 +2,8 @@
 
 A run lives in one shard. To the worker they look like one store: a call of its exchange is a call to each shard that
 something is settled in, or that may have work. Shards are numbered apart, and each is sent again what it has not
-answered; nothing is handed out before all settles of the call are answered, so that a node which is away costs no
-lease. Where a node of which only work was wanted is away, the others are served meanwhile.
+answered. Where a node is away, the others are served meanwhile: what it has not answered is owed to it, and told with
+the next call that it answers.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 from executors._store import Listener, StaleCallError
-from executors._stored import Brief
 from executors.redis._connection import Link
-from executors.redis._crowds import thin_out
+from executors.redis._crowds import Crowds
 from executors.redis._far_keys import FarKeys
 from executors.redis._fleet import Bytes, FleetStore
 from executors.redis._store import RedisStore
@@ -128,8 +127,8 @@ class SpreadStore:
         self._turn = 0
         self._of: dict[Grant, int] = {}
         self._call: _Call | None = None
-        self._keys = FarKeys([part.shard for part in self.parts])
-        self._crowds: dict[str, int] = {}
+        shards = [part.shard for part in self.parts]
+        self._keys, self._crowds = FarKeys(shards), Crowds(shards)
 
     def clock(self) -> float:
         """The worker's clock, in seconds since 1970: the nodes' clocks differ."""
@@ -201,10 +200,7 @@ class SpreadStore:
         self._for_all(lambda part: rescued.append(part.rescue()))
         for number in range(len(self.parts)):
             self._keys.free(number)
-        crowds, self._crowds = self._crowds, {}
-        shards = [part.shard for part in self.parts]
-        for name, keep in crowds.items():
-            thin_out(shards, name, keep)
+        self._crowds.thin_out()
         return sum(rescued)
 
     def began(self, grant: Grant) -> float:
@@ -346,17 +342,12 @@ class SpreadStore:
         self._of.update(dict.fromkeys(grants, number))
         for settle in ask.settles:
             self._of.pop(settle.grant, None)
-            self._note_crowd(settle.grant)
+            self._crowds.note(settle.grant)
         call.grants += grants
         call.refused += reply.refused
         call.suspects += reply.suspects
         if ask.want.limit:
             call.asked.add(number)
-
-    def _note_crowd(self, grant: Grant) -> None:
-        run = grant.run
-        if isinstance(run, Brief) and run.header.options.keep_count is not None:
-            self._crowds[run.header.name] = run.header.options.keep_count
 
     def _note_absence(self, number: int, call: _Call, error: Exception) -> None:
         call.error = error

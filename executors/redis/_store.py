@@ -22,7 +22,7 @@ from executors.redis._rows import read_rows
 from executors.redis._scripts import Calls
 from executors.redis._shard import Shard
 from executors.redis._submits import Holder, NewRun, common_of
-from executors.redis._wire import CONTROLLED, GATE, MICRO, RATED, SUSPECT, Answer, Granted
+from executors.redis._wire import CONTROLLED, GATE, MICRO, RATED, SUSPECT, Granted, Told
 from flows._keeper import LEASE_SECONDS
 from flows._shared_results import Owner, Shared, owner_of
 from flows._state import STATE_NAMES
@@ -263,31 +263,28 @@ class RedisStore:
                 shard = self._loops[loop] = self.shard.on(self._way.channel("exchange"))
             return shard
 
-    def _reply(self, answer: Answer, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
+    def _reply(self, answer: Told, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
         self._ahead = answer.now / MICRO - time.monotonic()
         now = self.ours(answer.now / MICRO)
         refused = [settles[number] for number in answer.refused]
         due = None if answer.due < 0 else self.ours(answer.due / MICRO)
-        if not answer.grants:
+        if not answer.count:
             return Reply(now, [], refused, answer.more, due)
         for run_id, header in answer.headers.items():
             with contextlib.suppress(UnsupportedError):  # which is said again below, of each of its jobs
                 self._headers.put(run_id, header)
         suspects, told = 0, _NOTHING_TOLD
-        headers: dict[str, Header | Unread] = {}
-        apart = []
-        for one in answer.grants:
-            run_id, _, _, flags, _, _, row, _, place = one
-            suspects += flags & SUSPECT
-            if row is None and not place:
-                apart.append(one)
-            if run_id not in headers:
-                headers[run_id] = self._header_of(run_id)
-        if apart:
-            told = self._told(apart, shard)
+        headers = {run_id: self._header_of(run_id) for run_id in answer.ids}
+        granted: list[Granted] | None = None
+        if not answer.is_plain:
+            granted = answer.grants()
+            suspects = sum(grant.flags & SUSPECT for grant in granted)
+            apart = [grant for grant in granted if grant.apart]
+            told = self._told(apart, shard) if apart else told
 
         def made() -> list[Grant]:
-            grants = [self._grant(grant, headers[grant[0]], told) for grant in answer.grants]
+            those = answer.grants() if granted is None else granted
+            grants = [self._grant(grant, headers[grant[0]], told) for grant in those]
             if answer.deadlines:
                 for grant in grants:
                     deadline = answer.deadlines.get(grant.run.id)
@@ -295,7 +292,7 @@ class RedisStore:
                         cast("Brief", grant.run).deadline_at = self.ours(deadline / MICRO)
             return grants
 
-        grants = made() if len(answer.grants) == 1 else cast("list[Grant]", LateGrants(len(answer.grants), made))
+        grants = made() if answer.count == 1 else cast("list[Grant]", LateGrants(answer.count, made))
         return Reply(now, grants, refused, answer.more, due, suspects)
 
     def _header_of(self, run_id: str) -> Header | Unread:

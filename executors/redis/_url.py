@@ -1,4 +1,8 @@
-"""From a URL to an address: where the server is, who we are there, and what the executor was asked to do otherwise."""
+"""From a URL to an address: where the server is, who we are there, and what the executor was asked to do otherwise.
+
+`_Reading` takes it apart (scheme, credentials, hosts, path, options), each part by a rule of its own, and complains
+with the URL masked; what comes of it is an `Address`.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,9 @@ _INPUT: Final = Struct("<IBBI")
 _LEVEL: Final = Struct("<IHIIII")
 _PLACED: Final = 4294967294
 _NONE: Final = 4294967295
+_PLAIN: Final = 2
 _NO_DEADLINES: Final[Mapping[str, float]] = {}
+_Parts = tuple[bytes, bytes, bytes, list[bytes], list[bytes]]
 _new: Final[Any] = tuple.__new__
 """Makes a named tuple in half the time."""
 
@@ -125,44 +127,63 @@ def pack_leases(leases: Iterable[tuple[str, int, int]]) -> tuple[str, bytes]:
     return " ".join(ids), b"".join(numbers)
 
 
-def unpack_answer(reply: Sequence[bytes | list[bytes]]) -> Answer:
-    """What an exchange was answered."""
-    numbers, payloads, names, headers, timed = cast("tuple[bytes, bytes, bytes, list[bytes], list[bytes]]", reply)
-    ids = names.decode().split()
-    now, due, more, count, refusals = _HEAD.unpack_from(numbers)
-    at = _HEAD.size
-    refused: tuple[int, ...] = ()
-    if refusals:
-        refused = tuple([_REFUSAL.unpack_from(numbers, at + 2 * place)[0] for place in range(refusals)])
-        at += 2 * refusals
-    grants: list[Granted] = []
-    position = 0
-    unpack, size = _GRANT.unpack_from, _GRANT.size
-    for _ in range(count):
-        index, job, attempt, flags, fence, since, length, inputs = unpack(numbers, at)
-        at += size
-        if length == _NONE:
-            grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, None, ()))
-            continue
-        row: bytes | None = None
-        place: tuple[Place, ...] = ()
-        if length == _PLACED:
-            place, at, position = _places(numbers, payloads, at, position)
-        else:
-            row = payloads[position : position + length]
-            position += length
-        taken: tuple[Input, ...] = ()
-        if inputs:
-            taken, at, position = _inputs(numbers, payloads, at, position, inputs)
-        grants.append(_new(Granted, (ids[index], job, attempt, flags, int(fence), since, row, taken, place)))
-    found: dict[str, bytes] = {}
-    if any(headers):  # of runs that are new to the worker
-        found = {run_id: one for run_id, one in zip(ids, headers, strict=True) if one}
-    if not timed:
-        answer: Answer = _new(Answer, (now, due, bool(more), refused, grants, found, _NO_DEADLINES))
-        return answer
-    deadlines = dict(zip(map(bytes.decode, timed[::2]), map(float, timed[1::2]), strict=True))
-    return Answer(now, due, bool(more), refused, grants, found, deadlines)
+class Told:
+    """The answer to an exchange as it came, with its grants still to be read.
+
+    Attributes:
+        count: Of the grants.
+        ids: Of their runs.
+        is_plain: Whether no grant has flags, or is to be read apart: for all else it is enough to know how many.
+        now, due, more, refused, headers, deadlines: As of an `Answer`.
+    """
+
+    __slots__ = (
+        *("count", "deadlines", "due", "headers", "ids", "is_plain", "more", "now", "refused"),
+        *("_at", "_numbers", "_payloads"),
+    )
+
+    def __init__(self, reply: Sequence[bytes | list[bytes]]) -> None:
+        numbers, self._payloads, names, headers, timed = cast("_Parts", reply)
+        self.ids = names.decode().split()
+        self.now, self.due, more, self.count, refusals = _HEAD.unpack_from(numbers)
+        self.more, self.is_plain = more % 2 == 1, more >= _PLAIN
+        at = _HEAD.size
+        self.refused: tuple[int, ...] = ()
+        if refusals:
+            self.refused = tuple([_REFUSAL.unpack_from(numbers, at + 2 * place)[0] for place in range(refusals)])
+            at += 2 * refusals
+        self._numbers, self._at = numbers, at
+        self.headers: dict[str, bytes] = {}
+        if any(headers):  # of runs that are new to the worker
+            self.headers = {run_id: one for run_id, one in zip(self.ids, headers, strict=True) if one}
+        self.deadlines = _NO_DEADLINES
+        if timed:
+            self.deadlines = dict(zip(map(bytes.decode, timed[::2]), map(float, timed[1::2]), strict=True))
+
+    def grants(self) -> list[Granted]:
+        """Read them."""
+        numbers, payloads, ids, at = self._numbers, self._payloads, self.ids, self._at
+        grants: list[Granted] = []
+        position = 0
+        unpack, size = _GRANT.unpack_from, _GRANT.size
+        for _ in range(self.count):
+            index, job, attempt, flags, fence, since, length, inputs = unpack(numbers, at)
+            at += size
+            if length == _NONE:
+                grants.append(Granted(ids[index], job, attempt, flags, int(fence), since, None, ()))
+                continue
+            row: bytes | None = None
+            place: tuple[Place, ...] = ()
+            if length == _PLACED:
+                place, at, position = _places(numbers, payloads, at, position)
+            else:
+                row = payloads[position : position + length]
+                position += length
+            taken: tuple[Input, ...] = ()
+            if inputs:
+                taken, at, position = _inputs(numbers, payloads, at, position, inputs)
+            grants.append(_new(Granted, (ids[index], job, attempt, flags, int(fence), since, row, taken, place)))
+        return grants
 
 
 def _places(numbers: bytes, payloads: bytes, at: int, position: int) -> tuple[tuple[Place, ...], int, int]:

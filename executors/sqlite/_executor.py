@@ -1,4 +1,9 @@
-"""SqliteExecutor: runs kept in a file, worked off by whoever asks for them, or by workers beside."""
+"""SqliteExecutor: runs kept in a file, worked off by whoever asks for them, or by workers beside.
+
+A `Home` is the file, opened, with the runs that are worked off here. `submit` packs a flow and stores it. `work` and
+`join` have a crew of this process claim the run's jobs; `serve` makes a worker of any run. Whatever is asked of a run
+is read from the file.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Limits of queues: how many of their jobs may be active or start, and whether they are paused. Within a step."""
+"""Limits of queues: how many of their jobs may be active or start, and whether they are paused. Within a step.
+
+Of each such queue there are the places taken, the starts that its rate counts, and the line of runs that could have
+claimed more. A claim takes a place and the end of an attempt gives it back; one is kept for each run that stands before
+the claimer in line.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What is read of runs in a file, by anyone at any time: `executors._stored.Reader` over snapshots."""
+"""What is read of runs in a file, by anyone at any time: `executors._stored.Reader` over snapshots.
+
+Each question is one snapshot, which waits for no writer. Numbers of runs and what was submitted are kept, as they do
+not change; how a run stands never is.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""OpenRun: one run within a step: the machine's columns over the file, and what is to be written at the step's end."""
+"""OpenRun: one run within a step: the machine's columns over the file, and what is to be written at the step's end.
+
+`opened` reads the run's row. Columns come from the file a chunk at a time, when the machine looks at them. What it
+changes, what has happened and the results to be stored are noted here, until `written` writes them. What was submitted
+(`Known`) never changes, and is kept.
+"""
 
 from __future__ import annotations
 

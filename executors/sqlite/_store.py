@@ -1,4 +1,9 @@
-"""SqliteStore: the machine over a file. Each verb is one transaction, and touches only the rows concerned."""
+"""SqliteStore: the machine over a file. Each verb is one transaction, and touches only the rows concerned.
+
+A step opens the runs that it is about (`_run`), has the machine change their columns, carries its commands out on
+lanes, limits and the journal (`_settling`, `_course`, `_claims`), and writes what has changed. What was read stays
+known to the next step, as long as no other process has written.
+"""
 
 from __future__ import annotations
 

@@ -55,6 +55,12 @@ from flows.testing._checks_of_runs import (
     released_once,
     replays_equal,
 )
+from flows.testing._checks_of_traces import (
+    effects_at_least_once,
+    order_of,
+    parent_sees_all_children,
+    spans_complete,
+)
 from flows.testing._crashes import crash_points, survives_every_crash
 from flows.testing._faults import Fault, FaultInjected, Faults
 from flows.testing._ledger import Effect, EffectLedger
@@ -85,6 +91,7 @@ __all__ = [
     "committed_once",
     "crash_points",
     "deadline_respected",
+    "effects_at_least_once",
     "effects_exactly_once",
     "failure_policy_respected",
     "fails_only_by_faults",
@@ -94,6 +101,8 @@ __all__ = [
     "idempotency_keys_stable",
     "newest_lease_wins",
     "no_orphans",
+    "order_of",
+    "parent_sees_all_children",
     "payloads",
     "released_once",
     "replays_equal",
@@ -101,6 +110,7 @@ __all__ = [
     "retry_policies",
     "schedules",
     "simulate",
+    "spans_complete",
     "starts_bounded",
     "survives_every_crash",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from flows._children import Children
 from flows._handlers import Handler, cancelled_inside, handler_of
 from flows._idempotency import job_key
 from flows.testing._faults import Fault, Raised
 from flows.testing._ledger import attempt_here
 from flows.testing._payloads import Receiver, written
+from flows.testing._virtual_time import BEGINNING
 
 if TYPE_CHECKING:
     from flows._task import Task
@@ -23,6 +25,9 @@ OUTCOMES: Final = (
     *("crashed", "lost", "refused"),
 )
 
+
+NOTHING: Final[Fate] = {}
+"""What may happen in an attempt where no fault is meant for it."""
 
 __tracebackhide__ = True  # pytest shows where a handler has raised, and not how it came to be called
 
@@ -48,6 +53,7 @@ class SimulatedAttempt:
         error: What it raised, as text; empty where it raised nothing.
         backoff: Seconds that it asked to wait before the next one, where that follows.
         called: Whether the handler was called.
+        saw: Of which jobs it was given results, and of which failures, where it takes `Children`.
         settled_at: When the store heard of its end; None where it never did.
         steps_before: How many of the trace's steps had been noted when it began.
     """
@@ -58,6 +64,7 @@ class SimulatedAttempt:
             "steps_before",
             "reached",
             "called",
+            "saw",
             "by",
             "fate",
             "dead",
@@ -70,11 +77,11 @@ class SimulatedAttempt:
     )
 
     def __init__(self, by: SimulatedWorker, grant: Grant) -> None:
-        plan = grant.run.plan
-        self.job, self.task = plan.ids[grant.job], plan.names[grant.job]
+        plan, job, world = grant.run.plan, grant.job, by.world
+        self.job, self.task = plan.ids[job], plan.names[job]
         self.number, self.fence, self.worker = grant.attempt, grant.fence, by.name
-        self.key = job_key(grant.run, grant.job)
-        self.began_at, self.store_began_at = by.world.elapsed(), by.world.clock()
+        self.key = job_key(grant.run, job)
+        self.began_at, self.store_began_at = world.now - BEGINNING, world.told
         self.ended_at: float | None = None
         self.settled_at: float | None = None
         self.store_settled_at = 0.0
@@ -82,10 +89,11 @@ class SimulatedAttempt:
         self.error = ""
         self.backoff: float | None = None
         self.called = self.dead = False
+        self.saw: tuple[frozenset[str], frozenset[str]] | None = None
         self.spent = self.extra = 0.0
-        self.steps_before = len(by.world.steps)
+        self.steps_before = len(world.steps)
         self.by = by
-        self.fate: Fate = {}
+        self.fate = NOTHING
         self.reached: dict[str, int] = {}
 
     def reach(self, point: str) -> None:
@@ -120,6 +128,8 @@ class SimulatedAttempt:
     def pause(self) -> float:
         """Seconds until the handler is called, where it is to be late."""
         wait = 0.0
+        if not self.fate:
+            return wait
         for fault in self._taken("slow", "before_start"):
             self.by.hang(self, fault)
             wait += fault.seconds or 0.0 if fault.renewed else 0.0
@@ -127,11 +137,15 @@ class SimulatedAttempt:
 
     def crashes(self, point: str) -> bool:
         """Whether its worker is to die at *point*, which no handler sees."""
-        if not self._taken("crash", point):
+        if not self.fate or not self._taken("crash", point):
             return False
         self.dead = True
         self.by.world.note(self.worker, "crashes", self, point.replace("_", " "))
         return True
+
+    def clock(self) -> float:
+        """What the store's clock will say when what the handler has done up to now is over."""
+        return self.by.world.told + self.spent
 
     def elapsed(self) -> float:
         """Seconds since the simulation began."""
@@ -145,6 +159,8 @@ class SimulatedAttempt:
         """The handler has returned: what was to happen inside it and did not, happens now."""
         if self.dead:
             raise Died
+        if not self.fate:
+            return
         for point in ("mid", "await", "after_effect"):
             if point in self.fate:
                 self._befall(point, math.inf)
@@ -228,8 +244,14 @@ class SimulatedHandler(Handler):
     def _entered(self, args: Any, kwargs: Any) -> tuple[SimulatedAttempt, Any, Any]:
         attempt = self.world.entered
         assert attempt is not None
-        args, kwargs = self._receiver.receive(args, kwargs, f"job {attempt.job!r}")
-        attempt.reach("before_start")
+        if args or kwargs:
+            args, kwargs = self._receiver.receive(args, kwargs, f"job {attempt.job!r}")
+        if self.parameters.injected:
+            for value in kwargs.values():
+                if type(value) is Children:
+                    attempt.saw = frozenset(value.values), frozenset(value.failures)
+        if attempt.dead or attempt.fate:
+            attempt.reach("before_start")
         attempt_here.set(attempt)
         attempt.called = True
         attempt.spent = attempt.extra

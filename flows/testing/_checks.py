@@ -1,4 +1,8 @@
-"""Assertions on what a simulation came to, each with a message to act on: about the handlers, and what they promise."""
+"""Assertions on what a simulation came to, each with a message to act on: about the handlers, and what they promise.
+
+Each goes through the attempts of a trace, and through a ledger where effects are meant. The first thing that is wrong
+is raised with what happened, what to do, and the literal that makes it happen again.
+"""
 
 from __future__ import annotations
 
@@ -138,6 +142,16 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
         if len(effects) > 1:
             remedy = _TWICE if _is_of_one(trace, effects) else _NOT_CLEARED
             broken(trace, f"effects_exactly_once: job {job!r} did {name!r} {len(effects)} times", effects, remedy)
+    without_effect(trace, ledger, jobs, "effects_exactly_once")
+
+
+def without_effect(trace: Trace[Any], ledger: EffectLedger, jobs: Collection[str] | None, check: str) -> None:
+    """Raise where a job completed without an effect, in the name of *check*.
+
+    Args:
+        jobs: Those that must have had one; None: all those of a task of which any job had one.
+    """
+    __tracebackhide__ = True
     task_of = dict(zip(trace._record.plan.ids, trace._record.plan.names, strict=True))
     tasks = {task_of.get(effect.job or "") for effect in ledger.effects}
     replayed = {attempt.job for attempt in trace.attempts if attempt.outcome == "replayed"}
@@ -149,7 +163,7 @@ def effects_exactly_once(trace: Trace[Any], ledger: EffectLedger, jobs: Collecti
         if expected and state == "completed" and job not in replayed | affected | lists:
             broken(
                 trace,
-                f"effects_exactly_once: job {job!r} completed without its effect",
+                f"{check}: job {job!r} completed without its effect",
                 [attempt for attempt in trace.attempts if attempt.job == job],
                 "look for an error that the handler swallows; if it rightly does nothing, name those that must: jobs=",
             )

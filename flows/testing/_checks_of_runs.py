@@ -20,6 +20,7 @@ from flows.testing._checks import (
     idempotency_keys_stable,
     starts_bounded,
 )
+from flows.testing._checks_of_traces import parent_sees_all_children
 
 if TYPE_CHECKING:
     from flows.testing._ledger import EffectLedger
@@ -202,7 +203,7 @@ def check_all(trace: Trace[Any], ledger: EffectLedger | None = None) -> None:
     always_ends(trace)
     for check in (
         *(children_before_parents, committed_once, released_once, newest_lease_wins, no_orphans),
-        *(cancelled_jobs_never_start, failure_policy_respected),
+        *(cancelled_jobs_never_start, failure_policy_respected, parent_sees_all_children),
         *(attempts_within_limits, starts_bounded, backoff_respected, deadline_respected),
     ):
         check(trace)

@@ -1,4 +1,7 @@
-"""Faults: what goes wrong in a simulation, as plain data that can be printed, pasted and shrunk."""
+"""Faults: what goes wrong in a simulation, as plain data that can be printed, pasted and shrunk.
+
+A `Fault` says what strikes, whom, at which point and how often; when that is, `_mishaps` knows.
+"""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LATE_SECONDS: Final = 2.0
 """How late a call is that is late by chance: it has been sent again by then, and no lease is lost."""
 
+FINE: Final = ("fine", 0.0)
+
 Fate = dict[str, list[tuple[int, Fault]]]
 """Point of an attempt -> what may happen there; each fault with its place among all."""
 
@@ -78,12 +80,12 @@ class Mishaps:
             kinds: What may become of it by chance; the first is that all goes well.
         """
         number = self._calls[verb] = self._calls.get(verb, 0) + 1
-        if verb in self.struck:
+        if self.faults and verb in self.struck:
             for place, fault in enumerate(self.faults):
                 if fault.verb == verb and number >= (fault.nth or 1) and self.strikes(place):
                     return fault.kind, fault.seconds or 0.0
         kind = self.choices(kinds) if kinds else "fine"
-        return kind, LATE_SECONDS if kind == "late_call" else 0.0
+        return FINE if kind == "fine" else (kind, LATE_SECONDS if kind == "late_call" else 0.0)
 
 
 def arm(world: World) -> None:

@@ -1,4 +1,9 @@
-"""The driver of one simulated worker: moves events and effects between its real cores, the store and the handlers."""
+"""The driver of one simulated worker: moves events and effects between its real cores, the store and the handlers.
+
+The cores are those of production. Beside them it has the line of claimed jobs, the attempts that run, and when it is to
+look again. What happens to it comes in by `feed`; effects go out as calls of the world's store and as attempts, whose
+ends are put on the one heap.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,6 @@ from flows._worker import (
     Event,
     Exchange,
     Recall,
-    Replied,
     Start,
     Stop,
     Unanswered,
@@ -72,8 +76,14 @@ class SimulatedWorker(Keeping):
 
     def feed(self, event: Event) -> None:
         """Something has happened; the worker does what its core makes of it."""
-        self.core.feed(event, self.world.clock())
-        for effect in self.core.effects():
+        self.core.feed(event, self.world.told)
+        self._act()
+
+    def _act(self) -> None:
+        """Do what the core wants."""
+        effects = self.core._effects
+        while effects:
+            effect = effects.popleft()
             if isinstance(effect, Exchange):
                 self._send(effect)
             elif isinstance(effect, Start):
@@ -182,8 +192,10 @@ class SimulatedWorker(Keeping):
         world = self.world
         self._asked.setdefault(call.seq, world.now)
         kind, seconds = world.delivery("exchange", NETWORK)
-        if kind != "fine":
-            world.note(self.name, f"exchange {call.seq}: {kind.replace('_', ' ')}")
+        if kind == "fine":
+            world.at(seconds, functools.partial(self._arrive, call, True))
+            return
+        world.note(self.name, f"exchange {call.seq}: {kind.replace('_', ' ')}")
         if kind != "lost_call":
             world.at(seconds, functools.partial(self._arrive, call, kind != "lost_reply"))
         if kind == "doubled_call":
@@ -193,21 +205,25 @@ class SimulatedWorker(Keeping):
             world.at(UNANSWERED_SECONDS, functools.partial(self.feed, lost), self)
 
     def _arrive(self, call: Exchange, answered: bool) -> None:
-        if self.world.down:
+        world = self.world
+        if world.now < world.down_until:
             lost = Unanswered(call.seq, TimeoutError("no answer"))
-            self.world.at(UNANSWERED_SECONDS, functools.partial(self.feed, lost), self)
+            world.at(UNANSWERED_SECONDS, functools.partial(self.feed, lost), self)
             return
-        reply = self.world.exchange(self, call)
+        reply = world.exchange(self, call)
         if reply is None or self.gone or not answered:
             return
-        if self.frozen_until > self.world.now:
-            self.world.at(0.0, functools.partial(self._replied, call, reply), self)
+        if self.frozen_until > world.now:
+            world.at(0.0, functools.partial(self._replied, call, reply), self)
         else:
-            self._replied(call, reply)
+            self.asked_at = self._asked[call.seq]
+            self.core.replied(call.seq, reply, world.told)
+            self._act()
 
     def _replied(self, call: Exchange, reply: Reply) -> None:
         self.asked_at = self._asked[call.seq]
-        self.feed(Replied(call.seq, reply))
+        self.core.replied(call.seq, reply, self.world.told)
+        self._act()
 
     def _place(self, grants: list[Grant]) -> None:
         for grant in grants:
@@ -226,15 +242,16 @@ class SimulatedWorker(Keeping):
         return jobs
 
     def _start(self) -> None:
-        while self.line and len(self.running) < self.world.slots and not self.gone:
-            grant = self._next()
+        line, world = self.line, self.world
+        while line and len(self.running) < world.slots and not self.gone:
+            grant = self._next() if len(line) > 1 else line.popleft()
             run: Any = grant.run
             if grant.control:
-                self.conclude(control(grant, self.world.clock))
+                self.conclude(control(grant, world.clock))
             elif run.state.cancelling:
-                now = self.world.clock()
+                now = world.clock()
                 self.conclude(Settle(grant, End.CANCELLED, None, now, now))
-            elif not self.keeper.lasts(grant, self.asked_at, self.world.now):
+            elif not self.keeper.lasts(grant, self.asked_at, world.now):
                 self._give_back([grant])
             else:
                 self._run(grant)
@@ -256,15 +273,16 @@ class SimulatedWorker(Keeping):
         except Died:
             self.die()
             return
-        early = world.before(grant)
+        run: Any = grant.run
+        early = world.before(grant) if run.shares else None
         if early is not None:
             self.conclude(early, attempt)
             return
         self.running[grant] = attempt
-        timeout = grant.run.plan.settings[grant.job].timeout
+        timeout = run.plan.settings[grant.job].timeout
         if timeout is not None:
             world.at(timeout, functools.partial(self._time_out, attempt, grant, world.clock(), timeout), self)
-        wait = attempt.pause()
+        wait = attempt.pause() if attempt.fate else 0.0
         if wait or self.frozen_until > world.now:
             world.at(wait, functools.partial(self._call, attempt, grant), self)
         else:
@@ -275,8 +293,10 @@ class SimulatedWorker(Keeping):
         if grant not in self.running:
             return  # it has timed out
         world.entered = attempt
+        run: Any = grant.run
         try:
-            settle = self._traced(grant)(grant, world.starting(grant, lambda: world.clock() + attempt.spent))
+            clock = world.starting(grant, attempt.clock) if run.rated else attempt.clock
+            settle = self._traced(grant)(grant, clock)
         except (Died, Violation):
             self.die()
             return
@@ -295,7 +315,7 @@ class SimulatedWorker(Keeping):
             Died: It does not get that far.
         """
         attempt = self.attempts[grant] = self.world.begin(self, grant)
-        if attempt.crashes("before_start"):
+        if attempt.fate and attempt.crashes("before_start"):
             raise Died
         return attempt
 
@@ -309,12 +329,15 @@ class SimulatedWorker(Keeping):
     def _end(self, attempt: SimulatedAttempt, settle: Settle) -> None:
         if self.running.pop(settle.grant, None) is None:
             return  # it has timed out
-        if attempt.crashes("before_settle"):
+        if attempt.fate and attempt.crashes("before_settle"):
             self.die()
         else:
-            settle = self.world.after(settle)
+            run: Any = settle.grant.run
+            if run.shares:
+                settle = self.world.after(settle)
             self._note_end(settle, attempt)
-            self.feed(Ended([settle]))
+            self.core.ended([settle], self.world.told)
+            self._act()
 
     def ended(self, settle: Settle) -> Settle | None:
         """An async attempt has ended; None where the worker does not live to tell."""

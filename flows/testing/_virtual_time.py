@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
@@ -30,20 +30,23 @@ class VirtualTime:
 
     Attributes:
         now: The time, in seconds, as clocks tell it that never jump.
+        told: What the store's clock says.
+        halted: Whether nothing more is to happen for now.
         stirred: Workers in which something has happened at this very instant.
     """
 
     def __init__(self) -> None:
         self.now = BEGINNING
-        self._offset, self._told = 0.0, BEGINNING
+        self._offset, self.told = 0.0, BEGINNING
         self._heap: list[tuple[float, int, SimulatedWorker | None, Callable[[], None]]] = []
         self._ties = itertools.count()
         self._beats = self._idle = 0
+        self.halted = False
         self.stirred: dict[SimulatedWorker, None] = {}
 
     def clock(self) -> float:
         """The store's clock, in seconds; it never goes back."""
-        return self._told
+        return self.told
 
     def elapsed(self) -> float:
         """Seconds since the simulation began."""
@@ -52,7 +55,7 @@ class VirtualTime:
     def jump(self, seconds: float) -> None:
         """The store's clock is set forward, or back: then it stands still until it has caught up."""
         self._offset += seconds
-        self._told = max(self._told, self.now + self._offset)
+        self.told = max(self.told, self.now + self._offset)
 
     def at(self, delay: float, what: Callable[[], None], worker: SimulatedWorker | None = None) -> None:
         """Have *what* done after *delay* seconds; in *worker*, if that lives then, and once it hangs no more."""
@@ -82,28 +85,35 @@ class VirtualTime:
 
     def step(self, workers: int) -> bool:
         """Have the next thing happen; says whether there was one, other than keepers of *workers* at their beats."""
-        heap = self._heap
-        if self.stirred and (not heap or heap[0][0] > self.now):
-            self.calm_down()
-        if not heap:
-            return False
-        if len(heap) == self._beats:
-            # While the store's clock stands still, leases do not run out: waiting for that is not in vain.
-            self._idle += self.now + self._offset >= self._told
-            if self._idle > _IDLE_BEATS * workers:
+        return self.go_on(1, math.inf, (None,) * workers)
+
+    def go_on(self, count: int, until: float, workers: Sequence[object]) -> bool:
+        """As `step`, so many times; `halted` and *until* end it early."""
+        heap, stirred = self._heap, self.stirred
+        for _ in range(count):
+            if self.halted or self.now >= until:
+                break
+            if stirred and (not heap or heap[0][0] > self.now):
+                self.calm_down()
+            if not heap:
                 return False
-        else:
-            self._idle = 0
-        instant, _, worker, what = heappop(heap)
-        if worker is not None and (worker.gone or worker.frozen_until > instant):
-            self._put_off(worker, what)
-            return True
-        if instant > self.now:
-            self.now = instant
-            told = instant + self._offset
-            if told > self._told:
-                self._told = told
-        what()
+            if len(heap) == self._beats:
+                # While the store's clock stands still, leases do not run out: waiting for that is not in vain.
+                self._idle += self.now + self._offset >= self.told
+                if self._idle > _IDLE_BEATS * len(workers):
+                    return False
+            elif self._idle:
+                self._idle = 0
+            instant, _, worker, what = heappop(heap)
+            if worker is not None and (worker.gone or worker.frozen_until > instant):
+                self._put_off(worker, what)
+                continue
+            if instant > self.now:
+                self.now = instant
+                told = instant + self._offset
+                if told > self.told:
+                    self.told = told
+            what()
         return True
 
     def beaten(self) -> None:

@@ -32,7 +32,7 @@ from flows.testing._mishaps import Mishaps
 from flows.testing._real_time import RealTimeGuard, Violation, violation_error
 from flows.testing._simulated_worker import HIRED_AFTER, TAKES, SimulatedWorker
 from flows.testing._step import STOPPED, Step
-from flows.testing._virtual_time import EPOCH, VirtualTime
+from flows.testing._virtual_time import BEGINNING, EPOCH, VirtualTime
 
 if TYPE_CHECKING:
     from flows._plan import Plan
@@ -63,6 +63,8 @@ _ENDS: Final = {
     End.REPLAYED: "replayed",
     End.LOST: "lost",
 }
+
+_RETRY: Final = End.RETRY
 
 _numbers: Final = itertools.count(1)
 
@@ -115,10 +117,14 @@ class World(VirtualTime):
         """Let time pass until all runs have ended, nothing can happen any more, or *limit* seconds are over."""
         __tracebackhide__ = True
         self._until = self.now + limit
+        self.halted = len(self.ended_at) >= len(self.runs)
         polls = seen = still = 0
         for _ in range(STEPS // STRETCH):
             before = len(self.attempts)
-            if self._stretch():
+            going_on = self.go_on(STRETCH, self._until, self.workers)
+            if self._raised is not None:
+                raise self._raised
+            if not going_on:
                 polls, seen = polls + 1 if before == seen else 1, len(self.attempts)
                 if polls > POLLS:
                     break
@@ -140,24 +146,11 @@ class World(VirtualTime):
     def _is_over(self) -> bool:
         return len(self.ended_at) >= len(self.runs) or self.now >= self._until
 
-    def _stretch(self) -> bool:
-        """Some steps; says whether nothing is left to do, though the runs have not ended."""
-        __tracebackhide__ = True
-        runs, ended, workers, until = self.runs, self.ended_at, self.workers, self._until
-        for _ in range(STRETCH):
-            if len(ended) >= len(runs) or self.now >= until:
-                return False
-            if not self.step(len(workers)):
-                return True
-            if self._raised is not None:
-                raise self._raised
-        return False
-
     def _finish(self) -> None:
         """What was under way when the last run ended still turns up."""
         end = self.now + 3 * self.lease
         for _ in range(AFTERMATH_STEPS):
-            following = self.next_at()
+            following, self.halted = self.next_at(), False
             if following is None or following > end or not self.step(len(self.workers)):
                 break
             if self._raised is not None:
@@ -173,6 +166,7 @@ class World(VirtualTime):
     def fall(self, error: BaseException) -> None:
         """Something is to be raised out of the simulation."""
         self._raised = self._raised or error
+        self.halted = True
 
     def note(self, worker: str | None, what: str, attempt: SimulatedAttempt | None = None, detail: str = "") -> None:
         """Write down that something happened."""
@@ -236,7 +230,7 @@ class World(VirtualTime):
 
     def delivery(self, verb: str, kinds: Sequence[str]) -> tuple[str, float]:
         """What becomes of a call, and after how many seconds it reaches the store."""
-        return ("lost_call", 0.0) if self.down else self.mishaps.of_call(verb, kinds)
+        return ("lost_call", 0.0) if self.now < self.down_until else self.mishaps.of_call(verb, kinds)
 
     def _repeats(self, verb: str) -> bool:
         return self.delivery(verb, ())[0] in ("lost_reply", "doubled_call", "late_call")
@@ -247,22 +241,24 @@ class World(VirtualTime):
             reply = self.store.exchange(worker.name, call.seq, call.settles, call.want, worker.name)
         except StaleCallError:
             return None
-        for settle in call.settles:
+        settles, grants = call.settles, reply.grants
+        for settle in settles:
             attempt = worker.attempts.get(settle.grant)
             if attempt is not None and attempt.settled_at is None:
                 self._settled(worker, attempt, settle, settle in reply.refused)
-        if reply.grants:
+        if grants:
             self.stirred[worker] = None
-        if call.settles or reply.grants or self.store.unswept:  # a look that has changed nothing wakes nobody
+        # A look that has changed nothing wakes nobody, and where there is nobody else nothing does.
+        if len(self.workers) > 1 and (settles or grants or self.store.unswept):
             self.tell(worker)
         return reply
 
     def _settled(self, worker: SimulatedWorker, attempt: SimulatedAttempt, settle: Settle, refused: bool) -> None:
-        attempt.settled_at, attempt.store_settled_at = self.elapsed(), self.clock()
+        attempt.settled_at, attempt.store_settled_at = self.now - BEGINNING, self.told
         attempt.outcome = "refused" if refused else _ENDS[settle.end]
         if refused:
             self.note(worker.name, "comes too late", attempt, _ENDS[settle.end])
-        if attempt.crashes("after_settle"):
+        if attempt.fate and attempt.crashes("after_settle"):
             worker.die()
 
     def rescue(self, worker: SimulatedWorker) -> None:
@@ -276,8 +272,6 @@ class World(VirtualTime):
 
     def tell(self, who: SimulatedWorker | None) -> None:
         """Wake the others where something can be claimed, or will be sooner than they know."""
-        if len(self.workers) == 1 and who is not None:
-            return
         due = self.store.due_at
         sooner, self._due = due is not None and (self._due is None or due < self._due), due
         if sooner or self.store.claimable:
@@ -295,9 +289,13 @@ class World(VirtualTime):
         self.runs.append(run)
         self.mixed = self.mixed or (run.has_async and run.has_sync)
         run.interrupters.append(lambda: self._interrupt(run))
-        run.on_end = lambda: self.ended_at.setdefault(run, self.elapsed())
+        run.on_end = lambda: self._ended(run)
         self.arm_deadlines()
         return run
+
+    def _ended(self, run: SimulatedRun) -> None:
+        self.ended_at.setdefault(run, self.elapsed())
+        self.halted = self.halted or len(self.ended_at) >= len(self.runs)
 
     def _handler_of(self, name: str, task: Task[..., Any] | None) -> Handler | None:
         task = self._replaced.get(name, task)
@@ -324,21 +322,20 @@ class World(VirtualTime):
 
     def begin(self, worker: SimulatedWorker, grant: Grant) -> SimulatedAttempt:
         """An attempt begins."""
-        plan, job = grant.run.plan, grant.job
         attempt = SimulatedAttempt(worker, grant)
         if self.mishaps.faults:
             attempt.fate = self.mishaps.of_attempt(attempt.job, attempt.task, attempt.number)
         self.attempts.append(attempt)
-        takes, timeout = self.choices(TAKES), plan.settings[job].timeout
+        takes, timeout = self.choices(TAKES), grant.run.plan.settings[grant.job].timeout
         attempt.extra = takes if timeout is None else min(takes, timeout / 2)
         return attempt
 
     def concluded(self, attempt: SimulatedAttempt, settle: Settle) -> None:
         """An attempt has ended, and its worker is about to say so."""
-        attempt.outcome, attempt.ended_at = _ENDS[settle.end], self.elapsed()
+        attempt.outcome, attempt.ended_at = _ENDS[settle.end], self.now - BEGINNING
         if settle.failed is not None:
             attempt.error = f"{settle.failed.type}: {settle.failed.message}".removesuffix(": ")
-        if settle.end is End.RETRY:
+        if settle.end is _RETRY:
             attempt.backoff = settle.after
 
     def before(self, grant: Grant) -> Settle | None:

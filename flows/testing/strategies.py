@@ -12,6 +12,7 @@ What they draw can be printed and pasted, and shrinks towards fewer jobs, fewer 
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
@@ -128,6 +129,7 @@ def schedules(*, max_odd: int = 8) -> SearchStrategy[dict[int, int]]:
     Args:
         max_odd: How many picks at most are odd.
     """
+    _make_ready()
     places = st.integers(0, 40) | st.integers(0, 400)
     return st.dictionaries(places, st.integers(1, 4), max_size=max_odd)
 
@@ -150,6 +152,7 @@ def fault_plans(
     Raises:
         DefinitionError: The flow is wrong, or there is no such kind.
     """
+    _make_ready()
     plan = planned_of(flow)
     wanted = _checked(kinds, FAULTS, "kinds")
     jobs = _jobs_of(plan)
@@ -160,6 +163,11 @@ def fault_plans(
         if kind in wanted and (jobs or kind in _WORLD)
     }
     return st.lists(st.one_of(*makers.values()), max_size=max_faults).map(tuple)
+
+
+def _make_ready() -> None:
+    """Load what a simulation takes: within the first example that would count against hypothesis' deadline."""
+    importlib.import_module("flows.testing._world")
 
 
 _WORLD: Final = FAULTS[4:]

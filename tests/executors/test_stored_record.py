@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import flows
-from executors._stored import JobFacts, pack, read_failed, writing
+from executors._stored import JobFacts, StoredEvent, pack, read_failed, write_failed, writing
 from executors._stored._record import StoredRecord
 from flows._handlers import perform
 from flows._run import Run
@@ -155,6 +155,14 @@ def test_events_of_a_doomed_job_tell_what_doomed_it() -> None:
     assert told["failed", "sum-up"] == str(run.jobs["sum-up"].error)
     assert told["ended", None] == "failed"
     assert run.jobs["one"].error == read_failed(shelf.failures[0])
+
+
+def test_an_event_of_a_lost_attempt_has_the_failure_if_it_has_anything() -> None:
+    shelf = Counted(one(2))
+    record = StoredRecord(shelf, "run")
+    failure = write_failed(flows.Failed("LeaseLostError", "the worker died", "", ""))
+    events = [str(record._event(StoredEvent("lost", 0.0, 0, 1, detail))) for detail in (failure, None)]
+    assert events == ["00:00:00.000 lost one LeaseLostError: the worker died", "00:00:00.000 lost one"]
 
 
 def test_a_result_that_does_not_fit_its_own_annotation_is_not_lost() -> None:

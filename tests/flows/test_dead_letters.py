@@ -1,6 +1,7 @@
 """What failed for good, by itself: with the arguments, the error and the attempts."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,6 +67,9 @@ def test_letters_are_a_sequence_and_grouped_by_queue() -> None:
         "stock": ["letters-look"],
     }
     assert repr(letters) == "<3 dead letters>"
+    in_a_notebook: list[str] = []
+    letters._repr_pretty_(SimpleNamespace(text=in_a_notebook.append), False)
+    assert in_a_notebook == [str(letters)]
     assert letters[0] in letters
 
 

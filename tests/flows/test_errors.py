@@ -240,11 +240,16 @@ def test_a_failure_is_text_only() -> None:
 def test_a_failure_reads_type_job_message() -> None:
     assert str(Failed.of(ValueError("no funds"), "charge")) == "ValueError: charge: no funds"
     assert str(Failed.of(ValueError(), "charge")) == "ValueError: charge"
+    assert repr(Failed.of(raised(ValueError("no funds")), "charge")) == (
+        "Failed(type='ValueError', message='no funds', job='charge', state='failed')"
+    )
 
 
 def test_a_failure_whose_message_names_the_job_does_not_name_it_twice() -> None:
     failed = Failed.of(JobTimeoutError("charge: timeout of 30 s is over", job="charge"), "charge")
     assert str(failed) == "JobTimeoutError: charge: timeout of 30 s is over"
+    failed = Failed.of(DataError("job 'charge': cents: Input should be a valid integer"), "charge")
+    assert str(failed) == "DataError: job 'charge': cents: Input should be a valid integer"
 
 
 def test_the_state_of_a_failure_can_be_given() -> None:

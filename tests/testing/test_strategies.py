@@ -1,7 +1,9 @@
 """Strategies draw what they say, name what is there, and shrink to what a person would have written."""
 
 import json
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,3 +142,23 @@ def test_without_hypothesis_a_hint_is_given(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "flows.testing.strategies")
     with pytest.raises(MissingDependencyError, match="pip install hypothesis"):
         exec("from flows.testing import fault_plans", {})
+
+
+@pytest.mark.slow
+def test_the_first_example_loads_nothing_which_would_count_against_its_deadline() -> None:
+    drawn = """
+import sys, flows
+from flows.testing import effects_exactly_once, fault_plans, schedules, simulate
+
+@flows.task
+def step(number: int) -> int:
+    return number
+
+flow = step(step(1).out)
+fault_plans(flow), schedules()
+before = set(sys.modules)
+simulate(flow, faults=(), schedule={1: 1}, workers=2)
+print(*set(sys.modules) - before)
+"""
+    call, root = [sys.executable, "-c", drawn], Path(__file__).parents[2]
+    assert subprocess.run(call, cwd=root, stdout=subprocess.PIPE, text=True, check=True).stdout == "\n"

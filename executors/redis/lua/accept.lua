@@ -39,7 +39,6 @@ local function accept(id, key, fingerprint, lanes, timeout)
     call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
   end
   call('ZADD', P .. 'runs', now, id)
-  call('ZADD', P .. 'open', now, id)
   if tonumber(timeout) > 0 then
     set_deadline(id, now + tonumber(timeout))
   end

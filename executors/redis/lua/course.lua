@@ -1,6 +1,6 @@
 -- How runs go on: what this call has decided is written, runs end.
 -- rare: thin_out finish_sweeps take_late write_dead
-local closing = { ids = {}, dues = {}, told = {}, crowds = {} }
+local closing = { dues = {}, told = {}, crowds = {} }
 
 local function write_line(run, name)
   local line, added, key = run[name], run['appended_' .. name], run.key .. ':' .. name
@@ -49,7 +49,6 @@ local function close(run)
     local until_free = now + (tonumber(found[4]) or 0) - (tonumber(settings[1]) or 0)
     call('PEXPIREAT', P .. 'k:' .. found[3], whole(floor(until_free / 1000)))
   end
-  closing.ids[#closing.ids + 1] = run.id
   closing.dues[#closing.dues + 1] = whole(now + (tonumber(state == 'completed' and found[1] or found[2]) or 0))
   closing.dues[#closing.dues + 1] = run.id
   closing.told[#closing.told + 1] = run.id
@@ -80,14 +79,13 @@ end
 
 -- Runs that ended: those who wait for them hear of it, and their time of retention begins.
 local function write_closed()
-  if #closing.ids > 0 then
-    many('ZREM', P .. 'open', closing.ids)
+  if #closing.told > 0 then
     many('ZADD', P .. 'retire', closing.dues, 2)
     call('XADD', P .. 'ended', 'MAXLEN', '~', 10000, '*', unpack(closing.told))
     if next(closing.crowds) then
       thin_out()
     end
-    closing = { ids = {}, dues = {}, told = {}, crowds = {} }
+    closing = { dues = {}, told = {}, crowds = {} }
   end
 end
 

@@ -46,6 +46,7 @@ local function repeated(at)
   head_size, ids_size, count, at = struct_unpack('<I4I4H', last, at)
   local head = string.sub(last, at, at + head_size - 1)
   local ids = string.sub(last, at + head_size, at + head_size + ids_size - 1)
+  head = string.sub(head, 1, 16) .. string.char(string.byte(head, 17) % 2) .. string.sub(head, 18) -- none is said to be plain
   local named = {}
   for id in string.gmatch(ids, '%S+') do
     named[#named + 1] = id

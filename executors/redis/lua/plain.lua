@@ -2,7 +2,7 @@
 -- happened, in queues without limits. It looks and decides first (here, and in `plain_claims`), and writes then (`plain_writes`);
 -- where it meets what is none of this, it says nothing and has written nothing, and the rest of `exchange` does all of it. It
 -- comes to the same with two thirds of the work: it has no tables but those that it needs, and keeps words from call to call.
--- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400 MANY 800 ALONE 44
+-- define: NOBODY 4294967295 KNOWN_SETS 16 NOT_READY 27 SMALL 16 FEW 400 MANY 800 ALONE 44 PLAINLY 2
 -- define: OPEN 1 SWEPT 2 SIZE 3 WORST 4 LINES 5 CANCELLING 6 ENDED 7 TIMED 8 WORKERS 10 SWEEPING 11 MARKING 13 LATE 14 TAKEN 16
 
 -- Set by the first call: where a library is made there is nothing of the kind.

@@ -76,7 +76,6 @@ local function end_link(loop_key, seq, shift, id, name, payload, size, values, q
   end
   call('ZADD', P .. 'n:' .. ending[6], moment, id)
   call('SADD', P .. 'names', ending[6])
-  call('ZREM', P .. 'open', id)
   call('ZADD', P .. 'retire', format('%.0f', now + keep), id)
   call('XADD', P .. 'ended', 'MAXLEN', '~', '10000', '*', id, state)
   call('XADD', P .. 'events', 'MAXLEN', '~', '10000', '*', 'at', moment, id, event .. pack('<BI4H', 13, NOBODY, 0))
@@ -147,7 +146,7 @@ local function link(meta, loop_key, seq, shift, lease, inline, id, settle, paylo
   call('HSET', meta, 'mark', format('%d', fence_mark))
   call('XADD', P .. 'events', 'MAXLEN', '~', '10000', '*', 'at', format('%d', now), id, event .. pack('<BI4H', 2, its_job, its_made + 1))
   local row = row_of_link(link_rows[bucket], spot + 1, course[SIZE], row_length)
-  local head = pack('<ddBHH', now, -1, 0, 1, 0)
+  local head = pack('<ddBHH', now, -1, PLAINLY, 1, 0)
   local granted = pack(GRANT, 0, its_job, its_made + 1, 0, fence_mark)
   call('SET', loop_key, pack('<dI4I4H', seq, #head, #id, 1) .. head .. id .. granted, 'EX', '3600')
   local numbers = head .. granted .. pack(WITH_IT, 0, #row, inputs)

@@ -138,11 +138,14 @@ local function write_run(run, closing)
       local until_free = now + (tonumber(ending[4]) or 0) - closing.shift
       call('PEXPIREAT', P .. 'k:' .. ending[3], format('%.0f', floor(until_free / 1000)))
     end
-    call('ZADD', P .. 'n:' .. ending[6], at, run.id)
-    call('SADD', P .. 'names', ending[6])
+    local named = closing.named[ending[6]]
+    if not named then
+      named = {}
+      closing.named[ending[6]] = named
+    end
+    named[#named + 1], named[#named + 2] = at, run.id
     closing.told[count + 1], closing.told[count + 2] = run.id, state
     closing.dues[count + 1], closing.dues[count + 2] = format('%.0f', now + keep), run.id
-    closing.ids[#closing.ids + 1] = run.id
     note(run, 13, NOBODY, 0)
   elseif run.is_new then
     call('HSET', run.key, 'course', pack(COURSE, unpack(course)), seen_by, run.worker)
@@ -152,12 +155,15 @@ local function write_run(run, closing)
 end
 
 local function write_runs(shift)
-  local closing = { ids = {}, dues = {}, told = {}, shift = shift }
+  local closing = { dues = {}, told = {}, named = {}, shift = shift }
   for place = 1, #seen do
     write_run(seen[place], closing)
   end
-  if #closing.ids > 0 then
-    many('ZREM', P .. 'open', closing.ids)
+  if #closing.told > 0 then
+    for name, ended in pairs(closing.named) do
+      many('ZADD', P .. 'n:' .. name, ended)
+      call('SADD', P .. 'names', name)
+    end
     many('ZADD', P .. 'retire', closing.dues)
     call('XADD', P .. 'ended', 'MAXLEN', '~', '10000', '*', unpack(closing.told))
   end
@@ -286,7 +292,7 @@ local function answer(head, numbers, order, ids)
       deadlines[#deadlines + 1] = run.id
       deadlines[#deadlines + 1] = deadline
     end
-    if run.is_new and call('HSTRLEN', run.key, 'header') <= 4096 then
+    if run.is_new and (run.course[SIZE] <= SMALL or call('HSTRLEN', run.key, 'header') <= 4096) then
       headers[place] = call('HGET', run.key, 'header')
     end
   end
@@ -368,7 +374,13 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
   for place = 1, #roused do
     call('ZADD', P .. 'q:' .. roused[place] .. ':wake', '0', '1')
   end
-  local head = pack('<ddBHH', now, soonest, more and 1 or 0, granted, 0)
+  local how = (more and 1 or 0) + PLAINLY
+  for place = 1, granted do
+    if not inputs_by[place] then -- it is read apart
+      how = how % PLAINLY
+    end
+  end
+  local head = pack('<ddBHH', now, soonest, how, granted, 0)
   local numbers, order, named = numbers_of()
   call('SET', loop_key, pack('<dI4I4H', seq, #head, #named, granted) .. head .. named .. concat(numbers), 'EX', '3600')
   return answer(head, numbers, order, named)

@@ -69,7 +69,6 @@ end
 if #dated > 0 then
   call('MSET', unpack(strings))
   many('ZADD', P .. 'runs', dated, 2)
-  many('ZADD', P .. 'open', dated, 2)
   many('SADD', P .. 'queues', names)
   call('HSET', meta, 'turn', turn, 'mark', fence_mark)
   call('XADD', P .. 'events', 'MAXLEN', '~', 10000, '*', unpack(events))

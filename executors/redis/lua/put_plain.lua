@@ -34,7 +34,6 @@ if key ~= '' then
   call('HSET', P .. 'k:' .. key, 'run', id, 'fingerprint', fingerprint)
 end
 call('ZADD', P .. 'runs', now, id)
-call('ZADD', P .. 'open', now, id)
 local names = {}
 for name in string.gmatch(queues, '[^\n]+') do
   names[#names + 1] = name

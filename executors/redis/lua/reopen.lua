@@ -42,7 +42,6 @@ call('HDEL', run_key, 'ended', 'state', 'reason')
 call('HSET', run_key, 'course', course, 'openings', whole(tonumber(openings) + 1), 'released', whole(now))
 call('ZREM', P .. 'retire', id)
 call('ZREM', P .. 'n:' .. call('HGET', run_key, 'name'), id)
-call('ZADD', P .. 'open', now, id)
 if tonumber(timeout) > 0 then
   set_deadline(id, now + tonumber(timeout))
 end

@@ -60,9 +60,8 @@ def test_short_jobs_go_together(executor: DaskExecutor) -> None:
 
 def test_jobs_with_ids_and_options_of_their_own_go_together_as_well(executor: DaskExecutor) -> None:
     about = flows.task(lambda number: (key_of_task(), flows.current().job_id), name="together-about")
-    jobs = [
-        about.using(id=f"job{number}", attempts=2, backoff=flows.Backoff.fixed(1))(number).out for number in range(MANY)
-    ]
+    backoff = flows.Backoff.fixed(1)
+    jobs = [about.using(id=f"job{number}", attempts=2, backoff=backoff)(number).out for number in range(MANY)]
     run = flows.execute(together_all(*jobs), executor=executor)
     keys, ids = zip(*run.value, strict=True)
     assert len(set(keys)) < MANY / 4

@@ -31,7 +31,7 @@ def leaked(server: Server) -> list[str]:
 
 
 def _leaked(link: Link, keys: Keys) -> list[str]:
-    if link.call("EXISTS", keys.of("open")) or link.call("TYPE", keys.meta) != b"hash":
+    if link.call("ZDIFF", 2, keys.of("runs"), keys.of("retire")) or link.call("TYPE", keys.meta) != b"hash":
         return []
     shard = Shard(link, keys)
     link.call("HSET", keys.meta, "shift", AGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
 import struct
@@ -139,10 +140,16 @@ def _shut(end: socket.socket) -> None:
 
 
 class Parrot:
-    """A TCP port where somebody answers everything with the same bytes."""
+    """A TCP port where somebody answers everything with the same bytes, and to later callers nothing at all.
 
-    def __init__(self, answer: bytes) -> None:
+    Args:
+        answer: The bytes.
+        callers: How many are answered.
+    """
+
+    def __init__(self, answer: bytes, callers: float = math.inf) -> None:
         self._answer = answer
+        self._left = callers
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -160,12 +167,14 @@ class Parrot:
                 near, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+            self._left -= 1
+            threading.Thread(target=self._serve, args=(near, self._left >= 0), daemon=True).start()
 
-    def _serve(self, near: socket.socket) -> None:
+    def _serve(self, near: socket.socket, answered: bool) -> None:
         with near:
             try:
                 while near.recv(BUFFER):
-                    near.sendall(self._answer)
+                    if answered:
+                        near.sendall(self._answer)
             except OSError:
                 pass

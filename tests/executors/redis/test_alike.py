@@ -70,7 +70,7 @@ def told(shard: Shard) -> dict[bytes, Any]:
                 value.pop(instant, None)
         elif key.endswith(b"events"):
             found[key] = [part for _, fields in value for part in fields[2:]]
-        elif key.endswith((b"runs", b"open")):
+        elif key.endswith(b"runs"):
             found[key] = sorted(value[::2])  # of one instant, in the order of their ids
     return found
 
@@ -95,7 +95,7 @@ def test_sent_again_they_change_nothing(shard: Shard) -> None:
     assert answers == [Holder(run.run_id, run.fingerprint) for run in runs[:3]]
     assert told(shard) == before
     shard.put_many(runs)
-    assert shard.server.call("ZCARD", shard.keys.of("open")) == 4
+    assert shard.server.call("ZCARD", shard.keys.of("runs")) == 4
 
 
 def test_of_those_with_one_key_the_first_is_accepted(shard: Shard) -> None:
@@ -107,7 +107,7 @@ def test_of_those_with_one_key_the_first_is_accepted(shard: Shard) -> None:
         runs[0].fingerprint,
         run_of(9, "", "taken").fingerprint,
     ]
-    assert shard.server.call("ZRANGE", shard.keys.of("open"), 0, -1) == [b"there", b"one", b"two"]
+    assert shard.server.call("ZRANGE", shard.keys.of("runs"), 0, -1) == [b"there", b"one", b"two"]
     assert shard.server.call("EXISTS", shard.keys.run("three"), shard.keys.run("four")) == 0
 
 

@@ -34,7 +34,7 @@ def test_how_a_run_ends_is_told_and_says_how_long_it_is_kept(shard: Shard) -> No
         kept = float(shard.server.call("ZSCORE", shard.keys.of("retire"), run)) - float(at)
         assert kept == (5_000_000 if run == done else 7_000_000)
         assert shard.server.call("ZSCORE", shard.keys.of("n:told"), run) == at
-    assert shard.server.call("EXISTS", shard.keys.of("open"), shard.keys.of("unswept")) == 0
+    assert shard.server.call("EXISTS", shard.keys.of("unswept")) == 0
     assert shard.server.call("ZRANGE", shard.keys.of("runs"), 0, -1) == [one.encode() for one in states]
 
 

@@ -230,3 +230,14 @@ def test_what_a_forgotten_run_had_reserved_is_freed_though_a_node_is_away(
     assert wait is not None
     assert wait.end is End.RELEASED
     assert not is_there(spread, 2, key), "a run that is gone reserves nothing"
+
+
+def test_a_result_is_filed_only_for_whom_its_key_is_reserved(spread: Spread) -> None:
+    key, sharing = key_kept_in(1), Sharing(cast(Any, spread.store))
+    start(spread, 0, key)
+    (owner,) = claimed(spread)
+    sharing.before(owner, spread.store.clock)
+    home, name = spread.stores[1].shard, owner.run.plan.ids[owner.job]
+    assert home.run("deposit", "another", name, owner.fence, key, b"2", 60_000) is None
+    assert home.run("deposit", owner.run.id, "another", owner.fence, key, b"2", 60_000) is None
+    assert home.run("deposit", owner.run.id, name, owner.fence, key, b"1", 60_000) == b"1"

@@ -77,7 +77,7 @@ def stands(shard: Shard, sizes: dict[str, int]) -> list[object]:
         lanes = [shard.server.call("LRANGE", shard.keys.of(f"j:{lane.decode()}"), 0, -1) for lane in ring]
         leases = set(shard.server.call("ZRANGE", shard.keys.queue(queue, "leases"), 0, -1))
         found.append([ring, lanes, leases])
-    return [*found, *[set(shard.server.call("ZRANGE", shard.keys.of(key), 0, -1)) for key in ("open", "retire")]]
+    return [*found, *[set(shard.server.call("ZRANGE", shard.keys.of(key), 0, -1)) for key in ("runs", "retire")]]
 
 
 def compared(shard: Shard, dags: list[Dag], seed: int) -> None:

@@ -75,9 +75,15 @@ def flows_of_lists() -> Any:
 
 
 def again(store: RedisStore, run: str, job: int | None, *, anew: bool) -> None:
+    before = openings(store, run)
     assert store.reopen(SimpleNamespace(id=run), job, anew=anew)
+    assert openings(store, run) == before + 1
     assert not course_of(store.shard, run)[6]
     Hands(store).run_dry()
+
+
+def openings(store: RedisStore, run: str) -> int:
+    return int(store.shard.server.call("HGET", store.shard.keys.run(run), "openings") or 1)
 
 
 def told(store: RedisStore, run: str) -> Any:

@@ -189,6 +189,30 @@ def test_of_a_flow_s_ended_runs_the_newest_of_all_shards_are_kept(spread: Spread
     assert left == runs[-3:]
 
 
+def test_runs_that_are_too_many_go_though_the_first_look_at_them_failed(
+    spread: Spread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+    for number in range(4):
+        flow: Any = double(number)
+        runs.append(put(spread.stores[number % 2], flow, keep_count=1))
+        spread.round(spread.round([], 1), 0)
+    server = spread.store.parts[2].shard.server
+    call = server.call
+
+    def away(command: str, *rest: Any) -> Any:
+        if command == "ZCARD":
+            raise UnavailableError("away")
+        return call(command, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "call", away)
+        with pytest.raises(UnavailableError):
+            spread.store.rescue()
+    spread.store.rescue()
+    assert [run for store in spread.stores for run in newest_of(store.shard)] == runs[-1:]
+
+
 def newest_of(shard: Shard) -> list[str]:
     return [run.decode() for run in shard.server.call("ZRANGE", shard.keys.of("n:spread-double"), 0, -1)]
 

@@ -1,6 +1,7 @@
 """Who is told what: tokens for queues in which there is something to find, spans, places of a rate, ends of runs."""
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -8,10 +9,12 @@ from executors.redis._shard import Shard
 from flows._state import COMPLETED, FAILED
 from flows._verbs import End
 from tests.executors.redis.servers import Server
-from tests.executors.redis.shards import Loop, ended, new_run, shape_of, shard_on, states_of
+from tests.executors.redis.shards import Loop, ended, new_run, records_of, shape_of, shard_on, states_of
 from tests.flows.naive_run import Dag, Edge
 
 PERIOD = "10000000"
+STARTED = 19
+"""Where a record says when its attempt began; when it ended follows."""
 
 
 @pytest.fixture
@@ -141,3 +144,20 @@ def test_a_line_that_is_too_long_to_be_read_is_added_to(valkey: Server) -> None:
     (root,) = loop().grants
     loop(ended(root), limit=0)
     assert set(states_of(shard, run_id, size + 1)) == {COMPLETED}
+
+
+@pytest.mark.parametrize("end", [End.COMPLETED, End.FAILED])
+def test_a_run_is_kept_as_its_end_asks_and_its_key_by_the_servers_own_clock(shard: Shard, end: End) -> None:
+    shard.server.call("HINCRBY", shard.keys.meta, "shift", 50_000_000)
+    given: dict[str, Any] = {"keep": 60_000_000, "keep_failed": 3_600_000_000, "key_ttl": 600_000_000, "timeout": 900.0}
+    run_id = shard.put_run(new_run(shape_of(Dag(("fail",), ()), ("q",)), key="kept", **given)).run_id
+    loop = Loop(shard, ("q",))
+    (grant,) = loop().grants
+    answer = loop(ended(grant, end, b"{}")._replace(started=2e6, ended=1e6), limit=0)
+    told = int(shard.server.call("HGET", shard.keys.run(run_id), "ended"))
+    goes_at = float(shard.server.call("ZSCORE", shard.keys.of("retire"), run_id))
+    assert goes_at - told == (60_000_000 if end is End.COMPLETED else 3_600_000_000)
+    assert 300_000 < shard.server.call("PTTL", shard.keys.of("k:kept")) <= 600_000
+    assert records_of(shard, run_id, 1)[0][STARTED:] == (told - 2_000_000, told - 1_000_000)
+    assert answer.now == told
+    assert not shard.server.call("EXISTS", shard.keys.of("deadlines"))

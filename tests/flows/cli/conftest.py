@@ -27,6 +27,7 @@ COMMAND = typer.main.get_command(app)
 @pytest.fixture
 def shop() -> Any:
     _shop.gate.clear()
+    _shop.begun.clear()
     yield _shop
     _shop.gate.set()
 

@@ -11,6 +11,8 @@ from flows import Job
 
 gate = threading.Event()
 """Opened by tests that have something held up."""
+begun = threading.Event()
+"""Set by the handler that waits for it."""
 
 
 class Line(BaseModel):
@@ -37,6 +39,7 @@ def charge(cents: int) -> int:
 
 @flows.task(name="cli-wait", queue="cli-slow")
 def wait() -> str:
+    begun.set()
     gate.wait(60)
     flows.current().check()
     return "done"

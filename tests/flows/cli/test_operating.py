@@ -59,6 +59,7 @@ def test_a_run_is_watched_to_its_end_and_cancelled(cli: Cli, store: MemoryExecut
     assert [event["kind"] for event in lines(result)][-1] == "ended"
     assert "payment failed" in cli("runs", "watch", run.id).stderr
     held = flows.submit(shop.held(), executor=store)
+    assert shop.begun.wait(60)
     assert f"{held.id} of held is being cancelled" in cli("runs", "cancel", held.id, "--reason", "closed").stderr
     shop.gate.set()
     assert held.wait("30s").state == "cancelled"
@@ -112,9 +113,7 @@ def test_queues_are_paused_resumed_and_drained(cli: Cli, store: MemoryExecutor, 
     assert "queue cli-slow is paused" in held.explain("cli-wait")
     assert cli("queues", "ls").stdout.splitlines()[1].split() == ["cli-slow", "1", "0", "0", "0", "paused"]
     cli("queues", "resume", "cli-slow")
-    for event in held.events():
-        if event.kind == "started":
-            break
+    assert shop.begun.wait(60)
     result = cli("queues", "drain", "cli-slow", "--timeout", "1ms")
     assert result.exit_code == 1
     assert "1 job still running" in result.stderr

@@ -158,7 +158,7 @@ def test_a_store_that_is_away_is_asked_again_until_it_answers_or_nobody_waits(
 
         @property
         def ended(self) -> bool:
-            return self._answered("ended", run.ended)
+            return bool(self._answered("ended", run.ended))
 
         def events(self, position: int) -> Any:
             return self._answered("events", run.events(position))
