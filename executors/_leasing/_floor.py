@@ -182,9 +182,11 @@ class Floor:
         self._gate.leave()
 
     def is_simple(self, grant: Grant) -> bool:
-        """Whether an attempt is a call of a handler and nothing else, and not known to take long."""
+        """Whether an attempt is a call of a handler here and nothing else, and not known to take long."""
         run: Any = grant.run
-        if not getattr(run, "simple", False) or grant.control or grant.suspect or grant.fetch is not None:
+        if self.distant or grant.control or grant.suspect or grant.fetch is not None:
+            return False
+        if not getattr(run, "simple", False):
             return False
         if run.deadline_at is not None or run.tracing is not None or run.rated:
             return False

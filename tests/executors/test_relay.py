@@ -10,7 +10,7 @@ from executors._leasing._relay import MOST
 from executors._store import Flight
 from executors.memory import MemoryRun, MemoryStore
 from executors.redis._flight import InFlight
-from flows._verbs import End, Reply, Settle
+from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import Drain, Exchange, WorkerCore
 from tests.executors.latch import Latch
 from tests.executors.workshops import ended, own_names, submit, view, working
@@ -210,6 +210,20 @@ def test_one_that_blocks_among_few_holds_up_neither_outcomes_nor_those_after_it(
         assert others.wait(20), "those after it have begun"
         latch.open()
         assert ended(run).value == 10
+
+
+def test_what_is_done_elsewhere_is_not_simple(far: FarStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    @flows.task
+    def anywhere() -> int:
+        return 1
+
+    with working(far) as shop:
+        run = submit(far, anywhere())
+        ended(run)
+        grant = Grant(run, 0, 1, run.fences[0])
+        assert shop._floor.is_simple(grant)
+        monkeypatch.setattr(shop._floor, "distant", True, raising=False)
+        assert not shop._floor.is_simple(grant)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 50])
