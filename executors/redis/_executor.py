@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
@@ -42,12 +43,17 @@ if TYPE_CHECKING:
     from flows._tracing import RunTrace
 
 
+FRESH_SECONDS: Final = 0.001
+"""A run that was accepted so shortly ago has not ended: who waits for it hears of its end, and need not look."""
+
+
 class RedisRecord(StoredRecord):
     """A run on a server, as users read it.
 
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
         part: The shard that it is in.
+        accepted_at: When it was accepted, by the monotonic clock, where it was submitted here.
         written: The header, where it was written here: most who submit never read it.
         outlook: Looks at how this and other runs have ended; None for a run that was not submitted here.
     """
@@ -55,6 +61,7 @@ class RedisRecord(StoredRecord):
     tracing: RunTrace | None = None
     outlook: Outlook | None = None
     written: bytes | None = None
+    accepted_at = -math.inf
     _seen: Seen | None = None
 
     def __init__(self, part: Part, run_id: str, header: Header | None, plan: Plan[Any] | None = None) -> None:
@@ -191,6 +198,7 @@ class RedisExecutor(Operating):
         record = RedisRecord(part, options.run_id, None, plan)
         record.written = packed.header
         record.tracing = tracing
+        record.accepted_at = time.monotonic()
         record.outlook = part.outlook
         part.outlook.add(record)
         return record
@@ -246,7 +254,8 @@ class RedisExecutor(Operating):
                 self._see_to(record)
             return False
 
-        if not record.part.ends.wait(record.run, ended, left):
+        fresh = time.monotonic() - record.accepted_at < FRESH_SECONDS
+        if not record.part.ends.wait(record.run, ended, left, fresh=fresh):
             return False
         self._conclude(record)
         return True
@@ -279,6 +288,8 @@ class RedisExecutor(Operating):
         from executors._leasing._serving import workshop  # most programs have no worker
 
         store = self.worker_store(options.limits)
+        if isinstance(store, FleetStore):
+            store.hears_of_rests = True
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
 
     def worker_store(self, limits: Limited) -> Any:
