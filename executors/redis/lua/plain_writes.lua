@@ -338,9 +338,10 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
     return nil
   end
   fence_mark = math.max(tonumber(settings[2]) or 0, now)
+  told = nil
   is_still = #settles == ALONE and #set.all <= 200 and call('EXISTS', unpack(set.all)) == 0
   if is_still and limit > 0 then
-    local said = link(meta, loop_key, seq, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
+    local said = link(meta, loop_key, seq, shift, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
     if said then
       return said
     end
