@@ -126,6 +126,8 @@ class ReplayJudge:
             else:
                 self._unsaid.append(number)
                 print(f"cannot be said again: {item.nodeid}", flush=True)
+        if not any(said.runs for said in self._said.values()):
+            raise RuntimeError("no script is heard of in what the tests say: it goes other ways than are listened to")
         for case in self.cases:
             self.tell(case, *self._judged(session, case))
         return True

@@ -12,8 +12,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import _main_import
@@ -143,22 +142,31 @@ class RedisExecutor(Operating):
         first = self.parts[0]
         self.link, self.store, self.reader = first.link, first.store, first.reader
         self._unserved = Unserved(self._served, self._goes_on)
+        self._sizes = Limits(jobs=self.address.max_jobs)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
         """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
         self._look_at(plan)
-        with _traced(plan, options) as (options, tracing):
-            part, packed = self._packed(plan, options)
+        tracing = trace_run(plan.name, len(plan), options)
+        try:
+            part, packed = self._packed(plan, options, tracing)
             holder = part.store.put_run(packed)
+        except BaseException:
+            _failed(tracing)
+            raise
         return self._accepted(part, plan, packed, holder, tracing)
 
     async def asubmit(self, plan: Plan[Any], options: RunOptions) -> RedisRecord:
         """As `submit`; the loop goes on meanwhile, and what is submitted at the same time shares round trips."""
         self._look_at(plan)
-        with _traced(plan, options) as (options, tracing):
-            part, packed = self._packed(plan, options)
+        tracing = trace_run(plan.name, len(plan), options)
+        try:
+            part, packed = self._packed(plan, options, tracing)
             holder = await part.together.put(new_run(packed))
+        except BaseException:
+            _failed(tracing)
+            raise
         return self._accepted(part, plan, packed, holder, tracing)
 
     def _look_at(self, plan: Plan[Any]) -> None:
@@ -170,8 +178,10 @@ class RedisExecutor(Operating):
             check_shared(plan)
         self._check()
 
-    def _packed(self, plan: Plan[Any], options: RunOptions) -> tuple[Part, Packed]:
-        packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+    def _packed(self, plan: Plan[Any], options: RunOptions, tracing: RunTrace | None = None) -> tuple[Part, Packed]:
+        if tracing is not None:
+            options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
+        packed = pack(plan, options, self._sizes)
         if len(self.parts) > 1:
             check_spread(self.address, packed)
         return self._placed(options.key or options.run_id), packed
@@ -346,15 +356,7 @@ class RedisExecutor(Operating):
         return record is not None and not record.ended
 
 
-@contextmanager
-def _traced(plan: Plan[Any], options: RunOptions) -> Iterator[tuple[RunOptions, RunTrace | None]]:
-    """The options with the trace that the run begins, if any; that ends with what is raised here."""
-    tracing = trace_run(plan.name, len(plan), options)
+def _failed(tracing: RunTrace | None) -> None:
+    """The trace that the run has begun, if any, ends with what was raised."""
     if tracing is not None:
-        options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
-    try:
-        yield options, tracing
-    except BaseException:
-        if tracing is not None:
-            tracing.finish("failed", None)
-        raise
+        tracing.finish("failed", None)

@@ -292,8 +292,9 @@ local function answer(head, numbers, order, ids)
       deadlines[#deadlines + 1] = run.id
       deadlines[#deadlines + 1] = deadline
     end
-    if run.is_new and (run.course[SIZE] <= SMALL or call('HSTRLEN', run.key, 'header') <= 4096) then
-      headers[place] = call('HGET', run.key, 'header')
+    if run.is_new and (run.course[SIZE] <= SMALL or call('HSTRLEN', run.key, 'header') <= 4096) then -- else it is fetched apart
+      local header = call('HGET', run.key, 'header')
+      headers[place] = #header <= 4096 and header or ''
     end
   end
   if granted > 0 then

@@ -6,15 +6,17 @@ from typing import Any
 import pytest
 
 from executors.redis._shard import Shard
-from flows._state import COMPLETED, FAILED
+from flows._state import COMPLETED, FAILED, SKIPPED
 from flows._verbs import End
 from tests.executors.redis.servers import Server
-from tests.executors.redis.shards import Loop, ended, new_run, records_of, shape_of, shard_on, states_of
+from tests.executors.redis.shards import Loop, ended, new_run, records_of, shape_of, shard_on, sparse_of, states_of
 from tests.flows.naive_run import Dag, Edge
 
 PERIOD = "10000000"
 STARTED = 19
 """Where a record says when its attempt began; when it ended follows."""
+CAUSE = 4
+"""Where a job's counters name the child that decided; what failed first follows."""
 
 
 @pytest.fixture
@@ -161,3 +163,46 @@ def test_a_run_is_kept_as_its_end_asks_and_its_key_by_the_servers_own_clock(shar
     assert records_of(shard, run_id, 1)[0][STARTED:] == (told - 2_000_000, told - 1_000_000)
     assert answer.now == told
     assert not shard.server.call("EXISTS", shard.keys.of("deadlines"))
+
+
+def test_what_failed_first_is_named_from_however_far_above(shard: Shard) -> None:
+    edges = (Edge(0, 1), Edge(1, 2), Edge(2, 3))
+    run_id = shard.put_run(new_run(shape_of(Dag(("fail",) * 4, edges), ("q",)), keep_failed=10**12)).run_id
+    loop = Loop(shard, ("q",))
+    (first,) = loop().grants
+    loop(ended(first, End.FAILED, b"{}"), limit=0)
+    assert states_of(shard, run_id, 4) == [FAILED] * 4
+    told = sparse_of(shard, run_id, range(1, 4))
+    assert [told[job][CAUSE : CAUSE + 2] for job in range(1, 4)] == [(0, 0), (1, 0), (2, 0)]
+
+
+def test_a_failure_is_the_cause_of_what_a_skipped_child_would_only_have_skipped(shard: Shard) -> None:
+    edges = (Edge(0, 2), Edge(1, 2))
+    run_id = shard.put_run(new_run(shape_of(Dag(("fail",) * 3, edges), ("q",)), keep_failed=10**12)).run_id
+    loop = Loop(shard, ("q",))
+    first, second = loop().grants
+    loop(ended(first, End.SKIPPED, b"{}"), limit=0)
+    assert sparse_of(shard, run_id, [2])[2][CAUSE] == 0
+    loop(ended(second, End.FAILED, b"{}"), limit=0)
+    assert states_of(shard, run_id, 3) == [SKIPPED, FAILED, FAILED]
+    assert sparse_of(shard, run_id, [2])[2][CAUSE] == 1
+
+
+def test_a_job_of_which_something_has_been_said_hears_the_rest_too(shard: Shard) -> None:
+    run_id = shard.put_run(
+        new_run(shape_of(Dag(("skip", "fail", "fail"), (Edge(0, 2), Edge(1, 2))), ("q",)), keep=10**12)
+    ).run_id
+    loop = Loop(shard, ("q",))
+    first, second = loop().grants
+    loop(ended(first, End.FAILED, b"{}"), limit=0)
+    loop(ended(second), limit=0)
+    assert states_of(shard, run_id, 3) == [FAILED, COMPLETED, SKIPPED]
+
+
+def test_a_job_that_took_the_result_of_another_has_no_end_of_its_own(shard: Shard) -> None:
+    run_id = shard.put_run(new_run(shape_of(Dag(("fail",), ()), ("q",)), keep=10**12)).run_id
+    loop = Loop(shard, ("q",))
+    (grant,) = loop().grants
+    loop(ended(grant, End.REPLAYED, struct.pack("<I5s", 5, b"other") + b"1"), limit=0)
+    (record,) = records_of(shard, run_id, 1)
+    assert (record[9], record[STARTED + 1]) == (COMPLETED, 0)
