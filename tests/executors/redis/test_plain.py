@@ -144,6 +144,22 @@ def test_a_link_of_a_chain_and_its_end_have_a_way_of_their_own(valkey: Server) -
     assert called(valkey, "del", "zrange") == {"del": 1, "zrange": 1}, "for the first claim"
 
 
+def test_the_lost_answer_to_a_link_is_given_again_and_nothing_done_twice(valkey: Server) -> None:
+    shard = shard_on(valkey)
+    run_id = shard.put_run(new_run(shape_of(CHAIN, ["q0"]))).run_id
+    loop = Loop(shard, ["q0"])
+    answer = loop()
+    while answer.grants:
+        settled = ended(answer.grants[0], payload=b"7")
+        answer = loop(settled)
+        stood = stands(shard, {run_id: CHAIN.size})
+        again = loop.again(settled)
+        assert [one[:5] for one in again.grants] == [one[:5] for one in answer.grants], "the fence included"
+        assert [[end.payload for end in one.inputs] for one in again.grants] == [[b"7"]] * len(answer.grants)
+        assert stands(shard, {run_id: CHAIN.size}) == stood
+    assert course_of(shard, run_id)[ENDED]
+
+
 def test_what_a_call_has_opened_is_none_of_the_next_one(valkey: Server) -> None:
     """A run has had its turn, as its last job makes others ready in two lanes at once, and nobody stands in line."""
     shard, length = shard_on(valkey), 32
