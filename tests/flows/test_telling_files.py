@@ -45,26 +45,23 @@ def told_flow() -> flows.Job[None]:
     return told_broken(items.out).after(told_charge(5))
 
 
-def executed(url: str) -> None:
+def executed(url: str) -> flows.Run[Any]:
     run = flows.execute(told_flow, executor=url, check=False)
     assert run.state == "failed"
+    return run
 
 
-def both(tmp_path: Path, look: Callable[[], Any]) -> list[Any]:
-    found = []
-    for url in ("memory://?private=1", f"sqlite:///{tmp_path}/runs.db?synchronous=normal"):
-        executed(url)
-        found.append(look())
-    return found
+def both(tmp_path: Path, look: Callable[[flows.Run[Any]], Any]) -> list[Any]:
+    urls = ("memory://?private=1", f"sqlite:///{tmp_path}/runs.db?synchronous=normal")
+    return [look(executed(url)) for url in urls]
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
 def test_the_same_lines_are_logged(kept: Kept, level: int, tmp_path: Path) -> None:
     kept.logger.setLevel(level)
 
-    def lines() -> list[tuple[str, ...]]:
-        found, kept.records = kept.records, []
-        told = [(one.levelname, one.__dict__) for one in found]
+    def lines(run: flows.Run[Any]) -> list[tuple[str, ...]]:
+        told = [(one.levelname, one.__dict__) for one in kept.of(run)]
         return sorted((level, *[str(said[f"flows_{name}"]) for name in NAMES]) for level, said in told)
 
     memory, file = both(tmp_path, lines)
@@ -73,14 +70,14 @@ def test_the_same_lines_are_logged(kept: Kept, level: int, tmp_path: Path) -> No
 
 
 def test_a_retry_is_logged_with_its_pause(kept: Kept, tmp_path: Path) -> None:
-    executed(f"sqlite:///{tmp_path}/runs.db")
-    (line,) = [text for level, text in kept.lines() if level == "WARNING"]
+    run = executed(f"sqlite:///{tmp_path}/runs.db")
+    (line,) = [text for level, text in kept.lines(run) if level == "WARNING"]
     assert line.startswith("told_charge attempt 1/3 failed after")
     assert line.endswith("TimeoutError: the bank is asleep; again in 0.02 s")
 
 
 def test_the_same_is_measured(metric_reader: InMemoryMetricReader, tmp_path: Path) -> None:
-    def counts() -> Any:
+    def counts(run: flows.Run[Any]) -> Any:
         found = []
         for name in ("messaging.process.duration", "flows.job.wait", "flows.job.attempts", "flows.job.outcomes"):
             for attributes, point in points(metric_reader, name):
