@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from flows._binding import ATOMS, Arguments, Binding
+from flows._binding import ATOMS, Arguments, Binding, Picks, only_references
 from flows._flow import Flow
 from flows._job import Job
 from flows._plan import Plan
@@ -62,6 +62,12 @@ def retraced(flow: Flow[Any]) -> Plan[Any] | None:
                 continue
         elif not needs and not job.odd and kinds is None and ATOMS.issuperset(map(type, args)):
             bindings[position] = Arguments(args, {}, by_name=False, plain=True)
+            continue
+        elif len(args) == 1 and kinds is None and not job.odd and only_references(args[0]):
+            results = args[0]
+            if len(results) != len(needs) or not _found(jobs, [result._job for result in results], needs):
+                return None
+            bindings[position] = Arguments((Picks(type(results), [*needs]),), {}, by_name=False)
             continue
         closely = closely or _Closely(flow)
         if not closely.follow(position, jobs, needs, kinds):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from hypothesis.internal.constants_ast import Constants
 
@@ -22,13 +22,15 @@ from flows import _registry
 from flows._context import current_grant
 from flows._verbs import Grant
 
-# No deadline: on a busy machine it fails tests that are right. A failure prints the line that repeats it.
-settings.register_profile("dev", deadline=None, print_blob=True, max_examples=50)
+# No deadline, and no look at how long examples take to be made: on a busy machine both fail tests that are right. A
+# failure prints the line that repeats it.
+PATIENT = settings(deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("dev", PATIENT, max_examples=50)
 # After every change: `make test-fast`. What it misses, `make test` and the others look for.
-settings.register_profile("fast", settings.get_profile("dev"), max_examples=10, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("fast", PATIENT, max_examples=10, derandomize=bool(os.environ.get("CI")))
 # The same examples every time: a change is not held up by a fault found somewhere else by luck.
-settings.register_profile("ci", deadline=None, print_blob=True, max_examples=200, derandomize=True)
-settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5_000)
+settings.register_profile("ci", PATIENT, max_examples=200, derandomize=True)
+settings.register_profile("nightly", PATIENT, max_examples=5_000)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 settings.load_profile(PROFILE)
 

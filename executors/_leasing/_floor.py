@@ -117,6 +117,9 @@ class Floor:
         on_loop: list[Grant] = []
         apart = False
         for grant in grants:
+            if self.is_simple(grant):
+                line.append(grant)
+                continue
             if grant.run.deadline_at is not None:
                 self._rescue_by(self.clock.monotonic(grant.run.deadline_at), None)
             if grant.control:
@@ -179,9 +182,11 @@ class Floor:
         self._gate.leave()
 
     def is_simple(self, grant: Grant) -> bool:
-        """Whether an attempt is a call of a handler and nothing else, and not known to take long."""
+        """Whether an attempt is a call of a handler here and nothing else, and not known to take long."""
         run: Any = grant.run
-        if not getattr(run, "simple", False) or grant.control or grant.suspect or grant.fetch is not None:
+        if self.distant or grant.control or grant.suspect or grant.fetch is not None:
+            return False
+        if not getattr(run, "simple", False):
             return False
         if run.deadline_at is not None or run.tracing is not None or run.rated:
             return False
@@ -192,38 +197,30 @@ class Floor:
         self._line.extend(grants)
 
     def run_line(self) -> bool:
-        """Run the jobs in line, simple ones, in the calling thread, until one has taken long.
+        """Run the jobs in line, simple ones, in the calling thread, as `lend` does.
 
         Returns:
             Whether it is still the exchange: False where a job has held it up, and another thread is it by now.
         """
         if monitor.napping:
             monitor.ring()
-        line = self._line
-        while True:
-            try:
-                grant = line.popleft()
-            except IndexError:  # or another hand was quicker
-                return True
-            mine = self._lending.begin()
-            settle = self._simply(grant)
-            self.done.append(settle)
-            self._note(settle)
-            if not self._lending.end(mine):
-                self._bell.ring()
-                self._help()
-                return False
-            if settle.ended_at - settle.started_at > LONG_SECONDS:
-                return True
+        if self._lending.run(self._work_simply):
+            return True
+        self._help()
+        return False
 
-    def _simply(self, grant: Grant) -> Settle:
+    def _work_simply(self, grant: Grant) -> None:
+        """As `_work`, for a simple job."""
         if grant.stop is not None or grant.run.state.cancelling or not self._may_begin(grant):
             now = self.clock()
-            return Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now)
+            self.put(Settle(grant, self.unrun(grant) or End.RELEASED, None, now, now))
+            return
         try:
-            return self._attempts.simply(grant, self.clock.steady())
+            settle = self._attempts.simply(grant, self.clock.steady())
         except BaseException as error:
-            return self.struck(grant, error, self.clock())
+            settle = self.struck(grant, error, self.clock())
+        self.put(settle)
+        self._note(settle)
 
     def recall(self) -> None:
         """Give back what has not started."""

@@ -40,14 +40,18 @@ class Lending:
         self._mark = -1
         self._pause = TICK_SECONDS
 
-    def run(self) -> bool:
+    def run(self, work: Callable[[Grant], None] | None = None) -> bool:
         """Run some of the jobs in line in the calling thread.
+
+        Args:
+            work: Runs one of them, where these jobs allow for another way.
 
         Returns:
             Whether it may go on with what it did before; False once another thread does that.
         """
-        line, work = self._line, self._work
-        mine = self.begin()
+        line, work = self._line, work or self._work
+        with self._lock:
+            mine = self._running = self._slices = self._slices + 1
         until = time.monotonic() + SLICE_SECONDS
         for _ in range(SLICE_JOBS):
             try:
@@ -60,20 +64,6 @@ class Lending:
             self._ran += 1
             if time.monotonic() > until:
                 break
-        return self._over(mine)
-
-    def begin(self) -> int:
-        """The calling thread begins a slice; says its number, for `end`."""
-        with self._lock:
-            mine = self._running = self._slices = self._slices + 1
-        return mine
-
-    def end(self, mine: int) -> bool:
-        """The one job of the slice has ended; says what `run` does."""
-        self._ran += 1
-        return self._over(mine)
-
-    def _over(self, mine: int) -> bool:
         with self._lock:
             if self._running != mine:
                 return False

@@ -94,20 +94,24 @@ class Relay:
     def _taken(self) -> list[Settle] | None:
         """The outcomes, which are on their way to the store from now on; None where one asks for a closer look."""
         done, held, settling = self._floor.done, self._held, self._settling
-        settles = [*done.copy()]
-        if len(settles) != self._core.held or any(
-            one.end is not _COMPLETED or one.grant not in held for one in settles
-        ):
+        if len(done) != self._core.held:
             return None
-        for settle in settles:
+        settles: list[Settle] = []
+        for settle in done.copy():
             grant = settle.grant
-            settling[grant] = held[grant]  # first: the keeper must find it in one of them
+            asked_at = held.get(grant)
+            if asked_at is None or settle.end is not _COMPLETED:
+                break
+            settling[grant] = asked_at  # first: the keeper must find it in one of them
             del held[grant]
-        if any(settle.grant.stop is not None for settle in settles):
-            for settle in settles:
-                held[settle.grant] = settling[settle.grant]
-                del settling[settle.grant]
-            return None
-        for _ in settles:
-            done.popleft()
-        return settles
+            settles.append(settle)
+            if grant.stop is not None:
+                break
+        else:
+            for _ in settles:
+                done.popleft()
+            return settles
+        for settle in settles:
+            held[settle.grant] = settling[settle.grant]
+            del settling[settle.grant]
+        return None

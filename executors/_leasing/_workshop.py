@@ -96,6 +96,7 @@ class Workshop:
         self._asked = (0, 0.0)
         self._granted = 0.0
         self._begin: Callable[..., Flight] | None = getattr(store, "begin_exchange", None)
+        self._resting: Callable[[], None] = getattr(store, "resting", lambda: None)
         self._flight: tuple[Exchange, float, Flight] | None = None
         self._unlisten: Callable[[], None] | None = None
         attempts = self.new_attempts(Seats(processes), self._over)
@@ -181,6 +182,7 @@ class Workshop:
         while not self._stopped and not self._ending.now:
             if not self._round():
                 return False
+            self._resting()
             self._bell.rest(self._is_idle, self._seconds())
         return True
 

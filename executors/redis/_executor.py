@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from executors._leasing import _main_import
 from executors._leasing._process_checks import check_places
@@ -43,12 +43,17 @@ if TYPE_CHECKING:
     from flows._tracing import RunTrace
 
 
+FRESH_SECONDS: Final = 0.001
+"""A run that was accepted so shortly ago has not ended: who waits for it hears of its end, and need not look."""
+
+
 class RedisRecord(StoredRecord):
     """A run on a server, as users read it.
 
     Attributes:
         tracing: The trace whose root span this process has begun; None where it has not.
         part: The shard that it is in.
+        accepted_at: When it was accepted, by the monotonic clock, where it was submitted here.
         written: The header, where it was written here: most who submit never read it.
         outlook: Looks at how this and other runs have ended; None for a run that was not submitted here.
     """
@@ -56,6 +61,7 @@ class RedisRecord(StoredRecord):
     tracing: RunTrace | None = None
     outlook: Outlook | None = None
     written: bytes | None = None
+    accepted_at = -math.inf
     _seen: Seen | None = None
 
     def __init__(self, part: Part, run_id: str, header: Header | None, plan: Plan[Any] | None = None) -> None:
@@ -136,22 +142,31 @@ class RedisExecutor(Operating):
         first = self.parts[0]
         self.link, self.store, self.reader = first.link, first.store, first.reader
         self._unserved = Unserved(self._served, self._goes_on)
+        self._sizes = Limits(jobs=self.address.max_jobs)
         self._checked = 0
 
     def submit(self, plan: Plan[Any], options: RunOptions, *, background: bool) -> RedisRecord:
         """Accept a run: all of it or, if this raises, nothing. Never waits for a worker."""
         self._look_at(plan)
-        with _traced(plan, options) as (options, tracing):
-            part, packed = self._packed(plan, options)
+        tracing = trace_run(plan.name, len(plan), options)
+        try:
+            part, packed = self._packed(plan, options, tracing)
             holder = part.store.put_run(packed)
+        except BaseException:
+            _failed(tracing)
+            raise
         return self._accepted(part, plan, packed, holder, tracing)
 
     async def asubmit(self, plan: Plan[Any], options: RunOptions) -> RedisRecord:
         """As `submit`; the loop goes on meanwhile, and what is submitted at the same time shares round trips."""
         self._look_at(plan)
-        with _traced(plan, options) as (options, tracing):
-            part, packed = self._packed(plan, options)
+        tracing = trace_run(plan.name, len(plan), options)
+        try:
+            part, packed = self._packed(plan, options, tracing)
             holder = await part.together.put(new_run(packed))
+        except BaseException:
+            _failed(tracing)
+            raise
         return self._accepted(part, plan, packed, holder, tracing)
 
     def _look_at(self, plan: Plan[Any]) -> None:
@@ -163,8 +178,10 @@ class RedisExecutor(Operating):
             check_shared(plan)
         self._check()
 
-    def _packed(self, plan: Plan[Any], options: RunOptions) -> tuple[Part, Packed]:
-        packed = pack(plan, options, Limits(jobs=self.address.max_jobs))
+    def _packed(self, plan: Plan[Any], options: RunOptions, tracing: RunTrace | None = None) -> tuple[Part, Packed]:
+        if tracing is not None:
+            options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
+        packed = pack(plan, options, self._sizes)
         if len(self.parts) > 1:
             check_spread(self.address, packed)
         return self._placed(options.key or options.run_id), packed
@@ -181,6 +198,7 @@ class RedisExecutor(Operating):
         record = RedisRecord(part, options.run_id, None, plan)
         record.written = packed.header
         record.tracing = tracing
+        record.accepted_at = time.monotonic()
         record.outlook = part.outlook
         part.outlook.add(record)
         return record
@@ -236,7 +254,8 @@ class RedisExecutor(Operating):
                 self._see_to(record)
             return False
 
-        if not record.part.ends.wait(record.run, ended, left):
+        fresh = time.monotonic() - record.accepted_at < FRESH_SECONDS
+        if not record.part.ends.wait(record.run, ended, left, fresh=fresh):
             return False
         self._conclude(record)
         return True
@@ -269,6 +288,8 @@ class RedisExecutor(Operating):
         from executors._leasing._serving import workshop  # most programs have no worker
 
         store = self.worker_store(options.limits)
+        if isinstance(store, FleetStore):
+            store.hears_of_rests = True
         return workshop(store, options, min(options.concurrency, os.cpu_count() or 1), logs_jobs=True)
 
     def worker_store(self, limits: Limited) -> Any:
@@ -335,15 +356,7 @@ class RedisExecutor(Operating):
         return record is not None and not record.ended
 
 
-@contextmanager
-def _traced(plan: Plan[Any], options: RunOptions) -> Iterator[tuple[RunOptions, RunTrace | None]]:
-    """The options with the trace that the run begins, if any; that ends with what is raised here."""
-    tracing = trace_run(plan.name, len(plan), options)
+def _failed(tracing: RunTrace | None) -> None:
+    """The trace that the run has begun, if any, ends with what was raised."""
     if tracing is not None:
-        options = dataclasses.replace(options, trace_id=tracing.trace_id, carrier=tracing.carrier)
-    try:
-        yield options, tracing
-    except BaseException:
-        if tracing is not None:
-            tracing.finish("failed", None)
-        raise
+        tracing.finish("failed", None)

@@ -83,9 +83,14 @@ class FleetStore(RedisStore):
         stops: Hears of runs that are cancelled.
         limits: Of queues, to be published for the fleet.
         lease_seconds: How long a grant lasts without being extended.
+
+    Attributes:
+        hears_of_rests: Whether the worker says when it is `resting`. Until then its own calls tell it of work, and a
+            thread that waits for tokens would be in the way of those that work.
     """
 
     writing = Bytes
+    hears_of_rests = False
 
     def __init__(self, link: Link, stops: Hub, limits: QueueLimits, *, lease_seconds: float) -> None:
         shard = Shard(link, Keys(link.address.namespace, link.shard))
@@ -96,6 +101,7 @@ class FleetStore(RedisStore):
         self._about: tuple[str, str] | None = None
         self._listener: Listener | None = None
         self._waker: Waker | None = None
+        self._lacks = False
         self._keeping = link.channel("keeper")
         self._kept = self.shard.on(self._keeping)
         self._traces: dict[str, CarriedTrace] = {}
@@ -124,13 +130,18 @@ class FleetStore(RedisStore):
 
     def _reply(self, answer: Told, settles: Sequence[Settle], shard: Shard, want: Want) -> Reply:
         self._recorded = is_recorded()
-        reply, waker = super()._reply(answer, settles, shard, want), self._waker
-        if waker is not None:
-            if want.limit and answer.count < want.limit:
-                waker.arm()
-            else:
-                waker.disarm()
-        return reply
+        self._lacks = answer.count < want.limit
+        if self._waker is not None:
+            if not self._lacks:
+                self._waker.disarm()
+            elif not self.hears_of_rests:
+                self._waker.arm()
+        return super()._reply(answer, settles, shard, want)
+
+    def resting(self) -> None:
+        """The worker has nothing to do: where it found less than it wanted, it is woken from now on."""
+        if self._lacks and self._waker is not None:
+            self._waker.arm()
 
     def listen(self, worker: str, queues: frozenset[str], listener: Listener) -> Callable[[], None]:
         """Tell *listener* when there may be work in *queues*, and of runs that are cancelled; see `Store.listen`."""

@@ -54,10 +54,11 @@ class Together:
             self._waiting.append(_Waiting(run, loop, told))
             starts, self._busy = not self._busy, True
             many = len(self._waiting) % RUNS_AT_ONCE == 0
+            if many:
+                self._taken.clear()
         if starts:
             hands.run(self._send)
         if many:
-            self._taken.clear()
             self._taken.wait(YIELD_SECONDS)
         return await told
 

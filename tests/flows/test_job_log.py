@@ -5,6 +5,7 @@ import gc
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from executors.memory import MemoryExecutor
 from executors.memory import _run as run_module
 from executors.memory import _teller as teller_module
 from executors.sqlite import SqliteExecutor
-from flows import Backoff, _job_log, _registry
+from flows import Backoff, _job_log
 from flows._run_options import run_options
 
 SOON = 20.0
@@ -37,20 +38,21 @@ def broken(value: object = None) -> None:
 
 
 class Kept(logging.Handler):
-    """Keeps what is said of the tasks of this file: runs of tests before may end, or be left, just now."""
-
     def __init__(self, logger: logging.Logger) -> None:
         super().__init__()
         self.logger = logger
         self.records: list[logging.LogRecord] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        named = _registry._tasks.get(vars(record)["flows_task"], {})
-        if any(task.fn.__code__.co_filename == __file__ for task in named.values()):
-            self.records.append(record)
+        self.records.append(record)
 
-    def lines(self) -> list[tuple[str, str]]:
-        return [(record.levelname, record.getMessage()) for record in self.records]
+    def of(self, *runs: Any) -> list[logging.LogRecord]:
+        """What was said of some runs: those of tests before may end, or be told of, just now."""
+        ids = {run.id for run in runs}
+        return [record for record in self.records if vars(record)["flows_run"] in ids]
+
+    def lines(self, *runs: Any) -> list[tuple[str, str]]:
+        return [(record.levelname, record.getMessage()) for record in self.of(*runs)]
 
 
 @pytest.fixture
@@ -65,8 +67,8 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Kept:
 
 
 def test_a_jobs_way_is_logged_in_order_with_levels(kept: Kept) -> None:
-    flows.execute(charge())
-    (started, failed, again, completed) = kept.lines()
+    run = flows.execute(charge())
+    (started, failed, again, completed) = kept.lines(run)
     assert started == ("DEBUG", "charge attempt 1/3 started")
     assert failed[0] == "WARNING"
     head, _, tail = failed[1].partition(": ")
@@ -79,7 +81,7 @@ def test_a_jobs_way_is_logged_in_order_with_levels(kept: Kept) -> None:
 
 def test_records_carry_fields(kept: Kept) -> None:
     run = flows.execute(charge())
-    _, record, *_ = kept.records
+    _, record, *_ = kept.of(run)
     said = {name.removeprefix("flows_"): value for name, value in vars(record).items() if name.startswith("flows_")}
     attempt = run.jobs["charge"].attempts[0]
     assert said == {
@@ -100,8 +102,8 @@ def test_records_carry_fields(kept: Kept) -> None:
 
 def test_a_failure_is_an_error_and_what_it_dooms_is_not(kept: Kept) -> None:
     kept.logger.setLevel(logging.INFO)
-    flows.execute(broken.using(id="above")(broken().out), check=False)
-    first, second = kept.lines()
+    run = flows.execute(broken.using(id="above")(broken().out), check=False)
+    first, second = kept.lines(run)
     assert first[0] == "ERROR"
     assert first[1].startswith("broken failed after ")
     assert first[1].endswith(": RuntimeError: no luck")
@@ -114,12 +116,12 @@ def test_skipped_and_cancelled_jobs_are_logged(kept: Kept) -> None:
         raise flows.Skip("nothing to do")
 
     kept.logger.setLevel(logging.INFO)
-    flows.execute(idle())
+    run = flows.execute(idle())
     executor = MemoryExecutor("memory://?private=1")
     record = executor.submit(flows.plan(one()), run_options(None, {}, {}), background=False)
     executor.cancel(record, "changed my mind")
     executor.work(record, None)
-    (skipped, cancelled) = kept.lines()
+    (skipped, cancelled) = kept.lines(run, record)
     assert skipped[1].startswith("idle was skipped after ")
     assert skipped[1].endswith(": Skip: nothing to do")
     assert cancelled == ("INFO", "one was cancelled: RunCancelledError: changed my mind")
@@ -130,8 +132,8 @@ def test_async_runs_have_been_told_when_the_caller_goes_on(kept: Kept) -> None:
     async def looped() -> int:
         return 1
 
-    asyncio.run(flows.aexecute(looped()))
-    assert [vars(record)["flows_event"] for record in kept.records] == ["started", "completed"]
+    run = asyncio.run(flows.aexecute(looped()))
+    assert [vars(record)["flows_event"] for record in kept.of(run)] == ["started", "completed"]
 
 
 @pytest.mark.parametrize("forged", ["\n", "\r\n", "\x1b[2J", "\u2028", "\x85"])
@@ -140,11 +142,11 @@ def test_no_text_of_a_user_forges_a_line(kept: Kept, forged: str) -> None:
     def lying() -> None:
         raise RuntimeError(f"oops{forged}ERROR flows.jobs payment refused %s %(x)s")
 
-    flows.execute(lying(), check=False)
-    for _, line in kept.lines():
+    run = flows.execute(lying(), check=False)
+    for _, line in kept.lines(run):
         assert line.isprintable()
         assert len(line.splitlines()) == 1
-    assert "%s %(x)s" in kept.lines()[-1][1]
+    assert "%s %(x)s" in kept.lines(run)[-1][1]
 
 
 def test_a_long_text_is_cut(kept: Kept) -> None:
@@ -152,8 +154,8 @@ def test_a_long_text_is_cut(kept: Kept) -> None:
     def wordy() -> None:
         raise RuntimeError("x" * 10_000)
 
-    flows.execute(wordy(), check=False)
-    assert len(kept.lines()[-1][1]) < 600
+    run = flows.execute(wordy(), check=False)
+    assert len(kept.lines(run)[-1][1]) < 600
 
 
 def test_a_handler_that_raises_costs_the_run_nothing(kept: Kept) -> None:
@@ -168,8 +170,9 @@ def test_a_handler_that_raises_costs_the_run_nothing(kept: Kept) -> None:
             assert flows.execute(charge()).value == 1
     finally:
         kept.logger.removeHandler(broken_handler)
-    assert flows.execute(charge()).value == 1
-    assert kept.lines()[-1][0] == "INFO"
+    run = flows.execute(charge())
+    assert run.value == 1
+    assert kept.lines(run)[-1][0] == "INFO"
 
 
 def test_a_handler_that_blocks_does_not_hold_runs_up(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +243,8 @@ def test_who_listens_for_failures_only_is_not_told_of_anything_else(kept: Kept) 
     assert telling is not None
     assert not telling.all_along
     assert not telling.done.is_set()  # the teller has not even looked
-    flows.execute(broken(), check=False)
-    assert [level for level, _ in kept.lines()] == ["ERROR"]
+    run = flows.execute(broken(), check=False)
+    assert [level for level, _ in kept.lines(run)] == ["ERROR"]
 
 
 def test_a_run_that_was_told_of_leaves_memory_with_its_handle(kept: Kept) -> None:
@@ -258,8 +261,8 @@ def test_every_job_of_a_wide_run_is_logged_once(kept: Kept) -> None:
     def total(values: list[int]) -> int:
         return sum(values)
 
-    flows.execute(total([one.using(id=f"one{n}")().out for n in range(500)]))
-    completed = [record.__dict__["flows_job"] for record in kept.records if record.levelno == logging.INFO]
+    run = flows.execute(total([one.using(id=f"one{n}")().out for n in range(500)]))
+    completed = [vars(record)["flows_job"] for record in kept.of(run) if record.levelno == logging.INFO]
     assert sorted(completed) == sorted([*(f"one{n}" for n in range(500)), "total"])
 
 
@@ -289,5 +292,5 @@ def test_the_line_of_a_list_tells_of_no_attempt_whatever_else_goes_wrong(
     assert {event.attempt for event in run.events() if event.job == "same"} == {None}
     if isinstance(executor, SqliteExecutor):
         executor.close()
-    (line,) = [record for record in kept.records if record.getMessage().startswith("same completed")]
+    (line,) = [record for record in kept.of(run) if record.getMessage().startswith("same completed")]
     assert vars(line)["flows_attempt"] is None

@@ -54,6 +54,8 @@ def flows_(draw: st.DrawFn) -> flows.Flow[Any]:
             child.map(lambda job: job.out.part[0]),
             child.map(lambda job: flows.optional(job.out)),
             child.map(lambda job: [job.out, 1, {"in": job.out}]),
+            st.lists(child, min_size=1, max_size=3).map(lambda those: [job.out for job in those]),
+            st.lists(child, min_size=2, max_size=2).map(lambda those: tuple(job.out for job in those)),
             child,
         )
         job = task(

@@ -51,8 +51,9 @@ def test_a_seed_plays_the_same_everywhere() -> None:
     assert hashlib.sha256(repr(logs).encode()).hexdigest() == LOG, "put a new digest here if this is meant"
 
 
+# No health checks: what is new to a process is loaded within its first example.
 LOGS = """
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from flows.testing import simulate
 from flows.testing.strategies import fault_plans, schedules
 from tests.testing.corpus import CORPUS
@@ -65,7 +66,14 @@ for name in ("shop", "nested lists", "a shared key", "when", "a failure that the
         trace = simulate(CORPUS[name], seed=seed, workers=2)
         print(trace.log, trace.timeline(), trace.to_svg(), trace.results, trace.replay)
 
-@settings(derandomize=True, database=None, max_examples=20, phases=[Phase.generate])
+@settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=20,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 @given(fault_plans(CORPUS["shop"]), schedules())
 def draw(faults, schedule):
     print(faults, schedule)

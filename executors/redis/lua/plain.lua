@@ -22,6 +22,7 @@ local width -- how many records are read at a time: a long string takes long to 
 local freed, opened
 local granted, holders, jobs_of, inputs_by, fresh
 local more, roused, lines
+local told -- of the only run, where it was looked at before
 local is_still -- whether it is known that nobody stands in line
 
 -- What is made of the same words again and again; functions keep it from call to call.
@@ -124,8 +125,8 @@ local function run_of(id)
     return run
   end
   local key = P .. 'r:' .. id
-  local found = call('HMGET', key, 'course', 'queues', seen_by)
-  run = false
+  local found = told or call('HMGET', key, 'course', 'queues', seen_by)
+  run, told = false, nil
   if found[1] then
     local course = { struct_unpack(COURSE, found[1]) }
     if course[LINES] + course[CANCELLING] + course[ENDED] == 0 and course[SWEEPING] < 0 and course[MARKING] < 0 and course[LATE] < 0 then

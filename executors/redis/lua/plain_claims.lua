@@ -139,6 +139,8 @@ local function claim(queue, wanted, inline)
   end
   if lanes and #lanes > MANY then
     return false
+  elseif is_still then
+    found = {} -- lanes are put in; the other one is kept from call to call
   end
   local is_cut = #found == wanted
   local line, used = lanes and line_of(queue.ring, found, lanes, wanted) or found, {}

@@ -1,5 +1,6 @@
 -- The plain exchange of a link: one job has completed, and with it the last child of the only one that waits for it, which is
--- claimed. Nothing else is ready. It comes to what the rest of the plain exchange comes to, by far fewer steps and tables.
+-- claimed; or the run ends with it. Nothing else is ready. It comes to what the rest of the plain exchange comes to, by far
+-- fewer steps and tables.
 local link_tag, link_id, link_key, link_values, link_rows, link_records
 local NO_HEADER = { '' }
 local digits = {} -- of small numbers: to write one takes as long as half a call
@@ -43,31 +44,83 @@ local function row_of_link(key, spot, size, length)
   return call('GETRANGE', key, digits_of(first), digits_of(first + length - 1))
 end
 
+local function queue_of_link(packed, queue)
+  if packed ~= packed_names then
+    packed_names, names = packed, {}
+    for name in gmatch(packed_names, '[^\n]+') do
+      names[#names + 1] = name
+    end
+  end
+  return names[queue + 1]
+end
+
+-- The last job of a run: nothing is claimed. Says nothing where that thins out others.
+local function end_link(loop_key, seq, shift, id, name, payload, size, values, queue, records, at, record, course, event)
+  local ending = call('HMGET', link_key, 'keep', 'keep_failed', 'key', 'key_ttl', 'keep_count', 'name')
+  if ending[5] then
+    return nil
+  end
+  local worst, moment = course[WORST], format('%d', now)
+  local state = worst == 2 and 'failed' or worst == 1 and 'cancelled' or 'completed'
+  local keep = tonumber(ending[state == 'completed' and 1 or 2]) or 0
+  call('ZREM', P .. 'q:' .. queue .. ':leases', id .. ':' .. name)
+  call('SETRANGE', records, at, record)
+  if size > 0 then
+    call('HSET', values, name, payload)
+  end
+  course[OPEN], course[SWEPT], course[ENDED] = 0, course[SWEPT] + 1, 1
+  call('HSET', link_key, 'course', pack(COURSE, unpack(course)), 'ended', moment, 'state', state)
+  if ending[3] then
+    local until_free = now + (tonumber(ending[4]) or 0) - shift
+    call('PEXPIREAT', P .. 'k:' .. ending[3], format('%.0f', floor(until_free / 1000)))
+  end
+  call('ZADD', P .. 'n:' .. ending[6], moment, id)
+  call('SADD', P .. 'names', ending[6])
+  call('ZADD', P .. 'retire', format('%.0f', now + keep), id)
+  call('XADD', P .. 'ended', 'MAXLEN', '~', '10000', '*', id, state)
+  call('XADD', P .. 'events', 'MAXLEN', '~', '10000', '*', 'at', moment, id, event .. pack('<BI4H', 13, NOBODY, 0))
+  local head = pack('<ddBHH', now, -1, 0, 0, 0)
+  call('SET', loop_key, pack('<dI4I4H', seq, #head, 0, 0) .. head, 'EX', '3600')
+  return { head, '', '', NONE, NONE }
+end
+
 -- Nothing is said, and has been written, where it is none.
-local function link(meta, loop_key, seq, lease, inline, id, settle, payload, set)
+local function link(meta, loop_key, seq, shift, lease, inline, id, settle, payload, set)
   local number, job, outcome, counted, fence, started, ended, after, size = struct_unpack(SETTLE, settle)
-  if outcome ~= 0 or job % BUCKET == BUCKET - 1 then
+  if outcome ~= 0 then
     return nil
   end
-  local bucket, spot = floor(job / BUCKET), job % BUCKET
-  name_link(id, bucket, floor(job / VALUES))
+  local bucket, spot, name = floor(job / BUCKET), job % BUCKET, sub(settle, 3, 6)
+  local bucket_of_values = floor(job / VALUES)
+  name_link(id, bucket, bucket_of_values)
   local found = call('HMGET', link_key, 'course', 'queues', seen_by)
-  local worker = tonumber(found[3])
-  if not found[1] or not worker then
+  told = found
+  if not found[1] then
     return nil
   end
-  local open, swept, count, worst, lines, cancelling, closed, timed, fast, workers, sweeping, position, marking, late, own, taken =
-    struct_unpack(COURSE, found[1])
-  if lines + cancelling + closed + timed > 0 or sweeping >= 0 or marking >= 0 or late >= 0 or open < 2 then
+  local course = { struct_unpack(COURSE, found[1]) }
+  if course[LINES] + course[CANCELLING] + course[ENDED] + course[TIMED] > 0 or course[SWEEPING] >= 0 or course[MARKING] >= 0 or course[LATE] >= 0 then
     return nil
   end
   local records = link_records[bucket]
   local raw = call('GETRANGE', records, offset_of(spot), offset_of(spot + 2))
-  if #raw < 2 * RECORD then
+  if #raw < RECORD then
     return nil
   end
   local queue, _, flags, _, _, edges_at, edges, _, _, state, marks, made, attempt, lost, pending, _, held, _, by = struct_unpack(LOAD, raw)
-  if held ~= fence or state ~= ACTIVE or edges ~= 1 or edges_at ~= job + 1 or flags % 4 > 0 or flags >= STAMPED or band(flags, CODES) ~= 0 then
+  if held ~= fence or state ~= ACTIVE or flags % 4 > 0 or flags >= STAMPED then
+    return nil
+  end
+  local at, swept = digits_of(spot * RECORD + STATIC), course[SWEPT] + 1
+  local record = pack(STORE, COMPLETED, marks, made, attempt, lost, pending, swept, held, size, by, now - started, now - ended)
+  local event = pack('<BI4H', COMPLETED, job, attempt)
+  local queue_name = queue_of_link(found[2], queue)
+  if edges == 0 and course[OPEN] == 1 then
+    local values = link_values[bucket_of_values]
+    return end_link(loop_key, seq, shift, id, name, payload, size, values, queue_name, records, at, record, course, event)
+  end
+  local worker, leases = tonumber(found[3]), set.leases[queue_name]
+  if not worker or not leases or edges ~= 1 or edges_at ~= job + 1 or band(flags, CODES) ~= 0 or #raw < 2 * RECORD or spot == BUCKET - 1 then
     return nil
   end
   local its_queue, _, its_flags, _, row_length, _, _, inputs_at, inputs, its_state, its_marks, its_made, _, its_lost, its_pending, its_ordinal, _, its_length =
@@ -79,37 +132,21 @@ local function link(meta, loop_key, seq, lease, inline, id, settle, payload, set
   elseif row_length + size > inline or row_length >= 2048 then
     return nil
   end
-  if found[2] ~= packed_names then
-    packed_names, names = found[2], {}
-    for name in gmatch(packed_names, '[^\n]+') do
-      names[#names + 1] = name
-    end
-  end
-  local leases = set.leases[names[queue + 1]]
-  if not leases then
-    return nil
-  end
-  local its_job, moment = job + 1, format('%d', now)
+  local its_job = job + 1
   fence_mark = fence_mark + 1
-  call('ZREM', leases, id .. ':' .. sub(settle, 3, 6))
+  call('ZREM', leases, id .. ':' .. name)
   call('ZADD', leases, format('%d', now + lease), id .. ':' .. pack('<I4', its_job))
-  call(
-    'SETRANGE', records, digits_of(spot * RECORD + STATIC),
-    pack(STORE, COMPLETED, marks, made, attempt, lost, pending, swept + 1, held, size, by, now - started, now - ended)
-      .. sub(raw, RECORD + 1, RECORD + STATIC)
-      .. pack(STORE, ACTIVE, its_marks, its_made, its_made + 1, its_lost, 0, its_ordinal, fence_mark, its_length, worker, now, 0)
-  )
+  local its_record = pack(STORE, ACTIVE, its_marks, its_made, its_made + 1, its_lost, 0, its_ordinal, fence_mark, its_length, worker, now, 0)
+  call('SETRANGE', records, at, record .. sub(raw, RECORD + 1, RECORD + STATIC) .. its_record)
   if size > 0 then
-    call('HSET', link_values[floor(job / VALUES)], sub(settle, 3, 6), payload)
+    call('HSET', link_values[bucket_of_values], name, payload)
   end
-  call(
-    'HSET', link_key, 'course',
-    pack(COURSE, open - 1, swept + 1, count, worst, 0, 0, 0, 0, fast, workers, sweeping, position, marking, late, own, taken % TURN + 1)
-  )
+  course[OPEN], course[SWEPT], course[TAKEN] = course[OPEN] - 1, swept, course[TAKEN] % TURN + 1
+  call('HSET', link_key, 'course', pack(COURSE, unpack(course)))
   call('HSET', meta, 'mark', format('%d', fence_mark))
-  call('XADD', P .. 'events', 'MAXLEN', '~', '10000', '*', 'at', moment, id, pack('<BI4HBI4H', COMPLETED, job, attempt, 2, its_job, its_made + 1))
-  local row = row_of_link(link_rows[bucket], spot + 1, count, row_length)
-  local head = pack('<ddBHH', now, -1, 0, 1, 0)
+  call('XADD', P .. 'events', 'MAXLEN', '~', '10000', '*', 'at', format('%d', now), id, event .. pack('<BI4H', 2, its_job, its_made + 1))
+  local row = row_of_link(link_rows[bucket], spot + 1, course[SIZE], row_length)
+  local head = pack('<ddBHH', now, -1, PLAINLY, 1, 0)
   local granted = pack(GRANT, 0, its_job, its_made + 1, 0, fence_mark)
   call('SET', loop_key, pack('<dI4I4H', seq, #head, #id, 1) .. head .. id .. granted, 'EX', '3600')
   local numbers = head .. granted .. pack(WITH_IT, 0, #row, inputs)

@@ -292,8 +292,9 @@ local function answer(head, numbers, order, ids)
       deadlines[#deadlines + 1] = run.id
       deadlines[#deadlines + 1] = deadline
     end
-    if run.is_new and (run.course[SIZE] <= SMALL or call('HSTRLEN', run.key, 'header') <= 4096) then
-      headers[place] = call('HGET', run.key, 'header')
+    if run.is_new and (run.course[SIZE] <= SMALL or call('HSTRLEN', run.key, 'header') <= 4096) then -- else it is fetched apart
+      local header = call('HGET', run.key, 'header')
+      headers[place] = #header <= 4096 and header or ''
     end
   end
   if granted > 0 then
@@ -337,9 +338,10 @@ return function(meta, loop, seq, worker, lease, limit, suspects, at_once, inline
     return nil
   end
   fence_mark = math.max(tonumber(settings[2]) or 0, now)
+  told = nil
   is_still = #settles == ALONE and #set.all <= 200 and call('EXISTS', unpack(set.all)) == 0
   if is_still and limit > 0 then
-    local said = link(meta, loop_key, seq, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
+    local said = link(meta, loop_key, seq, shift, tonumber(lease), tonumber(inline), ids, settles, payloads, set)
     if said then
       return said
     end

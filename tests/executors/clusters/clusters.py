@@ -69,3 +69,14 @@ def standing(folder: Path, *options: str) -> Iterator[Standing]:
         yield cluster
     finally:
         cluster.close()
+
+
+def under_way(executor: Any) -> str:
+    """What the cluster still has to do, for who reads of a test that failed."""
+    tasks = {flight.task for flight in tuple(executor._way.cluster()._flights.values())}
+    return "\n".join(
+        f"{task.key}: {task.status}, heard {task.heard_at}, recalled {task.recalled}, {len(task.done)} of "
+        f"{len(task.flights)} done"
+        for task in tasks
+        if task is not None
+    )

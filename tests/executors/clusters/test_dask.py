@@ -18,7 +18,7 @@ from distributed import Client, LocalCluster, get_worker
 import flows
 from executors.dask import DaskExecutor, _way, executor_at
 from executors.dask._way import Way
-from tests.executors.clusters.clusters import LATE, await_that, standing
+from tests.executors.clusters.clusters import LATE, await_that, standing, under_way
 from tests.executors.redis.servers import Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # a worker takes seconds to start, on a busy machine many
@@ -216,7 +216,13 @@ def test_a_handler_that_kills_its_worker_fails_alone(frail: Client, tmp_path: Pa
         flows.task(lambda number: number, name="dask-fine").using(id=f"f{number}")(number).out for number in range(10)
     ]
     total = flows.task(lambda *those: [str(one) for one in those], name="dask-all_of_them")
-    run = flows.execute(total(flows.optional(killer.out), *others), executor=DaskExecutor(Way(frail)))
+    executor = DaskExecutor(Way(frail))
+    run = flows.submit(total(flows.optional(killer.out), *others), executor=executor)
+    try:
+        run.wait(LATE)
+    except flows.WaitTimeoutError as error:
+        error.add_note(f"{run.explain()}\n{under_way(executor)}\n{frail.scheduler_info()}")
+        raise
     assert run.value[1:] == [str(number) for number in range(10)]
     assert run.value[0].startswith("LeaseLostError: deadly: lost its worker 3 times")
     assert [attempt.outcome for attempt in run.jobs["deadly"].attempts] == ["lost"] * 3

@@ -18,7 +18,7 @@ import flows
 from executors.dask import DaskExecutor, _cluster, _flights
 from executors.dask._way import Way
 from executors.dask._words import DONE
-from tests.executors.clusters.clusters import LATE, await_that
+from tests.executors.clusters.clusters import LATE, await_that, under_way
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -122,17 +122,6 @@ def test_what_waits_behind_one_that_takes_long_goes_back(
         (tmp_path / "go").touch()
     assert (True in asked) is answers
     assert len([*tmp_path.glob("made-*")]) == MANY  # each once
-
-
-def under_way(executor: DaskExecutor) -> str:
-    """What the cluster still has to do, for who reads of a test that failed."""
-    tasks = {flight.task for flight in tuple(executor._way.cluster()._flights.values())}
-    return "\n".join(
-        f"{task.key}: {task.status}, heard {task.heard_at}, recalled {task.recalled}, {len(task.done)} of "
-        f"{len(task.flights)} done"
-        for task in tasks
-        if task is not None
-    )
 
 
 def test_what_was_seen_to_be_large_goes_alone(executor: DaskExecutor) -> None:

@@ -20,6 +20,8 @@ from tests.executors.scripted import random_dag
 from tests.flows.naive_run import Dag, Edge
 
 CHAIN = Dag(("fail",) * 5, tuple(Edge(job, job + 1) for job in range(4)))
+SMALL = Dag(("fail",) * 4, tuple(Edge(job, 3) for job in range(3)))
+LONG = Dag(("fail",) * 40, tuple(Edge(job, job + 1) for job in range(39)))
 FAN_IN = Dag(("fail",) * 301, tuple(Edge(job, 300) for job in range(300)))
 FAN_OUT = Dag(("fail",) * 120, tuple(Edge(0, job) for job in range(1, 120)))
 LINKS = Dag(("fail",) * 60, tuple(Edge(job, job + 1) for job in range(59)))
@@ -128,10 +130,10 @@ def test_what_is_plain_is_looked_at_once(valkey: Server) -> None:
     answer = loop()
     while answer.grants:
         answer = loop(*[ended(grant) for grant in answer.grants])
-    assert called(valkey, "del") == {"del": loop.seq}, "the machine would begin anew"
+    assert called(valkey, "del") == {"del": loop.seq - 1}, "the last job has its way, and the machine would begin anew"
 
 
-def test_a_link_of_a_chain_has_a_way_of_its_own(valkey: Server) -> None:
+def test_a_link_of_a_chain_and_its_end_have_a_way_of_their_own(valkey: Server) -> None:
     shard = shard_on(valkey)
     shard.put_run(new_run(shape_of(CHAIN, ["q0"])))
     loop = Loop(shard, ["q0"])
@@ -139,4 +141,40 @@ def test_a_link_of_a_chain_has_a_way_of_its_own(valkey: Server) -> None:
     answer = loop()
     while answer.grants:
         answer = loop(ended(answer.grants[0], payload=b"7"))
-    assert called(valkey, "del", "zrange") == {"del": 2, "zrange": 1}, "for the first claim, and for the end"
+    assert called(valkey, "del", "zrange") == {"del": 1, "zrange": 1}, "for the first claim"
+
+
+def test_the_lost_answer_to_a_link_is_given_again_and_nothing_done_twice(valkey: Server) -> None:
+    shard = shard_on(valkey)
+    run_id = shard.put_run(new_run(shape_of(CHAIN, ["q0"]))).run_id
+    loop = Loop(shard, ["q0"])
+    answer = loop()
+    while answer.grants:
+        settled = ended(answer.grants[0], payload=b"7")
+        answer = loop(settled)
+        stood = stands(shard, {run_id: CHAIN.size})
+        again = loop.again(settled)
+        assert [one[:5] for one in again.grants] == [one[:5] for one in answer.grants], "the fence included"
+        assert [[end.payload for end in one.inputs] for one in again.grants] == [[b"7"]] * len(answer.grants)
+        assert stands(shard, {run_id: CHAIN.size}) == stood
+    assert course_of(shard, run_id)[ENDED]
+
+
+def test_what_a_call_has_opened_is_none_of_the_next_one(valkey: Server) -> None:
+    """A run has had its turn, as its last job makes others ready in two lanes at once, and nobody stands in line."""
+    shard, length = shard_on(valkey), 32
+    edges = [Edge(job, job + 1) for job in range(length)] + [Edge(length - 1, length + 1)]
+    dag = Dag(("fail",) * (length + 2), tuple(edges))
+    run = new_run(shape_of(dag, ["q0"], priority=[0] * (length + 1) + [1]))
+    shard.put_run(run)
+    loop = Loop(shard, ["q0"])
+    granted: list[int] = []
+    grants = loop(limit=1).grants
+    while grants:
+        (grant,) = grants
+        granted.append(grant.job)
+        answer = loop(ended(grant), limit=1)
+        assert not answer.refused
+        grants = answer.grants
+        assert len(granted) < 100
+    assert granted == list(range(length + 2))

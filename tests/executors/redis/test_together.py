@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import flows
-from executors.redis import RedisExecutor
+from executors.redis import RedisExecutor, _together
+from executors.redis._alike import RUNS_AT_ONCE
 from executors.redis._submits import Holder, NewRun
 from executors.redis._together import Together
 from tests.executors.latch import PATIENCE
@@ -107,3 +108,28 @@ def test_a_loop_that_is_closed_meanwhile_is_nobody() -> None:
     goes_on.set()
     assert asyncio.run(together.put("second")).run_id == "second"  # type: ignore[arg-type]
     assert sent.is_set()
+
+
+def test_a_flood_is_sent_while_it_is_still_coming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_together, "YIELD_SECONDS", PATIENCE)
+    sent: list[int] = []
+
+    def noted(runs: Sequence[NewRun]) -> Sequence[Holder | Exception]:
+        sent.append(len(runs))
+        return [Holder(run, "") for run in runs]  # type: ignore[arg-type]
+
+    together = Together(noted)
+    asked: list[int] = []
+
+    async def put(number: int) -> Holder:
+        asked.append(sum(sent))
+        return await together.put(f"run{number}")  # type: ignore[arg-type]
+
+    async def submitted() -> list[Holder]:
+        return await asyncio.gather(*[put(number) for number in range(4 * RUNS_AT_ONCE)])
+
+    assert [holder.run_id for holder in asyncio.run(submitted())] == [
+        f"run{number}" for number in range(4 * RUNS_AT_ONCE)
+    ]
+    assert sum(sent) == 4 * RUNS_AT_ONCE
+    assert asked[-1] >= RUNS_AT_ONCE, "the server had work before all were there"
