@@ -33,7 +33,7 @@ from tools.verdicts import Differences, Sayings, Trials, Verdicts, adder
 
 GOAL: Final = 0.9
 
-SHARE: Final = 0.15
+SHARE: Final = 0.05
 """Of so many of the scripts' mutants, drawn by their names, is judged: a person reads each survivor."""
 
 _TOLD: Final = "told verbs answers shard store following reopening limits sharing scripts lists plain alike stateful"

@@ -169,8 +169,8 @@ def test_what_failed_first_is_named_from_however_far_above(shard: Shard) -> None
     edges = (Edge(0, 1), Edge(1, 2), Edge(2, 3))
     run_id = shard.put_run(new_run(shape_of(Dag(("fail",) * 4, edges), ("q",)), keep_failed=10**12)).run_id
     loop = Loop(shard, ("q",))
-    (first,) = loop().grants
-    loop(ended(first, End.FAILED, b"{}"), limit=0)
+    (grant,) = loop().grants
+    loop(ended(grant, End.FAILED, b"{}"), limit=0)
     assert states_of(shard, run_id, 4) == [FAILED] * 4
     told = sparse_of(shard, run_id, range(1, 4))
     assert [told[job][CAUSE : CAUSE + 2] for job in range(1, 4)] == [(0, 0), (1, 0), (2, 0)]
