@@ -11,6 +11,7 @@
 -- include: course
 -- include: settling
 -- include: grants
+-- include: turns
 -- rare: soonest repeated
 seen_by = 'w:' .. worker
 local wanted = {}
