@@ -28,6 +28,9 @@ REPLY_SECONDS: Final = 4.0
 IDLE_CHANNELS: Final = 16
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 
+_chance: Final = random.SystemRandom()
+"""Not the shared one: what somebody has seeded, for a test or a model, goes on as if we were not there."""
+
 
 class Link:
     """The way to the server that holds one shard of a namespace. For all threads, and usable after a fork.
@@ -108,7 +111,7 @@ class Link:
                 self._drop_idle()
                 pause_now = 0.0
             else:
-                pause_now = pause * random.uniform(0.7, 1.0)
+                pause_now = pause * _chance.uniform(0.7, 1.0)
                 pause = min(2 * pause, LONGEST_PAUSE)
             left = deadline - time.monotonic()
             if left <= pause_now + FIRST_PAUSE:

@@ -34,6 +34,9 @@ FIRST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 0.8
 """Between attempts to reconnect: who waits for the server is back within a second of its return."""
 
+_chance: Final = random.SystemRandom()
+"""Not the shared one: what somebody has seeded, for a test or a model, goes on as if we were not there."""
+
 
 def patience(address: Address) -> float:
     """How long a blocking command to one shard waits."""
@@ -100,7 +103,7 @@ class _Listening:
                         return
                     self._failed(error, again=away)
                     away = True
-                    self._closed.wait(pause * random.uniform(0.5, 1.0))
+                    self._closed.wait(pause * _chance.uniform(0.5, 1.0))
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
             self._channel.close()
@@ -184,7 +187,7 @@ class Waker(_Listening):
         if not self._armed:
             return
         # Not all workers of a fleet that has nothing to do are to look at once.
-        taken = channel.call("BZPOPMIN", *self._keys, round(self._block * random.uniform(0.9, 1.0), 3))
+        taken = channel.call("BZPOPMIN", *self._keys, round(self._block * _chance.uniform(0.9, 1.0), 3))
         if not self._wake() and taken is not None:
             channel.call("ZADD", taken[0], taken[2], taken[1])
 

@@ -37,6 +37,9 @@ CREATE TABLE ahead (
 BUSY_SECONDS: Final = 5.0
 """How long to wait for another process to finish its step."""
 
+_chance: Final = random.SystemRandom()
+"""Not the shared one: what somebody has seeded, for a test or a model, goes on as if we were not there."""
+
 PAGES_IN_LOG: Final = 4000
 """Pages (of 4 KiB) after which the log is written back into the file: a few large steps cost less than many small."""
 
@@ -120,7 +123,7 @@ def _journal_mode(connection: sqlite3.Connection) -> str:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
-            time.sleep(random.uniform(0.001, 0.01))  # nothing tells when the other has done
+            time.sleep(_chance.uniform(0.001, 0.01))  # nothing tells when the other has done
         else:
             return str(mode)
 
